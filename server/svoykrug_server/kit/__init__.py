@@ -1,0 +1,1 @@
+"""Small pure things with a name that every layer may use."""

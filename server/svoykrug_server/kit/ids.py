@@ -1,0 +1,30 @@
+"""Identifiers: time-ordered ones for rows, random ones for whatever must not be guessed."""
+
+import secrets
+from datetime import datetime
+from uuid import UUID
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+REFERRAL_CODE_LENGTH = 8
+
+
+def uuid7(at: datetime) -> UUID:
+    """Returns a UUID of version 7 (RFC 9562): 48 bits of milliseconds, then 74 random bits.
+
+    Args:
+        at: The instant it is made at; aware.
+    """
+    milliseconds = int(at.timestamp() * 1000) & 0xFFFF_FFFF_FFFF
+    random_bits = secrets.randbits(74)
+    value = milliseconds << 80 | 0x7 << 76 | (random_bits >> 62) << 64 | 0b10 << 62 | random_bits & (1 << 62) - 1
+    return UUID(int=value)
+
+
+def random_member_id() -> int:
+    """Returns a random member id: 63 bits, never zero, so that it fits a signed 64-bit column."""
+    return secrets.randbelow((1 << 63) - 1) + 1
+
+
+def random_referral_code() -> str:
+    """Returns a referral code of 8 characters of Crockford's base 32: no I, L, O, U to misread."""
+    return "".join(secrets.choice(_CROCKFORD) for _ in range(REFERRAL_CODE_LENGTH))
