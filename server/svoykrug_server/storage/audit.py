@@ -1,0 +1,82 @@
+"""The audit trail: who did what, on whom, from where, with which result.
+
+Append-only: the database itself refuses to change or delete an event. An event is written in the transaction of what it
+tells of, so neither exists without the other. No phone, name, e-mail, code or token is ever part of one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.storage.postgres import Transaction
+from svoykrug_server.storage.schema.audit import audit_events
+
+
+class ActorKind(StrEnum):
+    """Who acted."""
+
+    USER = "user"
+    SERVICE = "service"
+    OPERATOR = "operator"
+    SYSTEM = "system"
+
+
+class AuditResult(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One thing that happened.
+
+    Attributes:
+        action: What was done, in capitals: SIGNED_IN, SESSION_COMPROMISED, ROLE_GRANTED.
+        event_time: When; aware.
+        actor_kind: Who acted; OPERATOR is a person at the server's command line.
+        actor_id: The user's or service account's id; None for an operator, the system, and a caller not signed in.
+        target_kind: What it was done to: user, session, business, service_account, ...
+        target_id: The id of that.
+        result: Whether it was done or refused.
+        peer_address: Where the call came from: an IPv4 or IPv6 address without a port.
+        request_id: The call's x-request-id.
+        details: Further facts as JSON values; never personal data.
+    """
+
+    action: str
+    event_time: datetime
+    actor_kind: ActorKind = ActorKind.SYSTEM
+    actor_id: UUID | None = None
+    target_kind: str | None = None
+    target_id: str | None = None
+    result: AuditResult = AuditResult.DONE
+    peer_address: str | None = None
+    request_id: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+async def append(tx: Transaction, event: AuditEvent) -> UUID:
+    """Writes an event in the transaction of what it tells of, and returns its id."""
+    event_id = uuid7(event.event_time)
+    # What happened? (appended once, never changed)
+    await tx.execute(
+        audit_events.insert().values(
+            event_id=event_id,
+            event_time=event.event_time,
+            action=event.action,
+            result=event.result.value,
+            actor_kind=event.actor_kind.value,
+            actor_id=event.actor_id,
+            target_kind=event.target_kind,
+            target_id=event.target_id,
+            peer_address=event.peer_address,
+            request_id=event.request_id,
+            details=dict(event.details),
+        )
+    )
+    return event_id
