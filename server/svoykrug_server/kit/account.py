@@ -1,0 +1,87 @@
+"""What a sign-in and an account say to each other: the words that auth and users share, since features never import each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from svoykrug_server.kit.caller import Role, StaffRole
+
+
+class AccountStatus(StrEnum):
+    """Whether a person may sign in."""
+
+    UNCLAIMED = "unclaimed"
+    """Made by a service; her first sign-in with the phone claims it."""
+    ACTIVE = "active"
+    BANNED = "banned"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A person who has this phone number.
+
+    Attributes:
+        user_id: The user's id.
+        status: Whether she may sign in.
+    """
+
+    user_id: UUID
+    status: AccountStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentGrant:
+    """One consent given, or expressly not given, at sign-up.
+
+    Attributes:
+        kind: What it allows: `terms`, `personal_data`, `marketing` or `profiling`.
+        document_version: The version of the text she was shown.
+        granted: Whether she allows it.
+    """
+
+    kind: str
+    document_version: str
+    granted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """What a person brings to her first sign-in.
+
+    Attributes:
+        phone: Her proven phone number, E.164.
+        consents: What she consents to.
+        referral_code: Who invited her; empty when nobody did.
+        locale: `ru` or `en`, the language of her messages.
+        join_time: The instant of the sign-in; aware.
+    """
+
+    phone: str
+    consents: tuple[ConsentGrant, ...]
+    referral_code: str
+    locale: str
+    join_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PersonClaims:
+    """What an access token says of a person.
+
+    Attributes:
+        status: Whether she may go on.
+        roles: Her roles in the circle.
+        staff: Her role at each business she works for.
+        tier: Her tier, such as `insider`.
+        phone: Where a warning is sent; None once erased.
+        locale: `ru` or `en`, the language of her messages.
+    """
+
+    status: AccountStatus
+    roles: frozenset[Role]
+    tier: str
+    phone: str | None
+    locale: str = "ru"
+    staff: Mapping[UUID, StaffRole] = field(default_factory=dict)
