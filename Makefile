@@ -1,0 +1,49 @@
+# Every command of this project. They make their own environment in .venv and need Python 3.11+, make and git.
+# Written for GNU make 3.81 and later, with the tools of macOS and Debian.
+
+# The first Python on the path that is new enough; `make PYTHON=...` takes another.
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+CHECKED := server clients/python tests demo tools
+TYPED := server clients/python tests demo tools/*.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format generate lock release
+
+help: ## Print every command with one line of help.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY) ## Start the service with embedded stores, ready for calls on 127.0.0.1.
+	@$(BIN)/svoykrug serve
+
+demo: $(READY) ## Show the whole path on real purchases: import, equal stores, segments, churn; writes demo-report/.
+	@$(BIN)/python -m demo
+
+test: $(READY) ## Run every Python test: server, client, contract.
+	@$(BIN)/pytest
+
+check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
+	@$(BIN)/python tools/check.py
+
+format: $(READY) ## Write Python and protos in the one format that `make check` accepts.
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/buf format --write protos
+
+generate: $(READY) ## Make everything under generated/ from protos/.
+	@$(BIN)/python tools/generate.py
+
+lock: $(READY) ## Resolve every dependency to its newest version and write requirements.lock with hashes.
+	@$(BIN)/python tools/lock.py
+
+release: $(READY) ## Declare the contract released: from now on `make check` compares with it.
+	@$(BIN)/python tools/third_party.py
+	@$(BIN)/buf build protos --output protos/released.binpb
+
+# The environment: made once, and again when what it is made from changes.
+$(READY): requirements.lock server/pyproject.toml clients/python/pyproject.toml generated/python/pyproject.toml tools/environment.py
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found on the path."; exit 1; }
+	@$(PYTHON) tools/environment.py
+	@touch $@

@@ -1,0 +1,98 @@
+"""Make everything under `generated/` from `protos/`, or with `--check` fail when something there is stale.
+
+Why this exists: `buf generate` makes the code, but a Python package also needs its `__init__.py` and `py.typed`, callers
+with grpcurl need the descriptor set, and the drift check must compare all of it. Everything is made in a
+temporary folder first and only changed files are copied, so that a program which runs meanwhile never sees an empty folder.
+"""
+
+import filecmp
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import third_party
+
+ROOT = Path(__file__).resolve().parent.parent
+BUF = ROOT / ".venv" / "bin" / "buf"
+GENERATED = ROOT / "generated"
+# What `make generate` owns below generated/; the rest (pyproject.toml, README.md) is written by hand.
+OWNED = ("python/svoykrug", "python/buf", "svoykrug.binpb")
+
+
+def buf(*arguments: str) -> None:
+    """Run buf in the root folder; ends the program when it fails."""
+    if subprocess.run([str(BUF), *arguments], cwd=ROOT, check=False).returncode != 0:
+        raise SystemExit(f"buf {arguments[0]} failed: see its message above.")
+
+
+def generate(fresh: Path) -> None:
+    """Generate everything into the folder `fresh`."""
+    buf("generate", "--output", str(fresh))
+    buf("build", "--as-file-descriptor-set", "--output", str(fresh / "svoykrug.binpb"))
+    finish_packages(fresh / "python")
+
+
+def finish_packages(python: Path) -> None:
+    """Add what makes the generated modules typed packages, and drop stubs of files that have no service."""
+    for stub in python.rglob("*_pb2_grpc.pyi"):
+        if not stub.with_suffix(".py").exists():
+            stub.unlink()
+    for folder in {file.parent for file in python.glob("svoykrug/**/*.py")}:
+        for package in (folder, *folder.parents):
+            if package.is_relative_to(python / "svoykrug"):
+                name = package.relative_to(python).as_posix().replace("/", ".")
+                (package / "__init__.py").write_text(f'"""Generated from the protos of `{name}`."""\n', "utf-8")
+    for typed in ("svoykrug", "buf/validate"):
+        (python / typed / "py.typed").touch()
+
+
+def files(folder: Path) -> Iterator[str]:
+    """Yield the path, relative to `folder`, of each file there that `make generate` owns."""
+    for owned in OWNED:
+        top = folder / owned
+        for path in [top] if top.is_file() else top.rglob("*"):
+            if path.is_file() and path.suffix != ".pyc":
+                yield path.relative_to(folder).as_posix()
+
+
+def differences(fresh: Path) -> list[str]:
+    """Return the paths below `generated/` that are missing, stale or left over, compared with the folder `fresh`."""
+    made, committed = set(files(fresh)), set(files(GENERATED))
+    both = made & committed
+    stale = {path for path in both if not filecmp.cmp(fresh / path, GENERATED / path, shallow=False)}
+    return sorted((made ^ committed) | stale)
+
+
+def copy(fresh: Path, changed: list[str]) -> None:
+    """Bring the changed files from the folder `fresh` to `generated/`."""
+    for path in changed:
+        target = GENERATED / path
+        if (fresh / path).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            arriving = target.with_name(f"{target.name}.arriving")
+            shutil.copyfile(fresh / path, arriving)
+            arriving.replace(target)
+        else:
+            target.unlink()
+
+
+def main() -> None:
+    """Generate, then copy what changed, or with `--check` name it and fail."""
+    third_party.main()
+    with tempfile.TemporaryDirectory(prefix="generated-", dir=third_party.BUILD) as folder:
+        fresh = Path(folder)
+        generate(fresh)
+        changed = differences(fresh)
+        if "--check" not in sys.argv[1:]:
+            copy(fresh, changed)
+            print(f"generated/ is current; {len(changed)} files changed.")
+        elif changed:
+            names = "\n  ".join(changed)
+            raise SystemExit(f"generated/ is stale: run `make generate` and commit it with the protos.\n  {names}")
+
+
+if __name__ == "__main__":
+    main()
