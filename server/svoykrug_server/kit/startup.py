@@ -1,0 +1,29 @@
+"""Why the program cannot start or go on: one line for a person, and an exit code for a script."""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process ends with. 1 and 2 are left to a failed check and to a wrong command line."""
+
+    SETTINGS = 10
+    PORT_IN_USE = 11
+    DATA_FOLDER_NEWER = 12
+    DATA_FOLDER_UNUSABLE = 13
+    ALREADY_RUNNING = 14
+    DISK_FULL = 15
+    POSTGRES = 16
+    WAREHOUSE = 17
+
+
+class CannotStart(Exception):  # noqa: N818  a name that says what happened, not that it is an error
+    """The program cannot start, and says why in one line.
+
+    Args:
+        message: What is wrong and what to do about it; one line, no secret.
+        exit_code: What the process ends with.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
