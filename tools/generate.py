@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import errors_python
 import third_party
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +33,8 @@ def generate(fresh: Path) -> None:
     """Generate everything into the folder `fresh`."""
     buf("generate", "--output", str(fresh))
     buf("build", "--as-file-descriptor-set", "--output", str(fresh / "svoykrug.binpb"))
+    errors = errors_python.render(fresh / "svoykrug.binpb")
+    (fresh / "python" / "svoykrug" / "errors.py").write_text(errors, "utf-8")
     finish_packages(fresh / "python")
 
 
