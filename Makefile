@@ -6,8 +6,6 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
-CHECKED := server clients/python tests demo tools
-TYPED := server clients/python tests demo tools/*.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test check format generate lock release

@@ -35,6 +35,11 @@ def run(command: Sequence[str], environment: dict[str, str] | None = None) -> bo
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
+def succeeds(command: Sequence[str]) -> bool:
+    """Run a command without showing its output; returns whether it succeeded."""
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+
+
 def works(python: Path) -> bool:
     """Return whether `python` runs and has the version of the interpreter that runs this file."""
     probe = [str(python), "-c", "import sys; print(sys.version_info[:2])"]
@@ -46,7 +51,7 @@ def works(python: Path) -> bool:
 
 
 def create() -> None:
-    """Make an empty environment, also where the standard library's ensurepip is missing (Debian without python3-venv)."""
+    """Make an empty environment, also where ensurepip is missing (Debian without python3-venv)."""
     if works(PYTHON):
         return
     venv.EnvBuilder(clear=VENV.exists(), symlinks=True, with_pip=False).create(VENV)
@@ -59,12 +64,10 @@ def pip() -> list[str]:
         SystemExit: when the machine has neither ensurepip nor pip.
     """
     own = [str(PYTHON), "-m", "pip"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
-    for command in ([*own, "--version"], [str(PYTHON), "-m", "ensurepip"]):
-        if subprocess.run(command, **quiet).returncode == 0:  # type: ignore[call-overload]  # one dict of options for two calls
-            return own
+    if succeeds([*own, "--version"]) or succeeds([str(PYTHON), "-m", "ensurepip"]):
+        return own
     outer = [sys.executable, "-m", "pip"]
-    if subprocess.run([*outer, "--version"], **quiet).returncode == 0:  # type: ignore[call-overload]  # as above
+    if succeeds([*outer, "--version"]):
         return [*outer, "--python", str(PYTHON)]
     raise SystemExit("This Python has neither ensurepip nor pip. On Debian: apt-get install python3-venv")
 
@@ -107,7 +110,7 @@ def install(pip_command: Sequence[str]) -> None:
 
 def main() -> None:
     """Make the environment, or bring it up to the lock."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  # the one file that an older Python may run
         raise SystemExit(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}.")
     print("Preparing .venv from requirements.lock", flush=True)
     create()

@@ -1,8 +1,9 @@
 """Make everything under `generated/` from `protos/`, or with `--check` fail when something there is stale.
 
-Why this exists: `buf generate` makes the code, but a Python package also needs its `__init__.py` and `py.typed`, callers
-with grpcurl need the descriptor set, and the drift check must compare all of it. Everything is made in a
-temporary folder first and only changed files are copied, so that a program which runs meanwhile never sees an empty folder.
+Why this exists: `buf generate` makes the code, but a Python package also needs its `__init__.py` and `py.typed`,
+callers with grpcurl need the descriptor set, and the drift check must compare all of it. Everything is made in a
+temporary folder first and only changed files are copied, so that a program which runs meanwhile never sees an empty
+folder.
 """
 
 import filecmp

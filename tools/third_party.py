@@ -1,8 +1,8 @@
 """Bring the protos that ours import into `.build/third_party`, at the versions that `requirements.lock` pins.
 
-Why this exists: third-party protos are not committed, and nothing comes from a remote schema registry. `google/*` lies
-in the installed googleapis-common-protos; `buf/validate/validate.proto` only in the source distribution of protovalidate,
-which pip downloads and checks against the lock's hashes.
+Why this exists: third-party protos are not committed, and nothing comes from a remote schema registry. `google/*`
+lies in the installed googleapis-common-protos; `buf/validate/validate.proto` only in the source distribution of
+protovalidate, which pip downloads and checks against the lock's hashes.
 """
 
 import os

@@ -1,8 +1,8 @@
 """A build backend that answers one question, the metadata of a source distribution, from its `pyproject.toml` alone.
 
 Why this exists: `pip download` asks the build backend of a source distribution for its metadata before it keeps the
-file. protovalidate's backend is maturin, which would fetch a Rust toolchain to answer. `third_party.py` puts this folder
-on the path under maturin's name for that one download; nothing is ever built with it.
+file. protovalidate's backend is maturin, which would fetch a Rust toolchain to answer. `third_party.py` puts this
+folder on the path under maturin's name for that one download; nothing is ever built with it.
 """
 
 import tomllib

@@ -1,0 +1,1 @@
+"""The asynchronous Python client of Svoy Krug."""

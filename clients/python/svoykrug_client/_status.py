@@ -1,0 +1,68 @@
+"""From a gRPC status to a typed exception."""
+
+from typing import TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from svoykrug import errors
+
+_DETAILS_KEY = "grpc-status-details-bin"
+_DOMAIN = "svoykrug"
+_Detail = TypeVar("_Detail", bound=Message)
+
+
+def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
+    """Returns the typed exception of a failed call.
+
+    A status with our rich details becomes the class of its reason; one without, as a proxy or the transport itself makes it, the
+    class of its status code, or `ConnectionLost` when it is UNAVAILABLE.
+    """
+    code = failure.code().name
+    details = _Details(failure)
+    info = details.first(error_details_pb2.ErrorInfo)
+    reason = info.reason if info and info.domain == _DOMAIN else ""
+    localized = details.first(error_details_pb2.LocalizedMessage)
+    bad_request = details.first(error_details_pb2.BadRequest)
+    retry_info = details.first(error_details_pb2.RetryInfo)
+    request_info = details.first(error_details_pb2.RequestInfo)
+    return _class(reason, code)(
+        reason=reason or code,
+        text=localized.message if localized else failure.details() or "",
+        metadata=dict(info.metadata) if info else {},
+        field_violations={bad.field: bad.description for bad in bad_request.field_violations} if bad_request else {},
+        retry_after=retry_info.retry_delay.ToTimedelta() if retry_info else None,
+        request_id=request_info.request_id if request_info else "",
+        code=code,
+    )
+
+
+def _class(reason: str, code: str) -> type[errors.SvoyKrugError]:
+    if reason in errors.BY_REASON:
+        return errors.BY_REASON[reason]
+    if not reason and code == grpc.StatusCode.UNAVAILABLE.name:
+        return errors.ConnectionLost
+    return errors.BY_CODE.get(code, errors.SvoyKrugError)
+
+
+class _Details:
+    """The details of a status: messages of any type, each at most once."""
+
+    def __init__(self, failure: grpc.aio.AioRpcError) -> None:
+        trailers = failure.trailing_metadata() or ()
+        packed = next((value for key, value in trailers if key == _DETAILS_KEY), b"")
+        self._status = status_pb2.Status()
+        try:
+            self._status.ParseFromString(packed if isinstance(packed, bytes) else packed.encode())
+        except DecodeError:
+            # Trailers that nobody here wrote say nothing: the status code still does.
+            self._status.Clear()
+
+    def first(self, kind: type[_Detail]) -> _Detail | None:
+        """Returns the first detail of a type, or None."""
+        for packed in self._status.details:
+            detail = kind()
+            if packed.Unpack(detail):
+                return detail
+        return None

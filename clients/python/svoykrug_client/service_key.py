@@ -1,0 +1,34 @@
+"""The key of a service account, as `svoykrug keys create-service-account` writes it."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """What a service needs to sign in.
+
+    Attributes:
+        service_account_id: The account, a UUID.
+        key_id: Names the public key on the server.
+        audience: Whom the assertions are for: the server's issuer.
+        private_key_pem: The private key (P-256, PEM); never printed.
+    """
+
+    service_account_id: str
+    key_id: str
+    audience: str
+    private_key_pem: str = field(repr=False)
+
+    @classmethod
+    def from_file(cls, path: Path) -> "ServiceKey":
+        """Reads a key file.
+
+        Raises:
+            ValueError: The file holds something else.
+        """
+        try:
+            return cls(**json.loads(path.read_text("utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} holds no service account key") from error
