@@ -52,3 +52,5 @@ class Settings(BaseSettings):
     # Secrets
     secrets_dir: Path | None = None
     """Where named secrets are read from, a file each (see `storage/secrets.py`). Unset: made in the data folder."""
+    secrets: dict[str, SecretStr] | None = None
+    """The named secrets themselves, as a JSON object of base64 texts, for instance `{"otp_pepper.1": "..."}`."""
