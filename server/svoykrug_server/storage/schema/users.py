@@ -15,7 +15,7 @@ users = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True, comment="UUID version 7, made by the server"),
     sa.Column("phone", sa.Text, comment="E.164; null once erased"),
     sa.Column("display_name", sa.Text, nullable=False, server_default=""),
-    sa.Column("email", sa.Text),
+    sa.Column("email", sa.Text, nullable=False, server_default=""),
     sa.Column("birth_date", sa.Date),
     sa.Column("locale", sa.Text, nullable=False, server_default="ru"),
     sa.Column("tier", sa.Text, nullable=False, server_default="insider"),
@@ -66,6 +66,9 @@ user_consents = sa.Table(
     sa.Column("granted", sa.Boolean, nullable=False, comment="false withdraws an earlier grant"),
     sa.Column("consent_time", INSTANT, nullable=False),
     sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
-    sa.CheckConstraint("char_length(document_version) BETWEEN 1 AND 50", name="user_consents_document_version_check"),
+    sa.CheckConstraint(
+        "kind IN ('terms', 'personal_data', 'marketing', 'profiling')", name="user_consents_kind_check"
+    ),
+    sa.CheckConstraint("char_length(document_version) BETWEEN 1 AND 32", name="user_consents_document_version_check"),
     sa.Index(None, "user_id", "kind", "id"),
 )

@@ -31,7 +31,7 @@ def create_users() -> None:
         sa.Column("id", sa.Uuid, primary_key=True, comment="UUID version 7, made by the server"),
         sa.Column("phone", sa.Text, comment="E.164; null once erased"),
         sa.Column("display_name", sa.Text, nullable=False, server_default=""),
-        sa.Column("email", sa.Text),
+        sa.Column("email", sa.Text, nullable=False, server_default=""),
         sa.Column("birth_date", sa.Date),
         sa.Column("locale", sa.Text, nullable=False, server_default="ru"),
         sa.Column("tier", sa.Text, nullable=False, server_default="insider"),
@@ -90,7 +90,10 @@ def create_user_consents() -> None:
         sa.Column("consent_time", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
         sa.CheckConstraint(
-            "char_length(document_version) BETWEEN 1 AND 50", name="user_consents_document_version_check"
+            "kind IN ('terms', 'personal_data', 'marketing', 'profiling')", name="user_consents_kind_check"
+        ),
+        sa.CheckConstraint(
+            "char_length(document_version) BETWEEN 1 AND 32", name="user_consents_document_version_check"
         ),
     )
     op.create_index(None, "user_consents", ["user_id", "kind", "id"])

@@ -1,0 +1,109 @@
+"""The accounts that sign-in stands on: who has a phone, how a person joins, what her token says.
+
+`UserAccounts` implements the Protocol `auth.accounts.Accounts`; every method works inside the sign-in's transaction.
+"""
+
+from collections.abc import Callable
+from uuid import UUID
+
+from svoykrug_server.kit.account import Account, ConsentGrant, Joining, PersonClaims
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition
+from svoykrug_server.kit.ids import random_member_id, random_referral_code, uuid7
+from svoykrug_server.storage import audit
+from svoykrug_server.storage.audit import ActorKind, AuditEvent, Origin
+from svoykrug_server.storage.postgres import Transaction
+from svoykrug_server.users import repository
+from svoykrug_server.users.model import REQUIRED_CONSENTS, ConsentKind, read_referral_code
+
+_CODE_CANDIDATES = 4
+"""Each is free with a probability of 1 - users / 2^40, so that four are never all taken."""
+
+
+class UserAccounts:
+    """The people of the circle, for the sign-in.
+
+    Args:
+        origin: Returns the call in progress, or None outside of calls.
+    """
+
+    def __init__(self, origin: Callable[[], Origin | None]) -> None:
+        self._origin = origin
+
+    async def find_by_phone(self, tx: Transaction, phone: str) -> Account | None:
+        """Returns who has a phone in E.164, or None. Nobody else can join with it before the transaction ends."""
+        found = await repository.lock_by_phone(tx, phone)
+        return None if found is None else found[0]
+
+    async def join(self, tx: Transaction, joining: Joining) -> UUID | DomainError:
+        """Makes a new member, or claims the unclaimed one with this phone.
+
+        Returns:
+            The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED (metadata `missing`: kinds,
+            separated by commas) or REFERRAL_INVALID.
+
+        Raises:
+            ValueError: The phone belongs to someone who has joined already, or a consent is of an unknown kind.
+        """
+        consents = {ConsentKind(consent.kind): consent for consent in joining.consents}
+        refusal = _missing_consents(consents)
+        if refusal is not None:
+            return refusal
+        referrer_id = await _referrer(tx, joining.referral_code)
+        if isinstance(referrer_id, DomainError):
+            return referrer_id
+        new_id = uuid7(joining.join_time)
+        user_id = await repository.join(
+            tx,
+            {
+                "id": new_id,
+                "phone": joining.phone,
+                "locale": joining.locale,
+                "referral_code": await _new_referral_code(tx),
+                "referrer_id": referrer_id,
+                "now": joining.join_time,
+            },
+        )
+        if user_id is None:
+            raise ValueError("only a new or an unclaimed member can join")
+        await repository.link_member(tx, user_id, random_member_id())
+        await repository.add_consents(tx, user_id, list(consents.values()), joining.join_time)
+        await audit.append(tx, self._joined(joining, user_id, claimed=user_id != new_id))
+        return user_id
+
+    async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:
+        """Returns what an access token says of a person, as of now, or None when she does not exist."""
+        return await repository.claims(tx, user_id)
+
+    def _joined(self, joining: Joining, user_id: UUID, *, claimed: bool) -> AuditEvent:
+        origin = self._origin()
+        return AuditEvent(
+            "MEMBER_CLAIMED" if claimed else "MEMBER_JOINED",
+            joining.join_time,
+            actor_kind=ActorKind.USER,
+            actor_id=user_id,
+            target_kind="user",
+            target_id=str(user_id),
+            peer_address=None if origin is None else audit.address_of(origin),
+            request_id=None if origin is None else origin.request_id,
+            details={
+                "consents": {consent.kind: consent.granted for consent in joining.consents},
+                "referred": bool(joining.referral_code),
+            },
+        )
+
+
+def _missing_consents(consents: dict[ConsentKind, ConsentGrant]) -> DomainError | None:
+    missing = [kind.value for kind in REQUIRED_CONSENTS if kind not in consents or not consents[kind].granted]
+    return FailedPrecondition("CONSENT_REQUIRED", metadata={"missing": ",".join(missing)}) if missing else None
+
+
+async def _referrer(tx: Transaction, typed_code: str) -> UUID | DomainError | None:
+    if not typed_code:
+        return None
+    code = read_referral_code(typed_code)
+    user_id = None if code is None else await repository.referrer(tx, code)
+    return user_id or FailedPrecondition("REFERRAL_INVALID")
+
+
+async def _new_referral_code(tx: Transaction) -> str:
+    return await repository.free_referral_code(tx, [random_referral_code() for _ in range(_CODE_CANDIDATES)])

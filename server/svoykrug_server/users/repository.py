@@ -1,0 +1,231 @@
+"""All SQL about users. Reads of committed rows take a `ReadConnection`, everything else the caller's transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, text, update
+from sqlalchemy.dialects import postgresql
+
+from svoykrug_server.kit.account import Account, AccountStatus, ConsentGrant, PersonClaims
+from svoykrug_server.kit.caller import Role, StaffRole
+from svoykrug_server.storage.postgres import ReadConnection, Transaction
+from svoykrug_server.storage.schema.users import member_links, user_consents, users
+from svoykrug_server.users.model import Locale, Tier, UnclaimedMember, User
+
+_STAFF = "ARRAY(SELECT s.business_id::text || ' ' || s.role FROM business_staff s WHERE s.user_id = u.id ORDER BY 1)"
+_COLUMNS = f"""
+    u.id, u.phone, u.display_name, u.email, u.birth_date, u.locale, u.tier, u.roles, {_STAFF} AS staff,
+    u.status, u.version, u.referral_code, u.create_time, u.update_time
+"""
+
+# Who is the user with this id?
+_GET = f"SELECT {_COLUMNS} FROM users u WHERE u.id = $1"  # noqa: S608 - constants only
+
+# Who is the user with this id, and will nobody change her before this transaction ends?
+_LOCK = text(f"SELECT {_COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
+
+# Who has this phone, and will nobody change her before this transaction ends?
+_LOCK_BY_PHONE = text("SELECT id, status, roles FROM users WHERE phone = :phone FOR NO KEY UPDATE")
+
+# Nobody has this phone: will nobody else join with it before this transaction ends?
+_RESERVE_PHONE = text("SELECT pg_advisory_xact_lock(hashtextextended('users.phone ' || :phone, 0))")
+
+# Which of these members are new? (in the order of phones, so that two batches never wait for each other in a circle)
+_INSERT_UNCLAIMED = text(
+    """
+    WITH input AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:member_ids AS bigint[]), CAST(:phones AS text[]), CAST(:display_names AS text[])
+        ) AS rows (id, member_id, phone, display_name)
+    ), created AS (
+        INSERT INTO users (id, phone, display_name, status, create_time, update_time)
+        SELECT id, phone, display_name, 'unclaimed', :now, :now FROM input ORDER BY phone
+        ON CONFLICT (phone) DO NOTHING
+        RETURNING id, phone
+    ), linked AS (
+        INSERT INTO member_links (user_id, member_id)
+        SELECT created.id, input.member_id FROM created JOIN input USING (id)
+    )
+    SELECT phone, id FROM created
+    """
+)
+
+# Which users have these phones?
+_IDS_BY_PHONE = text("SELECT phone, id FROM users WHERE phone = ANY(CAST(:phones AS text[]))")
+
+# Whose referral code is this?
+_REFERRER = text("SELECT id FROM users WHERE referral_code = :code AND status = 'active'")
+
+# Which of these referral codes is still free?
+_FREE_CODE = text(
+    """
+    SELECT candidate FROM unnest(CAST(:candidates AS text[])) AS candidate
+    WHERE NOT EXISTS (SELECT FROM users WHERE referral_code = candidate) LIMIT 1
+    """
+)
+
+# Who is the member that joins: a new one, or the unclaimed one with this phone?
+_JOIN = text(
+    """
+    INSERT INTO users (id, phone, locale, status, referral_code, referrer_id, create_time, update_time)
+    VALUES (:id, :phone, :locale, 'active', :referral_code, :referrer_id, :now, :now)
+    ON CONFLICT (phone) DO UPDATE SET
+        locale = excluded.locale, status = 'active', referral_code = excluded.referral_code,
+        referrer_id = excluded.referrer_id, version = users.version + 1, update_time = excluded.update_time
+    WHERE users.status = 'unclaimed'
+    RETURNING id
+    """
+)
+
+# What does an access token say of this user, as of now?
+_CLAIMS = text(
+    f"SELECT u.status, u.roles, u.tier, u.phone, u.locale, {_STAFF} AS staff "  # noqa: S608 - constants only
+    "FROM users u WHERE u.id = :user_id"
+)
+
+
+async def get(connection: ReadConnection, user_id: UUID) -> User | None:
+    """Returns a user, or None; one statement on the hot pool."""
+    row = await connection.fetchrow(_GET, user_id)
+    return None if row is None else _user(row)
+
+
+async def lock(tx: Transaction, user_id: UUID) -> User | None:
+    """Returns a user, whom nobody else changes before the transaction ends, or None."""
+    row = (await tx.execute(_LOCK, {"user_id": user_id})).first()
+    return None if row is None else _user(row)
+
+
+async def change(tx: Transaction, user_id: UUID, values: Mapping[str, object], now: datetime) -> None:
+    """Writes new values of some columns of a locked user, and the next version."""
+    # What is she like from now on?
+    await tx.execute(
+        update(users).where(users.c.id == user_id).values(**values, version=users.c.version + 1, update_time=now)
+    )
+
+
+async def lock_by_phone(tx: Transaction, phone: str) -> tuple[Account, frozenset[Role]] | None:
+    """Returns who has a phone and her roles, or None; until the transaction ends nobody else joins with it."""
+    row = (await tx.execute(_LOCK_BY_PHONE, {"phone": phone})).first()
+    if row is None:
+        await tx.execute(_RESERVE_PHONE, {"phone": phone})
+        row = (await tx.execute(_LOCK_BY_PHONE, {"phone": phone})).first()
+    if row is None:
+        return None
+    return Account(row.id, AccountStatus(row.status)), frozenset(map(Role, row.roles))
+
+
+async def insert_unclaimed(tx: Transaction, members: Sequence[UnclaimedMember], now: datetime) -> dict[str, UUID]:
+    """Inserts members whose phones are free, with their member links, and returns the new ids by phone.
+
+    Args:
+        tx: The transaction of the batch.
+        members: Members with distinct phones.
+        now: The instant they are created at.
+    """
+    columns = {
+        "ids": [member.id for member in members],
+        "member_ids": [member.member_id for member in members],
+        "phones": [member.phone for member in members],
+        "display_names": [member.display_name for member in members],
+    }
+    created = await tx.execute(_INSERT_UNCLAIMED, {**columns, "now": now})
+    return {row.phone: row.id for row in created}
+
+
+async def ids_by_phone(tx: Transaction, phones: Sequence[str]) -> dict[str, UUID]:
+    """Returns the ids of the users who have these phones, by phone."""
+    found = await tx.execute(_IDS_BY_PHONE, {"phones": list(phones)})
+    return {row.phone: row.id for row in found}
+
+
+async def referrer(tx: Transaction, code: str) -> UUID | None:
+    """Returns the active user whose referral code this is, or None."""
+    found: UUID | None = (await tx.execute(_REFERRER, {"code": code})).scalar()
+    return found
+
+
+async def free_referral_code(tx: Transaction, candidates: Sequence[str]) -> str:
+    """Returns the first of a few random codes that nobody has.
+
+    Raises:
+        LookupError: All of them are taken.
+    """
+    code: str | None = (await tx.execute(_FREE_CODE, {"candidates": list(candidates)})).scalar()
+    if code is None:
+        raise LookupError("every candidate referral code is taken")
+    return code
+
+
+async def join(tx: Transaction, values: Mapping[str, Any]) -> UUID | None:
+    """Inserts an active member, or claims the unclaimed one with her phone.
+
+    Args:
+        tx: The transaction of the sign-in.
+        values: id, phone, locale, referral_code, referrer_id and now; the id is unused when a member is claimed.
+
+    Returns:
+        The member's id, or None when the phone's user is neither new nor unclaimed.
+    """
+    joined: UUID | None = (await tx.execute(_JOIN, values)).scalar()
+    return joined
+
+
+async def link_member(tx: Transaction, user_id: UUID, member_id: int) -> None:
+    """Gives a user the number that purchases know her by, unless she has one."""
+    # What will purchases know her by?
+    await tx.execute(
+        postgresql.insert(member_links).values(user_id=user_id, member_id=member_id).on_conflict_do_nothing()
+    )
+
+
+async def add_consents(tx: Transaction, user_id: UUID, consents: Sequence[ConsentGrant], now: datetime) -> None:
+    """Appends what a user consented to and what not; at least one."""
+    rows = [
+        {"kind": consent.kind, "document_version": consent.document_version, "granted": consent.granted}
+        for consent in consents
+    ]
+    # What did she allow, of which text, and when?
+    await tx.execute(insert(user_consents), [{**row, "user_id": user_id, "consent_time": now} for row in rows])
+
+
+async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:
+    """Returns what an access token says of a user, or None when there is no such user."""
+    row = (await tx.execute(_CLAIMS, {"user_id": user_id})).first()
+    if row is None:
+        return None
+    return PersonClaims(
+        status=AccountStatus(row.status),
+        roles=frozenset(map(Role, row.roles)),
+        tier=row.tier,
+        phone=row.phone,
+        locale=row.locale,
+        staff=dict(map(_staff_role, row.staff)),
+    )
+
+
+def _user(row: Iterable[Any]) -> User:
+    user_id, phone, name, email, birth_date, locale, tier, roles, staff, status, version, code, created, updated = row
+    return User(
+        id=user_id,
+        phone=phone,
+        display_name=name,
+        email=email,
+        birth_date=birth_date,
+        locale=Locale(locale),
+        tier=Tier(tier),
+        roles=frozenset(map(Role, roles)),
+        staff=tuple(map(_staff_role, staff)) if staff else (),
+        status=AccountStatus(status),
+        version=version,
+        referral_code=code or "",
+        create_time=created,
+        update_time=updated,
+    )
+
+
+def _staff_role(entry: str) -> tuple[UUID, StaffRole]:
+    business_id, role = entry.split(" ")
+    return UUID(business_id), StaffRole(role)
