@@ -10,8 +10,12 @@ from typing import Protocol
 
 import jwt
 from svoykrug import errors
-from svoykrug.auth.v1.auth_service_pb2 import IssueServiceTokenRequest, IssueServiceTokenResponse, RefreshTokensRequest
-from svoykrug.auth.v1.auth_service_pb2 import RefreshTokensResponse
+from svoykrug.auth.v1.auth_service_pb2 import (
+    IssueServiceTokenRequest,
+    IssueServiceTokenResponse,
+    RefreshTokensRequest,
+    RefreshTokensResponse,
+)
 from svoykrug.auth.v1.session_pb2 import Tokens
 
 from svoykrug_client.service_key import ServiceKey
@@ -36,7 +40,9 @@ class Credentials(Protocol):
 
 @dataclass(slots=True)
 class _AccessToken:
-    """A token and when it is to be renewed, by the monotonic clock: a wrong wall clock on this machine changes nothing."""
+    """A token and when it is to be renewed, by the monotonic clock: a wrong wall clock on this machine changes
+    nothing.
+    """
 
     value: str
     renew_at_seconds: float
@@ -65,9 +71,8 @@ class SessionCredentials:
 
     def signed_in(self, user_id: str, tokens: Tokens) -> None:
         """Takes over the tokens of a new session."""
-        lifetime_seconds = _lifetime_seconds(tokens.access_token)
-        self._store.save(StoredSession(user_id, tokens.refresh_token, "", tokens.access_token, lifetime_seconds))
-        self._access = _AccessToken(tokens.access_token, _renew_at(lifetime_seconds))
+        self._store.save(StoredSession(user_id, tokens.refresh_token))
+        self._access = _AccessToken(tokens.access_token, _renew_at(tokens.access_token))
 
     def signed_out(self) -> None:
         """Forgets the session."""
@@ -129,7 +134,7 @@ class ServiceCredentials:
         async with self._lock:
             if not self._access.is_good(refused):
                 answer = await self._issue(IssueServiceTokenRequest(assertion=self._assertion()))
-                self._access = _AccessToken(answer.access_token, _renew_at(_lifetime_seconds(answer.access_token)))
+                self._access = _AccessToken(answer.access_token, _renew_at(answer.access_token))
             return self._access.value
 
     def _assertion(self) -> str:
@@ -145,11 +150,11 @@ class ServiceCredentials:
         return jwt.encode(claims, self._key.private_key_pem, algorithm="ES256", headers={"kid": self._key.key_id})
 
 
-def _renew_at(lifetime_seconds: float) -> float:
-    return time.monotonic() + max(lifetime_seconds - _EARLY_SECONDS, lifetime_seconds / 2)
+def _renew_at(access_token: str) -> float:
+    """Returns when to renew a token, in seconds of the monotonic clock.
 
-
-def _lifetime_seconds(access_token: str) -> float:
-    """Returns how long a token lives by its own claims, so that only the server's clock counts; the server verifies it, not we."""
+    Its life is read from its own claims, so that only the server's clock counts; the server verifies it, not we.
+    """
     claims = jwt.decode(access_token, options={"verify_signature": False})
-    return float(claims["exp"] - claims["iat"])
+    lifetime_seconds = float(claims["exp"] - claims["iat"])
+    return time.monotonic() + max(lifetime_seconds - _EARLY_SECONDS, lifetime_seconds / 2)

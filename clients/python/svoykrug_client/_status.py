@@ -16,8 +16,8 @@ _Detail = TypeVar("_Detail", bound=Message)
 def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
     """Returns the typed exception of a failed call.
 
-    A status with our rich details becomes the class of its reason; one without, as a proxy or the transport itself makes it, the
-    class of its status code, or `ConnectionLost` when it is UNAVAILABLE.
+    A status with our rich details becomes the class of its reason; one without, as a proxy or the transport itself
+    makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE.
     """
     code = failure.code().name
     details = _Details(failure)

@@ -15,17 +15,14 @@ class StoredSession:
     Attributes:
         user_id: Who is signed in, a UUID.
         refresh_token: The secret of the next refresh.
-        request_id: The id of a refresh that was sent and not yet answered; empty when none is under way. It is stored before the
+        request_id: The id of a refresh that was sent and not yet answered; empty when none is under way. It is
+            stored before the
             call, so that a refresh whose answer was lost, even by a crash, is repeated and not mistaken for theft.
-        access_token: The last access token; may have expired.
-        access_lifetime_seconds: How long an access token lives, from its arrival.
     """
 
     user_id: str
     refresh_token: str
     request_id: str = ""
-    access_token: str = ""
-    access_lifetime_seconds: float = 0.0
 
 
 class TokenStore(Protocol):
@@ -59,7 +56,8 @@ class FileTokenStore:
     """Keeps the session in a file that only its owner may read.
 
     Args:
-        path: The file; its folder must exist. It is replaced as a whole, so that a crash leaves the old or the new session.
+        path: The file; its folder must exist. It is replaced as a whole, so that a crash leaves the old or the new
+            session.
     """
 
     def __init__(self, path: Path) -> None:

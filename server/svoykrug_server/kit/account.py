@@ -1,4 +1,5 @@
-"""What a sign-in and an account say to each other: the words that auth and users share, since features never import each other."""
+"""What a sign-in and an account say to each other: the words that auth and users share, since features never import
+each other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -10,8 +10,8 @@
     ├── Limited                 too often: wait and repeat
     └── Unavailable             a store or the server itself is away: wait and repeat
 
-A reason is the name of a value of `svoykrug.common.v1.ErrorReason` without its prefix; the catalogue, not this module, decides
-the gRPC status code and the texts. A test compares the two.
+A reason is the name of a value of `svoykrug.common.v1.ErrorReason` without its prefix; the catalogue, not this
+module, decides the gRPC status code and the texts. A test compares the two.
 """
 
 from collections.abc import Mapping

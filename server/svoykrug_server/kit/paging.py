@@ -30,7 +30,8 @@ def page_size(asked: int, *, default: int, most: int) -> int:
 class PageTokens:
     """Makes and reads page tokens.
 
-    A token holds the last row's key of the page before, tied by an HMAC to the list it was made for, so that one made for another
+    A token holds the last row's key of the page before, tied by an HMAC to the list it was made for, so that one
+    made for another
     filter is refused instead of giving a wrong page. It carries no authority: each page is authorised anew.
 
     Args:

@@ -1,0 +1,224 @@
+"""The client."""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+import grpc.aio
+from svoykrug import errors
+from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from svoykrug.auth.v1.auth_service_pb2 import (
+    Challenge,
+    CompleteSignInRequest,
+    CompleteSignInResponse,
+    SignOutRequest,
+    StartSignInRequest,
+)
+from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from svoykrug.businesses.v1.businesses_service_pb2_grpc import BusinessesServiceStub
+from svoykrug.operations.v1.operation_pb2 import (
+    OPERATION_STATE_CANCELLED,
+    OPERATION_STATE_FAILED,
+    OPERATION_STATE_SUCCEEDED,
+    Operation,
+)
+from svoykrug.operations.v1.operations_service_pb2 import WatchOperationRequest
+from svoykrug.operations.v1.operations_service_pb2_grpc import OperationsServiceStub
+from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesResponse, NewPurchase
+from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
+from svoykrug.users.v1.user_pb2 import ConsentGrant
+from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
+
+from svoykrug_client._calls import Calls, DownloadCalls, UnaryCalls, UploadCalls, wait_before
+from svoykrug_client._credentials import ServiceCredentials, SessionCredentials
+from svoykrug_client._methods import service_config
+from svoykrug_client.imports import BATCH_ROWS, ImportSource, import_purchases
+from svoykrug_client.service_key import ServiceKey
+from svoykrug_client.tokens import MemoryTokenStore, TokenStore
+
+_ENDED = (OPERATION_STATE_SUCCEEDED, OPERATION_STATE_FAILED, OPERATION_STATE_CANCELLED)
+_MOST_WATCHES = 5
+
+
+class Client:
+    """A connection to the service.
+
+    Use it as an asynchronous context manager. Every method of the API is on one of the typed stubs `auth`, `users`,
+    `businesses`,
+    `purchases`, `analytics`, `operations`. Each call gets the method's deadline unless it names a `timeout` in
+    seconds, carries a
+    fresh access token, is repeated when the server was unavailable and repeating is safe, and raises the exceptions of
+    `svoykrug.errors`.
+
+    Args:
+        target: Where the service listens, such as `127.0.0.1:50051`.
+        root_certificates_pem: Whom to trust, when not the system's authorities.
+        insecure: Talk without TLS; for a service on this machine.
+        token_store: Where the session of a signed-in person is kept; in memory by default.
+        service_key: Call as a service account instead.
+        language: `ru` or `en`: the language of the texts for people.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        root_certificates_pem: bytes | None = None,
+        insecure: bool = False,
+        token_store: TokenStore | None = None,
+        service_key: ServiceKey | None = None,
+        language: str = "ru",
+    ) -> None:
+        self._calls = Calls(language, version("svoykrug-client"))
+        self._channel = self._open(target, root_certificates_pem, insecure)
+        self.auth = AuthServiceStub(self._channel)
+        self.users = UsersServiceStub(self._channel)
+        self.businesses = BusinessesServiceStub(self._channel)
+        self.purchases = PurchasesServiceStub(self._channel)
+        self.analytics = AnalyticsServiceStub(self._channel)
+        self.operations = OperationsServiceStub(self._channel)
+        self._session = SessionCredentials(token_store or MemoryTokenStore(), self.auth.RefreshTokens)
+        self._calls.credentials = (
+            ServiceCredentials(service_key, self.auth.IssueServiceToken) if service_key else self._session
+        )
+
+    def _open(self, target: str, root_certificates_pem: bytes | None, insecure: bool) -> grpc.aio.Channel:
+        interceptors = [UnaryCalls(self._calls), UploadCalls(self._calls), DownloadCalls(self._calls)]
+        options = [("grpc.service_config", service_config()), ("grpc.keepalive_time_ms", 60_000)]
+        if insecure:
+            return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+        credentials = grpc.ssl_channel_credentials(root_certificates_pem)
+        return grpc.aio.secure_channel(target, credentials, options=options, interceptors=interceptors)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection; calls under way are cancelled."""
+        await self._channel.close()
+
+    async def start_sign_in(self, phone: str) -> Challenge:
+        """Has a code sent to a phone.
+
+        Args:
+            phone: A phone number in any spelling.
+
+        Raises:
+            errors.InvalidFields: This is no phone number.
+            errors.ResendTooSoon: A code was sent less than a minute ago.
+            errors.SignInLimited: A limit of sends is reached.
+        """
+        return (await self.auth.StartSignIn(StartSignInRequest(phone=phone))).challenge
+
+    async def complete_sign_in(
+        self,
+        challenge: Challenge,
+        code: str,
+        *,
+        consents: Sequence[ConsentGrant] = (),
+        referral_code: str = "",
+        device_name: str = "",
+    ) -> CompleteSignInResponse:
+        """Signs in; from now on calls carry the person's token.
+
+        Args:
+            challenge: The answer of `start_sign_in`.
+            code: The six digits of the SMS.
+            consents: The consents given; the required ones are needed from a new user.
+            referral_code: Who brought her; only at the first sign-in.
+            device_name: What the list of sessions shows.
+
+        Raises:
+            errors.CodeWrong: The code is wrong; `metadata["guesses_left"]` says how many guesses are left.
+            errors.ChallengeOver: The challenge is used or its time is over.
+            errors.GuessesExhausted: All guesses are used.
+            errors.ConsentRequired: A required consent is missing; repeat with it.
+        """
+        request = CompleteSignInRequest(
+            challenge_id=challenge.challenge_id,
+            code=code,
+            request_id=str(uuid.uuid4()),
+            consents=consents,
+            referral_code=referral_code,
+            device_name=device_name,
+        )
+        answer = await self.auth.CompleteSignIn(request)
+        self._session.signed_in(answer.user_id, answer.tokens)
+        return answer
+
+    async def sign_out(self) -> None:
+        """Ends the session on the server, then forgets it."""
+        await self.auth.SignOut(SignOutRequest())
+        self._session.signed_out()
+
+    async def import_purchases(
+        self,
+        business_id: str,
+        rows: Sequence[NewPurchase] | Callable[[], Iterable[NewPurchase]],
+        *,
+        batch_rows: int = BATCH_ROWS,
+        show_progress: bool = False,
+    ) -> ImportPurchasesResponse:
+        """Imports purchases of one business, up to millions.
+
+        A broken stream is sent again from the start, up to five times: what is there already counts as a duplicate.
+
+        Args:
+            business_id: The business, a UUID.
+            rows: The purchases, or a function that returns a new iterator over them each time it is called.
+            batch_rows: How many rows a message holds and a transaction commits, at most 5,000.
+            show_progress: Show a progress bar.
+
+        Returns:
+            The counts of the last attempt, and the rejected rows with their number and reason.
+        """
+        source = ImportSource(rows) if callable(rows) else ImportSource(lambda: rows, len(rows))
+        return await import_purchases(
+            self.purchases, business_id, source, batch_rows=batch_rows, show_progress=show_progress
+        )
+
+    async def wait_for(self, operation: Operation, on_progress: Callable[[Operation], None] | None = None) -> Operation:
+        """Watches an operation until it has ended well; a broken stream is taken up again.
+
+        Args:
+            operation: The operation, as the call that started it returned it.
+            on_progress: Called with each new state.
+
+        Raises:
+            errors.SvoyKrugError: The operation failed or was cancelled; the class is the one of its reason.
+        """
+        for attempt in range(1, _MOST_WATCHES + 1):
+            try:
+                async for answer in self.operations.WatchOperation(WatchOperationRequest(operation_id=operation.id)):
+                    operation = answer.operation
+                    if on_progress:
+                        on_progress(operation)
+                if operation.state in _ENDED:
+                    break
+            except (errors.Unavailable, errors.ConnectionLost) as error:
+                if attempt == _MOST_WATCHES:
+                    raise
+                await wait_before(attempt, error)
+        return _ended_well(operation)
+
+
+def service_client(target: str, key_file: Path, *, insecure: bool = False, language: str = "ru") -> Client:
+    """Returns a client that calls as the service account of a key file."""
+    return Client(target, insecure=insecure, service_key=ServiceKey.from_file(key_file), language=language)
+
+
+def _ended_well(operation: Operation) -> Operation:
+    if operation.state == OPERATION_STATE_SUCCEEDED:
+        return operation
+    reason = operation.error.reason or "OPERATION_CANCELLED"
+    kind = errors.BY_REASON.get(reason, errors.SvoyKrugError)
+    raise kind(reason=reason, text=operation.error.text, metadata=dict(operation.error.metadata))
