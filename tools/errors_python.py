@@ -1,20 +1,13 @@
 """Write `svoykrug/errors.py`: the error catalogue as Python exceptions, one class a reason.
 
-Why this exists: a caller writes `except errors.CodeWrong`, and a type checker and an editor must know the class; so they are
-generated from the enum and its options like everything else, instead of being made at run time.
+Why this exists: a caller writes `except errors.CodeWrong`, and a type checker and an editor must know the class; so
+they are generated from the enum and its options like everything else, instead of being made at run time.
 """
 
 import keyword
 import textwrap
-from pathlib import Path
-from typing import Any
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-_FILE = "svoykrug/common/v1/error_reason.proto"
-_ENUM = "ErrorReason"
-_PREFIX = "ERROR_REASON_"
-_ENUM_TYPE_FIELD, _VALUE_FIELD = 5, 2
+from contract import Contract
 
 _HEAD = '''"""Generated from the error catalogue: every refusal of the server as an exception class.
 
@@ -61,22 +54,9 @@ class ConnectionLost(SvoyKrugError):
 '''
 
 
-def render(descriptor_set: Path) -> str:
-    """Return the source of the module, from a descriptor set with source information."""
-    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.read_bytes())
-    file = next(candidate for candidate in files.file if candidate.name == _FILE)
-    position = next(i for i, enum in enumerate(file.enum_type) if enum.name == _ENUM)
-    comments = {
-        location.path[3]: location.leading_comments.strip()
-        for location in file.source_code_info.location
-        if len(location.path) == 4 and list(location.path[:3]) == [_ENUM_TYPE_FIELD, position, _VALUE_FIELD]
-    }
-    codes_of = _Codes(files)
-    reasons = [
-        (value.name.removeprefix(_PREFIX), code, comments[index])
-        for index, value in enumerate(file.enum_type[position].value)
-        if (code := codes_of.of(value))
-    ]
+def render(contract: Contract) -> str:
+    """Return the source of the module."""
+    reasons = [(reason.name, reason.code, reason.comment) for reason in contract.reasons]
     codes = sorted({code for _, code, _ in reasons})
     parts = [_HEAD, *(_class(_camel(code), "SvoyKrugError", f"The status code {code}.") for code in codes)]
     parts += [_class(_class_name(reason), _camel(code), comment) for reason, code, comment in reasons]
@@ -85,25 +65,6 @@ def render(descriptor_set: Path) -> str:
     by_code = "".join(f'    "{code}": {_camel(code)},\n' for code in codes)
     parts.append(f"\nBY_CODE: Mapping[str, type[SvoyKrugError]] = {{\n{by_code}}}\n")
     return "\n".join(parts)
-
-
-class _Codes:
-    """Reads the status code from an enum value's options."""
-
-    def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
-        pool = descriptor_pool.DescriptorPool()
-        for file in files.file:
-            pool.Add(file)
-        options = pool.FindMessageTypeByName("google.protobuf.EnumValueOptions")
-        self._options: Any = message_factory.GetMessageClass(options)
-        self._extension = pool.FindExtensionByName("svoykrug.common.v1.error")
-
-    def of(self, value: descriptor_pb2.EnumValueDescriptorProto) -> str:
-        """Return the name of the status code a reason travels with; empty for the zero value."""
-        info = self._options.FromString(value.options.SerializeToString()).Extensions[self._extension]
-        return (
-            str(info.DESCRIPTOR.fields_by_name["code"].enum_type.values_by_number[info.code].name) if info.code else ""
-        )
 
 
 def _camel(name: str) -> str:

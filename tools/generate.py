@@ -1,4 +1,4 @@
-"""Make everything under `generated/` from `protos/`, or with `--check` fail when something there is stale.
+"""Make `generated/` and its documents from `protos/`, or with `--check` fail when something there is stale.
 
 Why this exists: `buf generate` makes the code, but a Python package also needs its `__init__.py` and `py.typed`,
 callers with grpcurl need the descriptor set, and the drift check must compare all of it. Everything is made in a
@@ -15,13 +15,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import errors_python
+import reference_docs
 import third_party
+from contract import Contract
 
 ROOT = Path(__file__).resolve().parent.parent
 BUF = ROOT / ".venv" / "bin" / "buf"
-GENERATED = ROOT / "generated"
-# What `make generate` owns below generated/; the rest (pyproject.toml, README.md) is written by hand.
-OWNED = ("python/svoykrug", "python/buf", "svoykrug.binpb")
+# What `make generate` owns; the rest of generated/ (pyproject.toml, README.md) and of docs/ is written by hand.
+OWNED = (
+    "generated/python/svoykrug",
+    "generated/python/buf",
+    "generated/svoykrug.binpb",
+    "docs/access.md",
+    "docs/errors.md",
+)
 
 
 def buf(*arguments: str) -> None:
@@ -31,12 +38,17 @@ def buf(*arguments: str) -> None:
 
 
 def generate(fresh: Path) -> None:
-    """Generate everything into the folder `fresh`."""
-    buf("generate", "--output", str(fresh))
-    buf("build", "--as-file-descriptor-set", "--output", str(fresh / "svoykrug.binpb"))
-    errors = errors_python.render(fresh / "svoykrug.binpb")
-    (fresh / "python" / "svoykrug" / "errors.py").write_text(errors, "utf-8")
-    finish_packages(fresh / "python")
+    """Generate everything into the folder `fresh`, which mirrors the root folder."""
+    descriptor_set = fresh / "generated" / "svoykrug.binpb"
+    python = fresh / "generated" / "python"
+    buf("generate", "--output", str(fresh / "generated"))
+    buf("build", "--as-file-descriptor-set", "--output", str(descriptor_set))
+    contract = Contract(descriptor_set)
+    (python / "svoykrug" / "errors.py").write_text(errors_python.render(contract), "utf-8")
+    finish_packages(python)
+    (fresh / "docs").mkdir()
+    for path, text in reference_docs.render(contract).items():
+        (fresh / path).write_text(text, "utf-8")
 
 
 def finish_packages(python: Path) -> None:
@@ -63,17 +75,17 @@ def files(folder: Path) -> Iterator[str]:
 
 
 def differences(fresh: Path) -> list[str]:
-    """Return the paths below `generated/` that are missing, stale or left over, compared with the folder `fresh`."""
-    made, committed = set(files(fresh)), set(files(GENERATED))
+    """Return the paths that are missing, stale or left over, compared with the folder `fresh`."""
+    made, committed = set(files(fresh)), set(files(ROOT))
     both = made & committed
-    stale = {path for path in both if not filecmp.cmp(fresh / path, GENERATED / path, shallow=False)}
+    stale = {path for path in both if not filecmp.cmp(fresh / path, ROOT / path, shallow=False)}
     return sorted((made ^ committed) | stale)
 
 
 def copy(fresh: Path, changed: list[str]) -> None:
-    """Bring the changed files from the folder `fresh` to `generated/`."""
+    """Bring the changed files from the folder `fresh` to where they belong."""
     for path in changed:
-        target = GENERATED / path
+        target = ROOT / path
         if (fresh / path).exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             arriving = target.with_name(f"{target.name}.arriving")
@@ -92,10 +104,12 @@ def main() -> None:
         changed = differences(fresh)
         if "--check" not in sys.argv[1:]:
             copy(fresh, changed)
-            print(f"generated/ is current; {len(changed)} files changed.")
+            print(f"What is generated is current; {len(changed)} files changed.")
         elif changed:
             names = "\n  ".join(changed)
-            raise SystemExit(f"generated/ is stale: run `make generate` and commit it with the protos.\n  {names}")
+            raise SystemExit(
+                f"What is generated is stale: run `make generate` and commit it with the protos.\n  {names}"
+            )
 
 
 if __name__ == "__main__":

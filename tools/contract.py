@@ -1,0 +1,132 @@
+"""Read the contract from a descriptor set: every method with its access rule, every error reason with its texts.
+
+Why this exists: documents, exception classes and tests are made from what the protos say, options and comments
+included, and from nothing else. Options are read with the extensions of the descriptor set itself, so stale generated
+code cannot mislead.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+ROOT = Path(__file__).resolve().parent.parent
+DESCRIPTOR_SET = ROOT / "generated" / "svoykrug.binpb"
+# Field numbers in descriptor.proto: they make up the paths by which comments are stored.
+_SERVICE, _METHOD, _ENUM, _ENUM_VALUE = 6, 2, 5, 2
+_REASON_PREFIX = "ERROR_REASON_"
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One RPC of ours.
+
+    Attributes:
+        service: The full name of its service, such as `svoykrug.users.v1.UsersService`.
+        name: Its own name, such as `GetMe`.
+        callers: The kinds of caller that may call it, without prefix, such as `MEMBER`; empty when it has no rule.
+        scope: The scope that a service account needs; empty when no service may call.
+        business_field: The request's field that names the business; empty when no business kind may call.
+        read_only: Whether it changes nothing.
+        comment: What the proto says about it.
+    """
+
+    service: str
+    name: str
+    callers: tuple[str, ...]
+    scope: str
+    business_field: str
+    read_only: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One error reason that can be sent.
+
+    Attributes:
+        name: Its name without the prefix, such as `CODE_WRONG`.
+        code: The name of the gRPC status code it travels with; empty when it has no options.
+        retryable: Whether the same call may succeed later.
+        text_en: What a person reads, in English.
+        text_ru: What a person reads, in Russian.
+        comment: What the proto says about it.
+    """
+
+    name: str
+    code: str
+    retryable: bool
+    text_en: str
+    text_ru: str
+    comment: str
+
+
+class Contract:
+    """The contract of one descriptor set.
+
+    Args:
+        descriptor_set: A file that holds a `google.protobuf.FileDescriptorSet` with imports and source information.
+    """
+
+    def __init__(self, descriptor_set: Path = DESCRIPTOR_SET) -> None:
+        every = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.read_bytes()).file
+        self._files = [file for file in every if file.package.startswith("svoykrug.")]
+        self._pool = descriptor_pool.DescriptorPool()
+        for file in every:
+            self._pool.Add(file)
+        self.methods = tuple(self._methods())
+        self.reasons = tuple(self._reasons())
+
+    def _option(self, options: Any, kind: str, extension: str) -> Any:
+        """Return the value of one of our extensions of the descriptor options `kind`."""
+        known = message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"google.protobuf.{kind}"))
+        parsed: Any = known.FromString(options.SerializeToString())
+        return parsed.Extensions[self._pool.FindExtensionByName(extension)]
+
+    def _methods(self) -> Iterator[Method]:
+        names = self._pool.FindEnumTypeByName("svoykrug.access.v1.Caller").values_by_number
+        for file in self._files:
+            comments = _comments(file)
+            for i, service in enumerate(file.service):
+                for j, method in enumerate(service.method):
+                    rule = self._option(method.options, "MethodOptions", "svoykrug.access.v1.rule")
+                    yield Method(
+                        service=f"{file.package}.{service.name}",
+                        name=method.name,
+                        callers=tuple(names[number].name.removeprefix("CALLER_") for number in rule.callers),
+                        scope=rule.scope,
+                        business_field=rule.business_field,
+                        read_only=method.options.idempotency_level == method.options.NO_SIDE_EFFECTS,
+                        comment=comments.get((_SERVICE, i, _METHOD, j), ""),
+                    )
+
+    def _reasons(self) -> Iterator[Reason]:
+        codes = self._pool.FindEnumTypeByName("google.rpc.Code").values_by_number
+        for file in self._files:
+            for i, enum in enumerate(file.enum_type):
+                if enum.name != "ErrorReason":
+                    continue
+                comments = _comments(file)
+                for j, value in enumerate(enum.value):
+                    if value.number == 0:
+                        continue
+                    error = self._option(value.options, "EnumValueOptions", "svoykrug.common.v1.error")
+                    yield Reason(
+                        name=value.name.removeprefix(_REASON_PREFIX),
+                        code=codes[error.code].name if error.code else "",
+                        retryable=error.retryable,
+                        text_en=error.text_en,
+                        text_ru=error.text_ru,
+                        comment=comments.get((_ENUM, i, _ENUM_VALUE, j), ""),
+                    )
+
+
+def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...], str]:
+    """Return path -> leading comment of every commented element of a file."""
+    return {
+        tuple(location.path): location.leading_comments.strip()
+        for location in file.source_code_info.location
+        if location.leading_comments
+    }
