@@ -1,0 +1,1 @@
+"""Partner businesses and the people who work there."""

@@ -1,0 +1,14 @@
+"""What businesses needs of the other features; `app.py` wires them."""
+
+from typing import Protocol
+from uuid import UUID
+
+from svoykrug_server.storage.postgres import Transaction
+
+
+class AccessTokens(Protocol):
+    """The access tokens that are out there."""
+
+    async def revoke_for_user(self, tx: Transaction, user_id: UUID) -> None:
+        """Ends every access token of a user at once on all servers, when the transaction commits; sessions go on."""
+        ...

@@ -1,0 +1,102 @@
+"""Who works at a business: roles given, changed and taken away."""
+
+from datetime import datetime
+from uuid import UUID
+
+from svoykrug_server.businesses import repository
+from svoykrug_server.businesses.model import MAX_STAFF, BusinessStatus, StaffMember
+from svoykrug_server.businesses.ports import AccessTokens
+from svoykrug_server.businesses.service import caller_of, missing_to, require_owner_or_admin, target_of
+from svoykrug_server.kit.caller import Caller, StaffRole
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import FailedPrecondition
+from svoykrug_server.storage import audit
+from svoykrug_server.storage.audit import Origin, event_of_call
+from svoykrug_server.storage.postgres import Postgres, Transaction
+
+
+class StaffService:
+    """The people of businesses.
+
+    Args:
+        postgres: The system of record.
+        clock: Tells what time it is.
+        access_tokens: Ended for whoever's role changes, so that the next refresh brings the new one.
+    """
+
+    def __init__(self, postgres: Postgres, clock: Clock, access_tokens: AccessTokens) -> None:
+        self._postgres = postgres
+        self._clock = clock
+        self._access_tokens = access_tokens
+
+    async def add_staff(self, call: Origin, business_id: UUID, user_id: UUID, role: StaffRole) -> StaffMember:
+        """Gives a user a role at a business, or changes it; the role she has already changes nothing.
+
+        Raises:
+            PermissionDenied: The caller is neither its owner nor an admin.
+            NotFound: There is no such business; said to admins only.
+            FailedPrecondition: BUSINESS_ARCHIVED, or MEMBER_UNKNOWN: there is no such user.
+        """
+        caller = caller_of(call)
+        require_owner_or_admin(caller, business_id)
+        async with self._postgres.transaction() as tx:
+            business = await repository.lock(tx, business_id)
+            if business is None:
+                raise missing_to(caller)
+            if business.status is BusinessStatus.ARCHIVED:
+                raise FailedPrecondition("BUSINESS_ARCHIVED")
+            name = await repository.person_name(tx, user_id)
+            if name is None:
+                raise FailedPrecondition("MEMBER_UNKNOWN")
+            create_time = await self._give_role(tx, call, business_id, user_id, role)
+        return StaffMember(user_id, role, name, create_time)
+
+    async def remove_staff(self, call: Origin, business_id: UUID, user_id: UUID) -> None:
+        """Takes a user's role at a business away; removing someone who is not there changes nothing.
+
+        Raises:
+            PermissionDenied: The caller is neither its owner nor an admin.
+            NotFound: There is no such business; said to admins only.
+        """
+        caller = caller_of(call)
+        require_owner_or_admin(caller, business_id)
+        async with self._postgres.transaction() as tx:
+            if await repository.lock(tx, business_id) is None:
+                raise missing_to(caller)
+            if await repository.remove_staff(tx, business_id, user_id):
+                await self._changed(tx, call, "STAFF_REMOVED", business_id, {"user_id": str(user_id)})
+                await self._access_tokens.revoke_for_user(tx, user_id)
+
+    async def list_staff(self, caller: Caller, business_id: UUID) -> list[StaffMember]:
+        """Returns the people who work at a business, owners first, then by when they were added; at most 1,000.
+
+        Raises:
+            PermissionDenied: The caller is neither its owner nor an admin.
+            NotFound: There is no such business; said to admins only.
+        """
+        require_owner_or_admin(caller, business_id)
+        async with self._postgres.read() as connection:
+            if await repository.get(connection, business_id) is None:
+                raise missing_to(caller)
+            return await repository.staff(connection, business_id, MAX_STAFF)
+
+    async def _give_role(
+        self, tx: Transaction, call: Origin, business_id: UUID, user_id: UUID, role: StaffRole
+    ) -> datetime:
+        now = self._clock.now()
+        before = await repository.staff_role(tx, business_id, user_id)
+        if before is not None and before[0] is role:
+            return before[1]
+        if before is None:
+            await repository.add_staff(tx, business_id, user_id, role, now)
+        else:
+            await repository.change_staff(tx, business_id, user_id, role, now)
+        await self._changed(tx, call, "STAFF_ADDED", business_id, {"user_id": str(user_id), "role": role.value})
+        await self._access_tokens.revoke_for_user(tx, user_id)
+        return now if before is None else before[1]
+
+    async def _changed(
+        self, tx: Transaction, call: Origin, action: str, business_id: UUID, details: dict[str, object]
+    ) -> None:
+        now = self._clock.now()
+        await audit.append(tx, event_of_call(call, action, now, target=target_of(business_id), details=details))
