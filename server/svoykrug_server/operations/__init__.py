@@ -1,0 +1,1 @@
+"""Long work: started by a call, run by a worker that holds a lease, watched, cancelled, and resumed after a crash."""

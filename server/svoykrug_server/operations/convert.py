@@ -1,0 +1,70 @@
+"""Protobuf <-> model for operations."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from svoykrug.operations.v1 import operation_pb2
+
+from svoykrug_server.operations.model import Operation, OperationFailure, OperationKind, OperationState
+from svoykrug_server.rpc.context import Locale
+from svoykrug_server.rpc.status import CATALOGUE
+
+STATES = {
+    OperationState.QUEUED: operation_pb2.OPERATION_STATE_QUEUED,
+    OperationState.RUNNING: operation_pb2.OPERATION_STATE_RUNNING,
+    OperationState.SUCCEEDED: operation_pb2.OPERATION_STATE_SUCCEEDED,
+    OperationState.FAILED: operation_pb2.OPERATION_STATE_FAILED,
+    OperationState.CANCELLED: operation_pb2.OPERATION_STATE_CANCELLED,
+}
+KINDS = {
+    OperationKind.CREATE_SNAPSHOT: operation_pb2.OPERATION_KIND_CREATE_SNAPSHOT,
+    OperationKind.TRAIN_CHURN_MODEL: operation_pb2.OPERATION_KIND_TRAIN_CHURN_MODEL,
+    OperationKind.SCORE_MEMBERS: operation_pb2.OPERATION_KIND_SCORE_MEMBERS,
+}
+
+
+def operation_to_proto(operation: Operation, locale: Locale) -> operation_pb2.Operation:
+    """Returns an operation as its starter sees it.
+
+    Args:
+        operation: The operation.
+        locale: The language of the error's text.
+    """
+    failure = operation.failure
+    return operation_pb2.Operation(
+        id=str(operation.id),
+        kind=KINDS[operation.kind],
+        state=STATES[operation.state],
+        stage=operation.stage,
+        percent=operation.percent,
+        rows_done_count=operation.rows_done_count,
+        error=None if failure is None else _failure_to_proto(failure, locale),
+        result=None if operation.result is None else operation_pb2.OperationResult(**operation.result),
+        create_time=_time_to_proto(operation.create_time),
+        start_time=_time_to_proto(operation.start_time),
+        end_time=_time_to_proto(operation.end_time),
+        attempt_count=operation.attempt_count,
+    )
+
+
+def states_from_proto(states: Sequence[operation_pb2.OperationState.ValueType]) -> list[OperationState]:
+    """Returns the states a list is filtered by."""
+    model_by_proto = {proto: model for model, proto in STATES.items()}
+    return [model_by_proto[state] for state in states]
+
+
+def _failure_to_proto(failure: OperationFailure, locale: Locale) -> operation_pb2.OperationError:
+    return operation_pb2.OperationError(
+        reason=failure.reason,
+        text=CATALOGUE[failure.reason].text_by_locale[locale],
+        metadata=failure.metadata,
+    )
+
+
+def _time_to_proto(instant: datetime | None) -> Timestamp | None:
+    if instant is None:
+        return None
+    timestamp = Timestamp()
+    timestamp.FromDatetime(instant)
+    return timestamp
