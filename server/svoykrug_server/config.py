@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     clickhouse_database: str = Field(default="svoykrug", pattern=r"^[a-z_][a-z0-9_]{0,62}$")
     """The database that holds the warehouse's tables."""
     clickhouse_connections: int = Field(default=4, ge=1)
-    """How many statements may run in the warehouse at once."""
+    """How many statements of calls may run in the warehouse at once."""
+    clickhouse_background_connections: int = Field(default=2, ge=1)
+    """How many background statements (snapshots, features) may run in the warehouse at once, beside those of calls."""
     clickhouse_background_threads: int = Field(default=1, ge=1)
     """How many threads one background statement (snapshot, features) may use while calls are served."""
     clickhouse_timeout_seconds: float = Field(default=300.0, gt=0)

@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_interface
+from typing import Protocol
 from uuid import UUID
 
+from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.storage.postgres import Transaction
 from svoykrug_server.storage.schema.audit import audit_events
@@ -58,6 +61,66 @@ class AuditEvent:
     peer_address: str | None = None
     request_id: str | None = None
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Origin(Protocol):
+    """The call in which something was done; `rpc.context.CallContext` is one."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Who proved to be calling; None when nobody was asked."""
+        ...
+
+    @property
+    def request_id(self) -> str:
+        """The call's x-request-id."""
+        ...
+
+    @property
+    def peer_address(self) -> str:
+        """Where the call came from; not always an address: `unix`."""
+        ...
+
+
+def event_of_call(
+    origin: Origin,
+    action: str,
+    event_time: datetime,
+    *,
+    target: tuple[str, str] | None = None,
+    details: Mapping[str, object] | None = None,
+) -> AuditEvent:
+    """Returns the event of something that was done in a call.
+
+    Args:
+        origin: The call.
+        action: What was done, in capitals.
+        event_time: When; aware.
+        target: The kind and the id of what it was done to.
+        details: Further facts as JSON values; never personal data.
+    """
+    caller = origin.caller
+    kind = ActorKind.SERVICE if caller is not None and caller.is_service else ActorKind.USER
+    return AuditEvent(
+        action,
+        event_time,
+        actor_kind=kind,
+        actor_id=None if caller is None else caller.subject_id,
+        target_kind=None if target is None else target[0],
+        target_id=None if target is None else target[1],
+        peer_address=address_of(origin),
+        request_id=origin.request_id,
+        details=details or {},
+    )
+
+
+def address_of(origin: Origin) -> str | None:
+    """Returns where a call came from as the audit trail keeps it; None where that is no address."""
+    text = origin.peer_address
+    try:
+        return str(ip_interface(text)) if "/" in text else str(ip_interface(text).ip)
+    except ValueError:
+        return None
 
 
 async def append(tx: Transaction, event: AuditEvent) -> UUID:

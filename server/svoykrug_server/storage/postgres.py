@@ -19,16 +19,19 @@ from types import TracebackType
 from typing import Any
 
 import asyncpg
-from sqlalchemy import CursorResult, Executable, event
+from sqlalchemy import URL, CursorResult, Executable, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values bound to one statement, or to each of many executions of it."""
+
+UndefinedTable = asyncpg.UndefinedTableError
+"""What a read raises when a table does not exist (yet)."""
 
 _LOST = (
     ConnectionError,
@@ -136,14 +139,16 @@ class _Reading:
         await self._pool.release(self._connection)
         if lost:
             raise StoreUnavailable from error
+        if isinstance(error, asyncpg.QueryCanceledError):
+            raise DomainError("DEADLINE_EXCEEDED") from error
 
 
 class Postgres:
     """The system of record. Made by `Postgres.connect`, ended by `close`."""
 
-    def __init__(
-        self, options: PostgresOptions, engine: AsyncEngine, pool: "asyncpg.Pool[asyncpg.Record]"
-    ) -> None:
+    def __init__(self, options: PostgresOptions, engine: AsyncEngine, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self.url = options.url
+        """Where the database is; holds the password."""
         self._options = options
         self._engine = engine
         self._pool = pool
@@ -251,10 +256,22 @@ def parse_url(url: str) -> str:
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def sqlalchemy_url(url: str) -> URL:
+    """Returns the URL in the form SQLAlchemy takes.
+
+    Raises:
+        ValueError: It is not the URL of a PostgreSQL database.
+    """
+    return make_url(parse_url(url)).set(drivername="postgresql+asyncpg")
+
+
 def _store_error(error: BaseException) -> BaseException:
     """Returns StoreUnavailable when the error says that the database is away, else the error itself."""
     if isinstance(error, DBAPIError) and not error.connection_invalidated:
-        return StoreUnavailable() if isinstance(driver_error(error), _LOST) else error
+        cause = driver_error(error)
+        if isinstance(cause, asyncpg.QueryCanceledError):
+            return DomainError("DEADLINE_EXCEEDED")
+        return StoreUnavailable() if isinstance(cause, _LOST) else error
     return StoreUnavailable()
 
 
@@ -271,7 +288,7 @@ def _session(options: PostgresOptions, name: str) -> dict[str, str]:
 
 def _transaction_engine(options: PostgresOptions) -> AsyncEngine:
     engine = create_async_engine(
-        make_url(parse_url(options.url)).set(drivername="postgresql+asyncpg"),
+        sqlalchemy_url(options.url),
         pool_size=options.transaction_connections,
         max_overflow=0,
         pool_timeout=options.connect_timeout_seconds,

@@ -82,7 +82,9 @@ class Secrets:
             called = [full for full in inline if full.startswith(f"{name}.")]
             if not called:
                 raise CannotStart(f"The secret {name}.{FIRST_KID} is missing.", ExitCode.SETTINGS)
-            by_name[name] = tuple(_decode(full, inline[full]) for full in sorted(called, key=lambda full: (len(full), full)))
+            by_name[name] = tuple(
+                _decode(full, inline[full]) for full in sorted(called, key=lambda full: (len(full), full))
+            )
         return cls(by_name)
 
     def current(self, name: SecretName) -> Secret:
@@ -128,5 +130,7 @@ def _decode(full_name: str, text: str) -> Secret:
     except (binascii.Error, ValueError) as error:
         raise CannotStart(f"The secret {full_name} is not base64.", ExitCode.SETTINGS) from error
     if len(value) < SECRET_BYTES:
-        raise CannotStart(f"The secret {full_name} has {len(value)} bytes; {SECRET_BYTES} are needed.", ExitCode.SETTINGS)
+        raise CannotStart(
+            f"The secret {full_name} has {len(value)} bytes; {SECRET_BYTES} are needed.", ExitCode.SETTINGS
+        )
     return Secret(kid=full_name.partition(".")[2], value=value)

@@ -56,7 +56,9 @@ class Account:
     def can_pass(self, folder: Path) -> bool:
         """Tells whether the account can pass through an existing folder and all above it."""
         resolved = folder.resolve()
-        return all(self._may(above, stat.S_IXUSR, stat.S_IXGRP, stat.S_IXOTH) for above in (resolved, *resolved.parents))
+        return all(
+            self._may(above, stat.S_IXUSR, stat.S_IXGRP, stat.S_IXOTH) for above in (resolved, *resolved.parents)
+        )
 
     def own(self, path: Path) -> None:
         """Gives the account a file or folder of ours."""

@@ -12,7 +12,8 @@ def run() -> None:
     if not isinstance(connection, Connection):
         raise TypeError("run the migrations with `svoykrug migrate`, which hands over its connection")
     context.configure(connection=connection, target_metadata=load_all(), compare_server_default=True)
-    context.run_migrations()
+    with context.begin_transaction():
+        context.run_migrations()
 
 
 run()

@@ -1,0 +1,47 @@
+"""Brings ClickHouse to the newest schema: numbered SQL files, whose statements are repeatable (`IF NOT EXISTS`) because
+ClickHouse has no transactions; each is remembered in `schema_migrations`."""
+
+import re
+
+from clickhouse_connect.driver.client import Client
+
+from svoykrug_server.storage.folder import newer
+from svoykrug_server.storage.migrate import MIGRATIONS, SchemaState, newest_number, numbered_files
+
+
+def warehouse_state(client: Client) -> SchemaState:
+    """Returns how far ClickHouse's schema is; `client` uses our database."""
+    # Which migrations were applied?
+    client.command(
+        "CREATE TABLE IF NOT EXISTS schema_migrations (version String, name String, applied_time DateTime64(6, 'UTC')) "
+        "ENGINE = MergeTree ORDER BY version"
+    )
+    # Which migration was applied last?
+    applied = client.query("SELECT max(version) FROM schema_migrations").result_rows[0][0]
+    return SchemaState(applied or "0000", newest_number(MIGRATIONS / "clickhouse"))
+
+
+def migrate_warehouse(client: Client) -> None:
+    """Applies every pending migration; `client` uses our database.
+
+    Raises:
+        CannotStart: A newer program migrated the warehouse.
+    """
+    state = warehouse_state(client)
+    if state.applied > state.newest:
+        raise newer(f"The ClickHouse database (schema {state.applied}, this program knows {state.newest})")
+    for file in numbered_files(MIGRATIONS / "clickhouse"):
+        if file.stem[:4] > state.applied:
+            for statement in statements(file.read_text()):
+                client.command(statement)
+            # Remember that this file was applied.
+            client.command(
+                "INSERT INTO schema_migrations SELECT {version:String}, {name:String}, now64(6, 'UTC')",
+                {"version": file.stem[:4], "name": file.stem},
+            )
+
+
+def statements(sql: str) -> list[str]:
+    """Splits a migration file into its statements: each ends with a semicolon at the end of a line."""
+    without_comments = re.sub(r"^\s*--.*$", "", sql, flags=re.MULTILINE)
+    return [part.strip() for part in re.split(r";[ \t]*(?:\n|$)", without_comments) if part.strip()]

@@ -1,0 +1,191 @@
+"""Opens both stores as the settings say, for the server and for each command, and closes them again.
+
+Everything slow happens side by side: PostgreSQL starts while ClickHouse opens.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import asyncpg
+import structlog
+
+from svoykrug_server.config import Settings
+from svoykrug_server.kit.errors import StoreUnavailable, WarehouseUnavailable
+from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.storage.folder import DataFolder, explained
+from svoykrug_server.storage.migrate import migrate_postgres
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from svoykrug_server.storage.secrets import Secrets
+
+if TYPE_CHECKING:
+    from svoykrug_server.storage.embedded import EmbeddedPostgres
+    from svoykrug_server.storage.warehouse import Warehouse
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What `open_stores` gives.
+
+    Attributes:
+        folder: The data folder.
+        secrets: The named secrets.
+        postgres: The system of record, migrated.
+        embedded: The PostgreSQL that runs in the data folder; None when a URL is set.
+    """
+
+    folder: DataFolder
+    secrets: Secrets
+    postgres: Postgres
+    embedded: "EmbeddedPostgres | None"
+
+
+def open_folder(settings: Settings) -> DataFolder:
+    """Returns the data folder, made and checked.
+
+    Raises:
+        CannotStart: It cannot be used.
+    """
+    folder = DataFolder(settings.data_dir)
+    folder.open(settings.minimum_free_disk_mb)
+    return folder
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings, *, migrate: bool = True) -> AsyncIterator[Stores]:
+    """Opens PostgreSQL and the secrets, for the length of the block.
+
+    An embedded PostgreSQL is started, or shared with the server that runs, and started again whenever it ends.
+
+    Args:
+        settings: Where everything is.
+        migrate: Whether pending migrations are applied.
+
+    Raises:
+        CannotStart: Something is wrong that a person must mend; the line says what.
+    """
+    folder = open_folder(settings)
+    async with AsyncExitStack() as closing:
+        with explained(folder.path):
+            secrets = load_secrets(settings, folder)
+        embedded = None
+        if settings.database_url is None:
+            embedded = await _start_embedded(folder, closing)
+            url = embedded.url
+        else:
+            url = settings.database_url.get_secret_value()
+        postgres = await connect_postgres(settings, url)
+        closing.push_async_callback(postgres.close)
+        if migrate:
+            await migrate_postgres(postgres)
+        yield Stores(folder, secrets, postgres, embedded)
+
+
+@asynccontextmanager
+async def open_warehouse(settings: Settings, folder: DataFolder) -> AsyncIterator["Warehouse"]:
+    """Opens the warehouse for the length of the block.
+
+    The embedded engine opens and migrates at once. A server may be away: then it is used as soon as it is back.
+
+    Raises:
+        CannotStart: The URL is wrong, or a newer program wrote the warehouse.
+    """
+    from svoykrug_server.storage.migrate_warehouse import migrate_warehouse  # noqa: PLC0415  0.2 s, beside PostgreSQL's start
+    from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions  # noqa: PLC0415  as above
+
+    url = settings.clickhouse_url
+    if url is not None:
+        check_clickhouse_url(url.get_secret_value())
+    options = WarehouseOptions(
+        location=str(folder.warehouse) if url is None else url.get_secret_value(),
+        database=settings.clickhouse_database,
+        connections=settings.clickhouse_connections,
+        background_connections=settings.clickhouse_background_connections,
+        background_threads=settings.clickhouse_background_threads,
+        timeout_seconds=settings.clickhouse_timeout_seconds,
+    )
+    warehouse = Warehouse(options, migrate_warehouse)
+    try:
+        await warehouse.prepare()
+    except WarehouseUnavailable:
+        log.warning("warehouse_away", hint="analytics answers UNAVAILABLE until it is back")
+    try:
+        yield warehouse
+    finally:
+        await warehouse.close()
+
+
+def load_secrets(settings: Settings, folder: DataFolder) -> Secrets:
+    """Returns the named secrets, made at the first start unless the settings give them.
+
+    Raises:
+        CannotStart: A given secret is missing or damaged.
+    """
+    inline = settings.secrets
+    given = None if inline is None else {name: value.get_secret_value() for name, value in inline.items()}
+    return Secrets.load(folder.secrets, settings.secrets_dir, given)
+
+
+async def connect_postgres(settings: Settings, url: str) -> Postgres:
+    """Connects to PostgreSQL.
+
+    Raises:
+        CannotStart: The URL is wrong, the server cannot be reached, or it refuses user, password or database.
+    """
+    options = PostgresOptions(
+        url=url,
+        transaction_connections=settings.database_transaction_connections,
+        read_connections=settings.database_read_connections,
+        connect_timeout_seconds=settings.database_connect_timeout_seconds,
+        statement_timeout_seconds=settings.database_statement_timeout_seconds,
+    )
+    try:
+        return await Postgres.connect(options)
+    except ValueError as error:
+        raise CannotStart(f"SVOYKRUG_DATABASE_URL: {error}.", ExitCode.SETTINGS) from error
+    except StoreUnavailable as error:
+        raise CannotStart(
+            f"PostgreSQL at {_place(url)} cannot be reached. Is it running?", ExitCode.POSTGRES
+        ) from error
+    except asyncpg.PostgresError as error:
+        raise CannotStart(f"PostgreSQL at {_place(url)} refuses us: {error}.", ExitCode.POSTGRES) from error
+
+
+def check_clickhouse_url(url: str) -> None:
+    """Refuses a URL that is not one of a ClickHouse HTTP server.
+
+    Raises:
+        CannotStart: It is not; the line does not repeat the URL, which may hold a password.
+    """
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return
+    raise CannotStart("SVOYKRUG_CLICKHOUSE_URL is not of the form http://user:password@host:port/.", ExitCode.SETTINGS)
+
+
+async def _start_embedded(folder: DataFolder, closing: AsyncExitStack) -> "EmbeddedPostgres":
+    from svoykrug_server.storage.embedded import EmbeddedPostgres  # noqa: PLC0415  only without a database URL
+
+    embedded = await asyncio.to_thread(EmbeddedPostgres.start, folder)
+    closing.push_async_callback(asyncio.to_thread, embedded.stop)
+    supervising = asyncio.create_task(embedded.supervise(), name="postgres-supervisor")
+    closing.push_async_callback(_end, supervising)
+    return embedded
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _place(url: str) -> str:
+    """Returns host, port and database of a URL, without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"

@@ -1,0 +1,301 @@
+"""The one module that owns connections to ClickHouse, in process (chDB) or a server: the same code and the same driver.
+
+The driver's clients are synchronous and serve one statement at a time, so `Warehouse` keeps two small pools of threads, each
+thread with its own client: one for answering calls, one for background work (snapshots, features), which runs with few
+threads inside the engine so that serving stays quick beside it.
+
+A statement ends with the asyncio task that awaits it: cancelling the task kills the statement in the engine. A lost server
+becomes `WarehouseUnavailable`; the next statement connects again. The tables are migrated before the first statement; when
+the server is away at start, that happens as soon as it is back.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+
+from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Answer = TypeVar("Answer")
+Parameters = Mapping[str, Any]
+"""Values bound to `{name:Type}` in a statement."""
+EngineSettings = dict[str, str | int | float]
+Work = Callable[[Client, EngineSettings], Answer]
+
+TIMEOUT_EXCEEDED = 159
+AWAY = frozenset({202, 209, 210, 236, 242, 243, 279, 439})
+"""Codes of a server that is overloaded, stopping, read-only, or cannot be reached."""
+KILL_INTERVAL_SECONDS = 0.1
+PREPARE_INTERVAL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class WarehouseOptions:
+    """How to reach the warehouse and how much of it to use.
+
+    Attributes:
+        location: The folder of the embedded engine, or `http://user:password@host:port` of a server.
+        database: The database that holds our tables; made when missing.
+        connections: How many statements may run at once for calls.
+        background_connections: How many statements may run at once for background work.
+        background_threads: How many threads of the engine one background statement may use.
+        timeout_seconds: The longest any statement may run.
+    """
+
+    location: str
+    database: str = "svoykrug"
+    connections: int = 4
+    background_connections: int = 2
+    background_threads: int = 1
+    timeout_seconds: float = 300.0
+
+    @property
+    def is_server(self) -> bool:
+        """Whether the location is a server and not a folder."""
+        return self.location.startswith(("http://", "https://"))
+
+
+class Warehouse:
+    """The analytics copy.
+
+    Args:
+        options: How to reach it.
+        migrate: What brings its tables up to date; gets a client that uses our database.
+    """
+
+    def __init__(self, options: WarehouseOptions, migrate: Callable[[Client], None]) -> None:
+        self._options = options
+        self._migrate = migrate
+        self._calls = _ClientThreads("warehouse", options.connections, self._open)
+        self._background = _ClientThreads("warehouse-background", options.background_connections, self._open)
+        self._killer = _ClientThreads("warehouse-killer", 1, self._open)
+        self._preparing = asyncio.Lock()
+        self._prepared = False
+        self._prepare_not_before = 0.0
+
+    @property
+    def database(self) -> str:
+        """The database that holds our tables."""
+        return self._options.database
+
+    async def prepare(self) -> None:
+        """Makes the database and brings its tables up to date, once; every statement does so first.
+
+        Raises:
+            WarehouseUnavailable: It cannot be reached; another try is made a second later at the earliest.
+        """
+        if self._prepared:
+            return
+        async with self._preparing:
+            if self._prepared:
+                return
+            if time.monotonic() < self._prepare_not_before:
+                raise WarehouseUnavailable
+            self._prepare_not_before = time.monotonic() + PREPARE_INTERVAL_SECONDS
+            await self._submit(self._calls, lambda client, _: self._migrate(client), {})
+            self._prepared = True
+
+    async def query(
+        self, sql: str, parameters: Parameters | None = None, *, background: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Returns the rows of a SELECT; for aggregates and pages, not for bulk (see `query_arrow`).
+
+        Args:
+            sql: One SELECT; values only as `{name:Type}`.
+            parameters: The values. Instants are aware.
+            background: Whether it is background work, which leaves room for calls.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+            DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
+        """
+        return await self._run(
+            lambda client, settings: list(client.query(sql, _bound(parameters), settings=settings).result_rows),
+            background,
+        )
+
+    async def query_arrow(
+        self, sql: str, parameters: Parameters | None = None, *, background: bool = False
+    ) -> "pa.Table":
+        """Returns the rows of a SELECT as an Arrow table: the way for anything over a few thousand rows.
+
+        Args:
+            sql: One SELECT without FORMAT; values only as `{name:Type}`.
+            parameters: The values.
+            background: Whether it is background work, which leaves room for calls.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+            DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
+        """
+        return await self._run(
+            lambda client, settings: client.query_arrow(sql, _bound(parameters), settings=settings), background
+        )
+
+    async def insert_arrow(self, table: str, rows: "pa.Table", deduplication_token: str) -> None:
+        """Inserts rows as one block: once, however often the same token comes within the table's window.
+
+        The table must set `non_replicated_deduplication_window`. The same token with other rows drops them, so the token
+        holds a hash of the rows.
+
+        Args:
+            table: The table's name in our database.
+            rows: Columns named and typed as the table's.
+            deduplication_token: What names this insert.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away; whether the rows arrived is unknown, so repeat with the same token.
+        """
+        block: EngineSettings = {
+            "insert_deduplicate": 1,
+            "insert_deduplication_token": deduplication_token,
+            "max_insert_block_size": max(rows.num_rows, 1_048_576),
+            "min_insert_block_size_rows": max(rows.num_rows, 1_048_576),
+            "min_insert_block_size_bytes": 0,
+        }
+        whole = rows.combine_chunks()
+        await self._run(
+            lambda client, settings: client.insert_arrow(table, whole, settings={**settings, **block}), False
+        )
+
+    async def command(self, sql: str, parameters: Parameters | None = None, *, background: bool = False) -> None:
+        """Runs a statement that returns no rows: INSERT SELECT, ALTER, DROP, OPTIMIZE.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+            DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
+        """
+        await self._run(lambda client, settings: client.command(sql, _bound(parameters), settings=settings), background)
+
+    async def version(self) -> str:
+        """Returns the engine's version."""
+        # Which version is this engine?
+        return str((await self.query("SELECT version()"))[0][0])
+
+    async def close(self) -> None:
+        """Kills what still runs, and closes every client."""
+        for threads in (self._calls, self._background):
+            for future, comment in threads.running():
+                self._kill(future, comment)
+        for threads in (self._calls, self._background, self._killer):
+            await asyncio.to_thread(threads.close)
+
+    async def _run(self, work: Work[Answer], background: bool) -> Answer:
+        await self.prepare()
+        settings: EngineSettings = {"max_execution_time": self._options.timeout_seconds}
+        if background:
+            settings["max_threads"] = self._options.background_threads
+        return await self._submit(self._background if background else self._calls, work, settings)
+
+    async def _submit(self, threads: "_ClientThreads", work: Work[Answer], settings: EngineSettings) -> Answer:
+        comment = f"svoykrug-{uuid4().hex}"
+        future = threads.submit(work, {**settings, "log_comment": comment}, comment)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            if not future.cancel():
+                self._kill(future, comment)
+            raise
+        except (ClickHouseError, OSError) as error:
+            raise _warehouse_error(error) from error
+
+    def _kill(self, future: "Future[Any]", comment: str) -> None:
+        self._killer.submit(partial(_kill_until_done, future, comment), {}, comment)
+
+    def _open(self) -> Client:
+        options = self._options
+        settings = {"session_timezone": "UTC"}
+        if not options.is_server:
+            bare = clickhouse_connect.get_client(
+                interface="chdb", path=options.location, tz_mode="aware", settings=settings
+            )
+        else:
+            bare = clickhouse_connect.get_client(
+                dsn=options.location,
+                interface=urlsplit(options.location).scheme,
+                database="default",
+                settings=settings,
+                tz_mode="aware",
+                connect_timeout=5,
+                send_receive_timeout=int(options.timeout_seconds) + 10,
+                autogenerate_session_id=False,
+                query_retries=1,
+                compress="lz4",
+            )
+        # Where do our tables live?
+        bare.command(f"CREATE DATABASE IF NOT EXISTS `{options.database}`")
+        bare.database = options.database
+        return bare
+
+
+class _ClientThreads:
+    """A few threads, each with a client of its own, made when the thread is first used and again after it was lost."""
+
+    def __init__(self, name: str, count: int, open_client: Callable[[], Client]) -> None:
+        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._open_client = open_client
+        self._local = threading.local()
+        self._clients: set[Client] = set()
+        self._running: dict[Future[Any], str] = {}
+
+    def submit(self, work: Work[Answer], settings: EngineSettings, comment: str) -> "Future[Answer]":
+        """Queues work for the next free thread."""
+        future = self._executor.submit(self._work, work, settings)
+        self._running[future] = comment
+        future.add_done_callback(lambda done: self._running.pop(done, None))
+        return future
+
+    def running(self) -> list[tuple["Future[Any]", str]]:
+        """Returns what is queued or runs now, with the comment each statement carries."""
+        return list(self._running.items())
+
+    def close(self) -> None:
+        """Drops what is queued, waits for what runs, and closes the clients."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        for client in self._clients:
+            client.close()
+        self._clients.clear()
+
+    def _work(self, work: Work[Answer], settings: EngineSettings) -> Answer:
+        client: Client | None = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._open_client()
+            self._clients.add(client)
+        return work(client, settings)
+
+
+def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settings: EngineSettings) -> None:
+    """Kills the statement that carries a comment, again and again until it has ended: it may not have begun yet."""
+    while not future.done():
+        # Which statement does nobody wait for any more?
+        client.command(
+            "KILL QUERY WHERE Settings['log_comment'] = {comment:String} ASYNC", {"comment": comment}, settings=settings
+        )
+        wait_for([future], timeout=KILL_INTERVAL_SECONDS)
+
+
+def _bound(parameters: Parameters | None) -> dict[str, Any] | None:
+    return None if parameters is None else dict(parameters)
+
+
+def _warehouse_error(error: Exception) -> Exception:
+    code = error.code if isinstance(error, DatabaseError) else None
+    if code == TIMEOUT_EXCEEDED:
+        return DomainError("DEADLINE_EXCEEDED")
+    if code in AWAY or isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None):
+        return WarehouseUnavailable()
+    return error
