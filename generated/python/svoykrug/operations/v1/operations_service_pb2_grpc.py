@@ -64,7 +64,7 @@ class OperationsServiceServicer:
     def GetOperation(self, request, context):
         """Returns an operation.
 
-        Callers: its starter, admin. Read only.
+        Callers: its starter (a service needs `operations.read`), admin. Read only.
         Errors: PERMISSION_DENIED (not yours, or unknown), NOT_FOUND (to admins), INVALID_FIELDS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -74,7 +74,7 @@ class OperationsServiceServicer:
     def ListOperations(self, request, context):
         """Lists operations, the newest first: an admin sees all, others the ones they started.
 
-        Callers: anyone signed in. Read only.
+        Callers: anyone signed in, service with `operations.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -84,7 +84,7 @@ class OperationsServiceServicer:
     def CancelOperation(self, request, context):
         """Cancels an operation. A running one stops at its next step, at most a few seconds later; watch it to see the end.
 
-        Callers: its starter, admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
+        Callers: its starter (a service needs `operations.write`), admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
         Errors: OPERATION_ENDED (it succeeded or failed before), PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -94,7 +94,7 @@ class OperationsServiceServicer:
     def WatchOperation(self, request, context):
         """Streams an operation: once at the start, then at each change, and ends after its end.
 
-        Callers: its starter, admin. Read only.
+        Callers: its starter (a service needs `operations.read`), admin. Read only.
         Errors: PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -19,25 +19,25 @@ class OperationsServiceStub:
     GetOperation: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.GetOperationRequest, _operations_service_pb2.GetOperationResponse]
     """Returns an operation.
 
-    Callers: its starter, admin. Read only.
+    Callers: its starter (a service needs `operations.read`), admin. Read only.
     Errors: PERMISSION_DENIED (not yours, or unknown), NOT_FOUND (to admins), INVALID_FIELDS.
     """
     ListOperations: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListOperationsRequest, _operations_service_pb2.ListOperationsResponse]
     """Lists operations, the newest first: an admin sees all, others the ones they started.
 
-    Callers: anyone signed in. Read only.
+    Callers: anyone signed in, service with `operations.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
     """
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.CancelOperationRequest, _operations_service_pb2.CancelOperationResponse]
     """Cancels an operation. A running one stops at its next step, at most a few seconds later; watch it to see the end.
 
-    Callers: its starter, admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
+    Callers: its starter (a service needs `operations.write`), admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
     Errors: OPERATION_ENDED (it succeeded or failed before), PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
     """
     WatchOperation: _aio.UnaryStreamMultiCallable[_operations_service_pb2.WatchOperationRequest, _operations_service_pb2.WatchOperationResponse]
     """Streams an operation: once at the start, then at each change, and ends after its end.
 
-    Callers: its starter, admin. Read only.
+    Callers: its starter (a service needs `operations.read`), admin. Read only.
     Errors: PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
     """
 
@@ -52,7 +52,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_operations_service_pb2.GetOperationResponse]:
         """Returns an operation.
 
-        Callers: its starter, admin. Read only.
+        Callers: its starter (a service needs `operations.read`), admin. Read only.
         Errors: PERMISSION_DENIED (not yours, or unknown), NOT_FOUND (to admins), INVALID_FIELDS.
         """
 
@@ -64,7 +64,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_operations_service_pb2.ListOperationsResponse]:
         """Lists operations, the newest first: an admin sees all, others the ones they started.
 
-        Callers: anyone signed in. Read only.
+        Callers: anyone signed in, service with `operations.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
         """
 
@@ -76,7 +76,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_operations_service_pb2.CancelOperationResponse]:
         """Cancels an operation. A running one stops at its next step, at most a few seconds later; watch it to see the end.
 
-        Callers: its starter, admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
+        Callers: its starter (a service needs `operations.write`), admin. Atomic. Idempotent: cancelling a cancelled operation changes nothing.
         Errors: OPERATION_ENDED (it succeeded or failed before), PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
         """
 
@@ -88,7 +88,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_operations_service_pb2.WatchOperationResponse]:
         """Streams an operation: once at the start, then at each change, and ends after its end.
 
-        Callers: its starter, admin. Read only.
+        Callers: its starter (a service needs `operations.read`), admin. Read only.
         Errors: PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
         """
 
