@@ -98,9 +98,7 @@ class UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class UploadCalls(grpc.aio.StreamUnaryClientInterceptor):
-    """Calls with a stream of requests and one answer. The stream cannot be sent twice, so a refused token fails the
-    call.
-    """
+    """Calls with a stream of requests and one answer; a stream cannot be sent twice, so a refused token fails it."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls

@@ -40,9 +40,7 @@ class Credentials(Protocol):
 
 @dataclass(slots=True)
 class _AccessToken:
-    """A token and when it is to be renewed, by the monotonic clock: a wrong wall clock on this machine changes
-    nothing.
-    """
+    """A token and when to renew it, in seconds of the monotonic clock: a wrong wall clock here changes nothing."""
 
     value: str
     renew_at_seconds: float

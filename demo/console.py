@@ -1,0 +1,45 @@
+"""What the demo shows a person while she waits."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+console = Console(highlight=False)
+
+
+class StepTimes:
+    """How long each step took.
+
+    Attributes:
+        seconds: Seconds by the step's name, in the order of the steps.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measures a step and says what it is and, at its end, how long it took."""
+        console.print(f"[bold cyan]▸[/] {name}")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 3)
+        console.print(f"  [dim]{self.seconds[name]:.2f} s[/]")
+
+
+@contextmanager
+def bar(description: str, total: float) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar; yields a function that moves it on by a number of rows."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda rows: progress.advance(task, rows)
