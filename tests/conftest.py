@@ -1,10 +1,10 @@
 """The stores every test may use: a real PostgreSQL and a real ClickHouse engine, fresh for each test.
 
-One event loop serves the whole session (see `[tool.pytest.ini_options]`), so fixtures of any scope and their tests share it.
+One event loop serves the whole session (see `[tool.pytest.ini_options]`): fixtures of any scope and tests share it.
 
-PostgreSQL is one embedded server for all test runs of this user on this clone: parallel runs share it, the last to end stops
-it, and one that outlived a killed run is taken over by the next. A run migrates one template database and each test gets a
-copy of it. The ClickHouse engine is one per process; each test gets a database of its own.
+PostgreSQL is one embedded server for all test runs of this user on this clone: parallel runs share it, the last to end
+stops it, and one that outlived a killed run is taken over by the next. A run migrates one template database and each
+test gets a copy of it. The ClickHouse engine is one per process; each test gets a database of its own.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Every setting, read from the environment (prefix `SVOYKRUG_`) or a `.env` file. Nothing else reads the environment."""
+"""Every setting, read from the environment (`SVOYKRUG_...`) or a `.env` file. Nothing else reads the environment."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def default_data_dir() -> Path:
-    """Returns the folder kept when none is set: the user's own data folder; for root, where services keep their state."""
+    """Returns the folder used when none is set: the user's data folder; for root, where services keep their state."""
     if os.geteuid() == 0:
         return Path("/var/lib/svoykrug")
     from platformdirs import user_data_path  # noqa: PLC0415  only needed when no folder is set

@@ -28,6 +28,12 @@ async def answer_once(postgres: Postgres, clock: ManualClock, answer: int) -> id
         return replay
 
 
+async def fail_after_claiming(postgres: Postgres, clock: ManualClock) -> None:
+    async with postgres.transaction() as tx:
+        await idempotency.claim(tx, key_of(), clock.now())
+        raise ZeroDivisionError
+
+
 async def test_the_same_id_again_gets_the_first_answer(postgres: Postgres, clock: ManualClock) -> None:
     assert await answer_once(postgres, clock, 1) == {"answer": 1}
     assert await answer_once(postgres, clock, 2) == {"answer": 1}
@@ -35,8 +41,8 @@ async def test_the_same_id_again_gets_the_first_answer(postgres: Postgres, clock
 
 async def test_the_same_id_with_another_body_is_refused(postgres: Postgres, clock: ManualClock) -> None:
     await answer_once(postgres, clock, 1)
-    with pytest.raises(InvalidFields) as refusal:
-        async with postgres.transaction() as tx:
+    async with postgres.transaction() as tx:
+        with pytest.raises(InvalidFields) as refusal:
             await idempotency.claim(tx, key_of("second"), clock.now())
     assert refusal.value.reason == "REQUEST_ID_REUSED"
     assert refusal.value.violations[0].path == "request_id"
@@ -51,9 +57,7 @@ async def test_of_eight_at_once_one_does_the_work_and_all_get_its_answer(
 
 async def test_a_rolled_back_first_try_leaves_the_id_free(postgres: Postgres, clock: ManualClock) -> None:
     with pytest.raises(ZeroDivisionError):
-        async with postgres.transaction() as tx:
-            await idempotency.claim(tx, key_of(), clock.now())
-            raise ZeroDivisionError
+        await fail_after_claiming(postgres, clock)
     assert await answer_once(postgres, clock, 2) == {"answer": 2}
 
 

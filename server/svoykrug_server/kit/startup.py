@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     WAREHOUSE = 17
 
 
-class CannotStart(Exception):  # noqa: N818  a name that says what happened, not that it is an error
+class CannotStart(Exception):
     """The program cannot start, and says why in one line.
 
     Args:

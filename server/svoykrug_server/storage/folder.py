@@ -157,7 +157,7 @@ def disk_full(folder: Path, how_full: str) -> CannotStart:
 def newer(what: str) -> CannotStart:
     """Returns the refusal of data that a newer program wrote."""
     return CannotStart(
-        f"{what} was written by a newer version of Svoy Krug. Run that version, or set SVOYKRUG_DATA_DIR to another folder.",
+        f"{what} was written by a newer version of Svoy Krug. Run that version, or use other data.",
         ExitCode.DATA_FOLDER_NEWER,
     )
 

@@ -9,8 +9,8 @@ A use case claims the request id at the start of its transaction and remembers i
         ...
         await idempotency.remember(tx, key, answer_of(purchase))
 
-Two calls with one id at the same time: the second waits in `claim` until the first commits, then gets its answer; if the
-first rolls back, the second does the work. Records live 7 days.
+Two calls with one id at the same time: the second waits in `claim` until the first commits, then gets its answer; if
+the first rolls back, the second does the work. Records live 7 days.
 """
 
 import hashlib

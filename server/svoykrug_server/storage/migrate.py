@@ -1,5 +1,7 @@
-"""Brings PostgreSQL to the newest schema: by Alembic, in one transaction under an advisory lock, so that servers that start
-together migrate once."""
+"""Brings PostgreSQL to the newest schema by Alembic.
+
+In one transaction under an advisory lock, so that servers that start together migrate once.
+"""
 
 import re
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
-"""Brings ClickHouse to the newest schema: numbered SQL files, whose statements are repeatable (`IF NOT EXISTS`) because
-ClickHouse has no transactions; each is remembered in `schema_migrations`."""
+"""Brings ClickHouse to the newest schema by numbered SQL files, each remembered in `schema_migrations`.
+
+Their statements are repeatable (`IF NOT EXISTS`), because ClickHouse has no transactions.
+"""
 
 import re
 

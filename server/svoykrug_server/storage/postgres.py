@@ -3,11 +3,12 @@
 Two pools over one database:
 
 - `Postgres.transaction()` gives a `Transaction`: a SQLAlchemy connection inside one BEGIN..COMMIT, for every write.
-- `Postgres.read()` gives a `ReadConnection`: an asyncpg connection of the hot pool. It is read-only and autocommits, keeps its
-  prepared statements, and is *not* reset between callers: no SET, LISTEN, advisory lock or explicit transaction on it.
+- `Postgres.read()` gives a `ReadConnection`: an asyncpg connection of the hot pool. It is read-only and autocommits,
+  keeps its prepared statements, and is *not* reset between callers: no SET, LISTEN, advisory lock or explicit
+  transaction on it.
 
-A query ends with the asyncio task that awaits it: cancelling the task (deadline passed, caller gone) cancels the statement in
-the database. A lost database becomes `StoreUnavailable`; both pools reconnect by themselves with the next call.
+A query ends with the asyncio task that awaits it: cancelling the task (deadline passed, caller gone) cancels the
+statement in the database. A lost database becomes `StoreUnavailable`; both pools reconnect with the next call.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 from sqlalchemy import URL, CursorResult, Executable, event
@@ -85,8 +86,7 @@ class Transaction:
     async def driver(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Returns the asyncpg connection below, for COPY; it is inside the same transaction."""
         raw = await self._connection.get_raw_connection()
-        connection: asyncpg.Connection[asyncpg.Record] = raw.driver_connection
-        return connection
+        return cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
 
 
 class ReadConnection:
@@ -167,7 +167,7 @@ class Postgres:
             async with asyncio.TaskGroup() as opening:
                 opening.create_task(postgres._open_reads())
                 opening.create_task(postgres._open_transactions())
-        except* Exception as errors:
+        except* Exception as errors:  # noqa: BLE001  only taken out of its group, and raised
             await postgres.close()
             raise errors.exceptions[0] from None
         return postgres
@@ -232,7 +232,7 @@ class Postgres:
 
 
 def driver_error(error: BaseException) -> BaseException | None:
-    """Returns asyncpg's own error below one of SQLAlchemy's, for instance to ask which constraint refused a row.
+    """Returns asyncpg's error below one of SQLAlchemy's, for instance to ask which constraint refused.
 
     Args:
         error: What `Transaction.execute` raised.
@@ -245,7 +245,7 @@ def parse_url(url: str) -> str:
     """Returns the URL in the form asyncpg takes.
 
     Raises:
-        ValueError: It is not the URL of a PostgreSQL database. The message does not repeat the URL: it holds a password.
+        ValueError: It is not the URL of a PostgreSQL database. The message does not repeat it: it holds a password.
     """
     try:
         parsed = make_url(url)
@@ -301,8 +301,8 @@ def _transaction_engine(options: PostgresOptions) -> AsyncEngine:
     return engine
 
 
-def _refuse_dead_connection(connection: Any, record: object, fairy: object) -> None:
-    """Makes SQLAlchemy's pool start afresh when the connection it is about to hand out has died; costs no round trip."""
+def _refuse_dead_connection(connection: Any, _record: object, _proxy: object) -> None:
+    """Makes SQLAlchemy's pool start afresh when the connection it would hand out has died; costs no round trip."""
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
 

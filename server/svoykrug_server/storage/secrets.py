@@ -1,9 +1,10 @@
 """Named secrets of 32 bytes or more, each with a key id (kid), rotating.
 
-A secret is called `<name>.<kid>`, such as `otp_pepper.1`, and is written in base64, standard or URL-safe. An operator gives all
-of them as files in `SVOYKRUG_SECRETS_DIR`, or as one JSON object in `SVOYKRUG_SECRETS`; without either they are made at the
-first start and kept in the data folder (0600). The latest kid (by length, then by name) is used for new things, all of them
-for old ones. To rotate, add one with a later kid; remove the old one when nothing made with it is alive any more.
+A secret is called `<name>.<kid>`, such as `otp_pepper.1`, and is written in base64, standard or URL-safe. An operator
+gives all of them as files in `SVOYKRUG_SECRETS_DIR`, or as one JSON object in `SVOYKRUG_SECRETS`; without either they
+are made at the first start and kept in the data folder (0600). The latest kid (by length, then by name) is used for new
+things, all of them for old ones. To rotate, add one with a later kid; remove the old one when nothing made with it is
+alive any more.
 """
 
 import base64
@@ -29,7 +30,7 @@ class SecretName(StrEnum):
 
     OTP_PEPPER = "otp_pepper"
     REFRESH_ROTATION = "refresh_rotation"
-    PAGE_TOKEN = "page_token"
+    PAGE_TOKEN = "page_token"  # noqa: S105  a name, not a secret
     EXTERNAL_ID = "external_id"
     KEY_ENCRYPTION = "key_encryption"
 
@@ -47,7 +48,7 @@ class Secret:
     value: bytes = field(repr=False)
 
 
-class SecretNotFound(Exception):  # noqa: N818  a name that says what happened, not that it is an error
+class SecretNotFound(Exception):
     """No secret of this name has this kid: it was removed, or never existed."""
 
 

@@ -1,7 +1,7 @@
 """Who PostgreSQL runs as, and whether that user can reach a path.
 
-PostgreSQL refuses to run as root. Under root we run it as an unprivileged user that exists already, and never change the
-permissions of a folder that is not ours: a path that user cannot reach is replaced by one that it can.
+PostgreSQL refuses to run as root. Under root we run it as an unprivileged user that exists already, and never change
+the permissions of a folder that is not ours: a path that user cannot reach is replaced by one that it can.
 """
 
 import os

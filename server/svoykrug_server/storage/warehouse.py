@@ -1,12 +1,12 @@
 """The one module that owns connections to ClickHouse, in process (chDB) or a server: the same code and the same driver.
 
-The driver's clients are synchronous and serve one statement at a time, so `Warehouse` keeps two small pools of threads, each
-thread with its own client: one for answering calls, one for background work (snapshots, features), which runs with few
-threads inside the engine so that serving stays quick beside it.
+The driver's clients are synchronous and serve one statement at a time, so `Warehouse` keeps two small pools of threads,
+each thread with its own client: one for answering calls, one for background work (snapshots, features), which runs with
+few threads inside the engine so that serving stays quick beside it.
 
-A statement ends with the asyncio task that awaits it: cancelling the task kills the statement in the engine. A lost server
-becomes `WarehouseUnavailable`; the next statement connects again. The tables are migrated before the first statement; when
-the server is away at start, that happens as soon as it is back.
+A statement ends with the asyncio task that awaits it: cancelling the task kills the statement in the engine. A lost
+server becomes `WarehouseUnavailable`; the next statement connects again. The tables are migrated before the first
+statement; when the server is away at start, that happens as soon as it is back.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from uuid import uuid4
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.query import QueryResult
 
 from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
 
@@ -98,16 +99,19 @@ class Warehouse:
         Raises:
             WarehouseUnavailable: It cannot be reached; another try is made a second later at the earliest.
         """
-        if self._prepared:
+        if self._is_prepared():
             return
         async with self._preparing:
-            if self._prepared:
+            if self._is_prepared():
                 return
             if time.monotonic() < self._prepare_not_before:
                 raise WarehouseUnavailable
             self._prepare_not_before = time.monotonic() + PREPARE_INTERVAL_SECONDS
             await self._submit(self._calls, lambda client, _: self._migrate(client), {})
             self._prepared = True
+
+    def _is_prepared(self) -> bool:
+        return self._prepared
 
     async def query(
         self, sql: str, parameters: Parameters | None = None, *, background: bool = False
@@ -124,7 +128,7 @@ class Warehouse:
             DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
         """
         return await self._run(
-            lambda client, settings: list(client.query(sql, _bound(parameters), settings=settings).result_rows),
+            lambda client, settings: _rows(client.query(sql, _bound(parameters), settings)),
             background,
         )
 
@@ -149,8 +153,8 @@ class Warehouse:
     async def insert_arrow(self, table: str, rows: "pa.Table", deduplication_token: str) -> None:
         """Inserts rows as one block: once, however often the same token comes within the table's window.
 
-        The table must set `non_replicated_deduplication_window`. The same token with other rows drops them, so the token
-        holds a hash of the rows.
+        The table must set `non_replicated_deduplication_window`. The same token with other rows drops them, so the
+        token holds a hash of the rows.
 
         Args:
             table: The table's name in our database.
@@ -158,7 +162,7 @@ class Warehouse:
             deduplication_token: What names this insert.
 
         Raises:
-            WarehouseUnavailable: The warehouse is away; whether the rows arrived is unknown, so repeat with the same token.
+            WarehouseUnavailable: It is away; whether the rows arrived is unknown, so repeat with the same token.
         """
         block: EngineSettings = {
             "insert_deduplicate": 1,
@@ -290,6 +294,10 @@ def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settin
 
 def _bound(parameters: Parameters | None) -> dict[str, Any] | None:
     return None if parameters is None else dict(parameters)
+
+
+def _rows(result: QueryResult) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in result.result_rows]
 
 
 def _warehouse_error(error: Exception) -> Exception:

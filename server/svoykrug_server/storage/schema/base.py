@@ -10,7 +10,7 @@ metadata = MetaData(
         "pk": "%(table_name)s_pkey",
     }
 )
-"""Constraints and indexes are named as PostgreSQL itself would name them; a check is named by hand, `<table>_<what>_check`."""
+"""Constraints and indexes are named as PostgreSQL would name them; a check is named by hand, `<table>_<what>_check`."""
 
 INSTANT = DateTime(timezone=True)
 """The type of every column that ends in `_time`: a UTC instant with microseconds."""

@@ -31,9 +31,7 @@ def create_audit_events() -> None:
         sa.Column("event_time", sa.DateTime(timezone=True), nullable=False),
         sa.Column("action", sa.Text, nullable=False, comment="What was done, for instance SESSION_COMPROMISED"),
         sa.Column("result", sa.Text, nullable=False, comment="done, or refused"),
-        sa.Column(
-            "actor_kind", sa.Text, nullable=False, comment="user, service, operator (command line), or system"
-        ),
+        sa.Column("actor_kind", sa.Text, nullable=False, comment="user, service, operator (command line), or system"),
         sa.Column("actor_id", sa.Uuid, comment="Null for operator, system, and a caller who is not signed in"),
         sa.Column("target_kind", sa.Text, comment="What it was done to: user, session, business, ..."),
         sa.Column("target_id", sa.Text),
@@ -46,7 +44,9 @@ def create_audit_events() -> None:
             comment="Further facts; never a phone, name, e-mail, code or token",
         ),
         sa.CheckConstraint("result IN ('done', 'refused')", name="audit_events_result_check"),
-        sa.CheckConstraint("actor_kind IN ('user', 'service', 'operator', 'system')", name="audit_events_actor_kind_check"),
+        sa.CheckConstraint(
+            "actor_kind IN ('user', 'service', 'operator', 'system')", name="audit_events_actor_kind_check"
+        ),
         comment="Append-only: a trigger refuses UPDATE, DELETE and TRUNCATE",
     )
     op.create_index(None, "audit_events", ["target_kind", "target_id", "event_time"])
@@ -67,14 +67,19 @@ def create_idempotency_records() -> None:
     op.create_table(
         "idempotency_records",
         sa.Column(
-            "subject", sa.Text, primary_key=True, comment="Who calls: a user id, a service account id, or a challenge id"
+            "subject",
+            sa.Text,
+            primary_key=True,
+            comment="Who calls: a user id, a service account id, or a challenge id",
         ),
         sa.Column(
             "method", sa.Text, primary_key=True, comment="The full method name: a request id is unique per method"
         ),
         sa.Column("request_id", sa.Uuid, primary_key=True),
         sa.Column("request_hash", sa.LargeBinary, nullable=False, comment="SHA-256 of the request's body"),
-        sa.Column("answer", postgresql.JSONB, comment="The first answer; null only inside the transaction that makes it"),
+        sa.Column(
+            "answer", postgresql.JSONB, comment="The first answer; null only inside the transaction that makes it"
+        ),
         sa.Column("created_time", sa.DateTime(timezone=True), nullable=False),
         comment="Answers of creates and of money calls, kept 7 days, so that a repeated call gets the first answer",
     )
