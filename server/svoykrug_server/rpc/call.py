@@ -1,0 +1,239 @@
+"""One call on its way through the steps: opened, admitted, answered or refused, closed and accounted for."""
+
+import asyncio
+from asyncio import AbstractEventLoop, CancelledError
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, NoReturn, cast
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from opentelemetry.trace import Span
+
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.errors import DomainError, PermissionDenied
+from svoykrug_server.rpc import access, address, client_version, locale, request_id, tracing
+from svoykrug_server.rpc.access import TokenVerifier
+from svoykrug_server.rpc.address import Network
+from svoykrug_server.rpc.admission import Admission, overloaded
+from svoykrug_server.rpc.client_version import ClientVersionGate
+from svoykrug_server.rpc.context import CallContext, Locale, enter
+from svoykrug_server.rpc.deadline import Deadline
+from svoykrug_server.rpc.method import Method
+from svoykrug_server.rpc.metrics import MethodMetrics
+from svoykrug_server.rpc.status import CATALOGUE, DETAILS_KEY, INTERNAL, status_of
+
+ServicerContext = grpc.aio.ServicerContext[Any, Any]
+_log = structlog.get_logger("svoykrug_server.rpc")
+_OK = grpc.StatusCode.OK
+_CODES_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class Draining:
+    """Tells the calls in progress that the server is stopping."""
+
+    def __init__(self) -> None:
+        self._endless: set[asyncio.Task[Any]] = set()
+        self.started = False
+
+    def enter(self) -> None:
+        """Notes that the current task runs a call that ends only when the caller, or the server, ends it."""
+        task = asyncio.current_task()
+        if task is not None:
+            self._endless.add(task)
+            task.add_done_callback(self._endless.discard)
+
+    def ends(self, task: asyncio.Task[Any]) -> bool:
+        """Tells whether a cancelled task is one that `start` cancelled."""
+        return self.started and task in self._endless
+
+    def start(self) -> None:
+        """Ends every endless call with a refusal that can be repeated elsewhere."""
+        self.started = True
+        for task in tuple(self._endless):
+            task.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What the steps of every method share.
+
+    Attributes:
+        verifier: Tells who holds an access token.
+        admission: The bound on calls in progress.
+        versions: Refuses clients that are too old.
+        default_locale: The language when the caller names none.
+        trusted_proxies: The networks whose `x-forwarded-for` is believed.
+        draining: Ends endless calls when the server stops.
+    """
+
+    verifier: TokenVerifier
+    admission: Admission
+    versions: ClientVersionGate
+    default_locale: Locale
+    trusted_proxies: tuple[Network, ...]
+    draining: Draining
+
+
+class Call:
+    """One call. Made for every call, so it is lean: what can be known before is in the method's own objects."""
+
+    __slots__ = (
+        "_admitted", "_caller_key", "_code", "_deadline", "_headers", "_method", "_metrics", "_reason",
+        "_servicer_context", "_span", "_started", "_steps", "context", "trailers",
+    )  # fmt: skip
+
+    def __init__(self, method: Method, metrics: MethodMetrics, steps: Steps, servicer_context: ServicerContext) -> None:
+        self._started = perf_counter()
+        self._method = method
+        self._metrics = metrics
+        self._steps = steps
+        self._servicer_context = servicer_context
+        self._headers: dict[str, Any] = dict(servicer_context.invocation_metadata() or ())
+        self._admitted = False
+        self._caller_key: object = None
+        self._deadline: Deadline | None = None
+        self._span: Span | None = None
+        self._code = _OK
+        self._reason = ""
+        headers = self._headers
+        self.context = CallContext(
+            method.path,
+            request_id.request_id_from(headers.get(request_id.HEADER)),
+            locale.locale_from(headers.get(locale.HEADER), steps.default_locale),
+            self._address,
+            servicer_context.time_remaining,
+        )
+        self.trailers = ((request_id.HEADER, self.context.request_id),)
+        metrics.active += 1
+
+    def open(self, loop: AbstractEventLoop, trace: tracing.MethodTracing) -> None:
+        """Runs the steps that need no request: context, trace, deadline, admission, client version.
+
+        Raises:
+            DomainError: The call is refused.
+        """
+        enter(self.context)
+        self._servicer_context.set_trailing_metadata(self.trailers)
+        headers = self._headers
+        if trace.always or tracing.HEADER in headers:
+            self._span = trace.begin(headers)
+        method = self._method
+        if method.default_deadline_seconds is None:
+            self._steps.draining.enter()
+        elif self._servicer_context.time_remaining() is None:
+            self._deadline = Deadline(loop, method.default_deadline_seconds)
+        if not method.is_standard:
+            self._steps.admission.enter()
+            self._admitted = True
+        version = headers.get(client_version.HEADER)
+        if version is not None:
+            self._steps.versions.check(version)
+
+    async def authenticate(self) -> Caller | None:
+        """Finds out who is calling, in a method that is not public.
+
+        Raises:
+            Unauthenticated: Nobody who can prove it.
+            Limited: The caller has too many calls in progress.
+        """
+        rule = self._method.rule
+        caller: Caller | None = None
+        if not rule.public:
+            token = access.bearer_token(self._headers.get(access.HEADER))
+            caller = self.context.caller = await self._steps.verifier.verify(token)
+        elif rule.loopback_only and not address.is_loopback(self._servicer_context.peer()):
+            raise PermissionDenied
+        if self._admitted:
+            key = caller.subject_id if caller is not None else self._address()
+            self._steps.admission.enter_caller(key)
+            self._caller_key = key
+        return caller
+
+    def authorize(self, request: Message | None) -> None:
+        """Refuses an authenticated caller that the method's rule does not admit.
+
+        Raises:
+            PermissionDenied: The rule does not admit it.
+        """
+        if self.context.caller is not None:
+            self._method.rule.check(self.context.caller, request)
+
+    async def refuse(self, error: BaseException) -> NoReturn:
+        """Ends the call with an error: makes it rich, and remembers it for the log.
+
+        Raises:
+            BaseException: Always: what gRPC needs to see to end the call.
+        """
+        if isinstance(error, grpc.aio.AbortError):
+            self._code = _code_from(self._servicer_context.code())
+            raise error
+        if isinstance(error, DomainError) and error.reason in CATALOGUE:
+            await self._abort(error)
+        if isinstance(error, CancelledError):
+            await self._cancelled(error)
+        if not isinstance(error, Exception) or self._servicer_context.cancelled():
+            self._code = grpc.StatusCode.CANCELLED
+            raise error
+        _log.error("call failed unexpectedly", method=self._method.path, exc_info=error)
+        await self._abort(DomainError(INTERNAL))
+
+    def close(self) -> None:
+        """Accounts for the call, however it ended: metrics, one line in the log, the span."""
+        seconds = perf_counter() - self._started
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._caller_key is not None:
+            self._steps.admission.leave_caller(self._caller_key)
+        if self._admitted:
+            self._steps.admission.leave()
+        code, reason = self._code, self._reason
+        self._metrics.active -= 1
+        self._metrics.ended(code.name, seconds, reason)
+        if self._span is not None:
+            tracing.end(self._span, code.value[0], reason)
+        self._write_line(code, reason, seconds)
+
+    async def _cancelled(self, error: CancelledError) -> None:
+        """Tells apart why the work was cancelled: our deadline, the server's stop, or the caller, who hears nothing."""
+        if self._deadline is not None and self._deadline.absorb():
+            await self._abort(DomainError("DEADLINE_EXCEEDED"))
+        remaining = self.context.remaining_seconds
+        if remaining is not None and remaining <= 0:
+            self._code, self._reason = grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"
+            raise error
+        task = asyncio.current_task()
+        if task is not None and self._steps.draining.ends(task) and not self._servicer_context.cancelled():
+            task.uncancel()
+            await self._abort(overloaded())
+        self._code = grpc.StatusCode.CANCELLED
+        raise error
+
+    async def _abort(self, error: DomainError) -> NoReturn:
+        status = status_of(error, self.context.request_id, self.context.locale)
+        self._code, self._reason = CATALOGUE[error.reason].code, error.reason
+        await self._servicer_context.abort(
+            self._code, status.message, (*self.trailers, (DETAILS_KEY, status.SerializeToString()))
+        )
+
+    def _address(self) -> str:
+        metadata = self._servicer_context.invocation_metadata() or ()
+        forwarded = [str(value) for key, value in metadata if key == address.FORWARDED_HEADER]
+        return address.client_address(self._servicer_context.peer(), forwarded, self._steps.trusted_proxies)
+
+    def _write_line(self, code: grpc.StatusCode, reason: str, seconds: float) -> None:
+        write = _log.debug if self._method.is_standard else _log.info
+        facts: dict[str, object] = {"method": self._method.path, "code": code.name, "ms": round(seconds * 1000, 2)}
+        if reason:
+            facts["reason"] = reason
+        caller = self.context.caller
+        if caller is not None:
+            facts["caller"] = str(caller.subject_id)
+        write("call", **facts)
+
+
+def _code_from(code: object) -> grpc.StatusCode:
+    """Reads a status code as grpc.aio keeps it: as a number, or as the enum's value."""
+    return code if isinstance(code, grpc.StatusCode) else _CODES_BY_NUMBER[cast(int, code)]

@@ -1,0 +1,223 @@
+"""The one interceptor: wraps every handler once, when it is registered, with the steps its method needs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from typing import Any, TypeAlias, cast
+
+import grpc
+from google.protobuf.message import Message
+
+from svoykrug_server.kit.errors import DomainError
+from svoykrug_server.rpc.access import AccessRule
+from svoykrug_server.rpc.call import Call, ServicerContext, Steps
+from svoykrug_server.rpc.method import Method, methods_of
+from svoykrug_server.rpc.metrics import MethodMetrics, RpcMetrics
+from svoykrug_server.rpc.tracing import MethodTracing
+from svoykrug_server.rpc.validation import decoded, prepare, validate
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+
+class Interceptor(grpc.GenericRpcHandler):
+    """Stands between grpc.aio and the servicers: the handler of every method, wrapped once.
+
+    Give it to a generated `add_..._to_server` in place of a server, then to the server as its only handler.
+
+    Args:
+        steps: What the steps of every method share.
+        metrics: Where calls are counted.
+    """
+
+    def __init__(self, steps: Steps, metrics: RpcMetrics) -> None:
+        self._steps = steps
+        self._metrics = metrics
+        self._handlers: dict[str, Handler] = {}
+        self._services: list[str] = []
+        unknown = Method("unknown", "unknown", AccessRule(public=True))
+        self._unknown = _Wrapped(unknown, steps, metrics.of("unknown", "unknown"), _unknown_handler()).handler()
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The full names of the registered services."""
+        return tuple(self._services)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Wraps the handlers of a service. Called by generated code.
+
+        Args:
+            service: The service's full name.
+            handlers: Its handlers by method name.
+
+        Raises:
+            AccessRuleError: A method has no access rule, or one that contradicts itself.
+            protovalidate.CompilationError: A validation rule cannot be compiled.
+        """
+        methods = methods_of(service)
+        for name, handler in handlers.items():
+            method = methods[name]
+            wrapped = _Wrapped(method, self._steps, self._metrics.of(service, name), handler)
+            self._handlers[method.path] = wrapped.handler()
+        self._services.append(service)
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
+        """Takes what generated code gives a server besides: the same handlers, without their names."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """Returns the wrapped handler of a call; an unknown method is refused like any other call."""
+        return self._handlers.get(handler_call_details.method, self._unknown)
+
+
+class _Wrapped:
+    """The handler of one method with its steps around it."""
+
+    __slots__ = (
+        "_behavior", "_deserialize", "_handler", "_loop", "_method", "_metrics", "_needs_request", "_steps", "_tracing",
+    )  # fmt: skip
+
+    def __init__(self, method: Method, steps: Steps, metrics: MethodMetrics, handler: Handler) -> None:
+        self._method = method
+        self._steps = steps
+        self._metrics = metrics
+        self._handler = handler
+        self._tracing = MethodTracing(method)
+        self._loop = asyncio.get_running_loop()
+        self._deserialize: Callable[[bytes], Any] = handler.request_deserializer or bytes
+        self._behavior = cast(
+            Callable[[Any, ServicerContext], Any],
+            handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream,
+        )
+        # A stream whose rule asks what business it names waits for its first message before the servicer is called.
+        self._needs_request = bool(method.rule.business_roles)
+        if handler.request_deserializer is not None:
+            prepare(type(decoded(self._deserialize, b"")))
+
+    def handler(self) -> Handler:
+        """Returns what grpc.aio is to call. Requests come as bytes: decoding is a step, so that it fails richly."""
+        serialize = self._handler.response_serializer
+        if self._handler.request_streaming and self._handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(self.stream_stream, None, serialize)
+        if self._handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(self.stream_unary, None, serialize)
+        if self._handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(self.unary_stream, None, serialize)
+        return grpc.unary_unary_rpc_method_handler(self.unary_unary, None, serialize)
+
+    async def unary_unary(self, raw: bytes, context: ServicerContext) -> object:
+        """Answers a call of one request and one response."""
+        call = Call(self._method, self._metrics, self._steps, context)
+        try:
+            request = await self._admit(call, raw)
+            return await self._behavior(request, context)
+        except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
+            await call.refuse(error)
+        finally:
+            call.close()
+
+    async def unary_stream(self, raw: bytes, context: ServicerContext) -> None:
+        """Answers a call of one request and many responses."""
+        call = Call(self._method, self._metrics, self._steps, context)
+        try:
+            request = await self._admit(call, raw)
+            await self._send(self._behavior(request, context), context)
+        except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
+            await call.refuse(error)
+        finally:
+            call.close()
+
+    async def stream_unary(self, raw_requests: AsyncIterator[bytes], context: ServicerContext) -> object:
+        """Answers a call of many requests and one response."""
+        call = Call(self._method, self._metrics, self._steps, context)
+        try:
+            requests = await self._admit_stream(call, raw_requests)
+            return await self._behavior(requests, context)
+        except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
+            await call.refuse(error)
+        finally:
+            call.close()
+
+    async def stream_stream(self, raw_requests: AsyncIterator[bytes], context: ServicerContext) -> None:
+        """Answers a call of many requests and many responses."""
+        call = Call(self._method, self._metrics, self._steps, context)
+        try:
+            requests = await self._admit_stream(call, raw_requests)
+            await self._send(self._behavior(requests, context), context)
+        except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
+            await call.refuse(error)
+        finally:
+            call.close()
+
+    async def _admit(self, call: Call, raw: bytes) -> Message:
+        """Runs the steps before the servicer: who calls, may it, is the request right; in this order."""
+        call.open(self._loop, self._tracing)
+        await call.authenticate()
+        if not self._needs_request:
+            call.authorize(None)
+        request = decoded(self._deserialize, raw)
+        if self._needs_request:
+            call.authorize(request)
+        validate(request)
+        return request
+
+    async def _admit_stream(self, call: Call, raw_requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+        """Runs the steps before the servicer of a stream; every message is decoded and validated when it is read."""
+        call.open(self._loop, self._tracing)
+        await call.authenticate()
+        requests = _Requests(raw_requests, self._deserialize, self._metrics)
+        call.authorize(await requests.peek() if self._needs_request else None)
+        return requests
+
+    async def _send(self, answer: object, context: ServicerContext) -> None:
+        """Sends what a servicer yields; one that writes by itself is only awaited."""
+        if not hasattr(answer, "__aiter__"):
+            await cast(Awaitable[None], answer)
+            return
+        metrics = self._metrics
+        async with aclosing(cast(Any, answer)) as responses:
+            async for response in responses:
+                await context.write(response)
+                metrics.messages_sent += 1
+
+
+class _Requests:
+    """The messages of a client's stream, decoded and validated one by one."""
+
+    __slots__ = ("_deserialize", "_metrics", "_peeked", "_raw")
+
+    def __init__(self, raw: AsyncIterator[bytes], deserialize: Callable[[bytes], Any], metrics: MethodMetrics) -> None:
+        self._raw = aiter(raw)
+        self._deserialize = deserialize
+        self._metrics = metrics
+        self._peeked: Message | None = None
+
+    async def peek(self) -> Message | None:
+        """Reads the first message, not validated: the caller may not be admitted. None when the stream is empty."""
+        try:
+            self._peeked = await self._next()
+        except StopAsyncIteration:
+            return None
+        return self._peeked
+
+    def __aiter__(self) -> "_Requests":
+        return self
+
+    async def __anext__(self) -> Message:
+        request, self._peeked = self._peeked, None
+        if request is None:
+            request = await self._next()
+        validate(request)
+        return request
+
+    async def _next(self) -> Message:
+        raw = await anext(self._raw)
+        self._metrics.messages_received += 1
+        return decoded(self._deserialize, raw)
+
+
+def _unknown_handler() -> Handler:
+    """Returns the handler of a method that nobody registered. It reads nothing, so any shape of call fits it."""
+
+    async def refuse(_requests: object, _context: ServicerContext) -> None:
+        raise DomainError("METHOD_UNKNOWN")
+
+    return grpc.stream_stream_rpc_method_handler(refuse)

@@ -1,0 +1,124 @@
+"""The gRPC server: listens, tells its health, and stops without dropping a call."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import cast
+
+import grpc
+import structlog
+from google.rpc import error_details_pb2, status_pb2
+from grpc_channelz.v1 import channelz, channelz_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from svoykrug_server.rpc.access import TokenVerifier
+from svoykrug_server.rpc.admission import Admission
+from svoykrug_server.rpc.call import Draining, Steps
+from svoykrug_server.rpc.client_version import ClientVersionGate
+from svoykrug_server.rpc.interceptor import Interceptor
+from svoykrug_server.rpc.listening import listen
+from svoykrug_server.rpc.metrics import RpcMetrics
+from svoykrug_server.rpc.options import RpcOptions
+
+# What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
+DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
+_log = structlog.get_logger("svoykrug_server.rpc")
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class RpcServer:
+    """One grpc.aio server with the edge's steps around every method. Made inside the running event loop.
+
+    Register servicers by `add_XServicer_to_server(servicer, server.methods)`, then `start`.
+
+    Args:
+        options: How it listens and what it allows.
+        verifier: Tells who holds an access token.
+        registry: Where its metrics are registered.
+    """
+
+    def __init__(self, options: RpcOptions, verifier: TokenVerifier, registry: CollectorRegistry) -> None:
+        self._options = options
+        self._draining = Draining()
+        self._admission = Admission(options.max_calls, options.max_calls_per_caller)
+        self._interceptor = Interceptor(
+            Steps(
+                verifier=verifier,
+                admission=self._admission,
+                versions=ClientVersionGate(options.oldest_client_versions),
+                default_locale=options.default_locale,
+                trusted_proxies=options.trusted_proxies,
+                draining=self._draining,
+            ),
+            RpcMetrics(registry),
+        )
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=options.channel_arguments())
+        self._server.add_generic_rpc_handlers((self._interceptor,))
+        self.addresses: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> grpc.aio.Server:
+        """What generated `add_..._to_server` functions are given in place of a server, so that the steps get around."""
+        return cast(grpc.aio.Server, self._interceptor)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls are taken: started and not stopping."""
+        return bool(self.addresses) and not self._draining.started
+
+    @property
+    def calls_in_progress(self) -> int:
+        """The calls being answered now, standard services left out."""
+        return self._admission.in_progress
+
+    async def start(self) -> None:
+        """Opens the ports and takes calls; `addresses` then holds the real ports.
+
+        Raises:
+            CannotStart: A port is in use, or the addresses and TLS do not fit together.
+        """
+        ours = self._interceptor.services
+        self._add_standard_services(ours)
+        addresses = listen(self._server, self._options)
+        for service in ours:
+            await self._health.set(service, _SERVING)
+        await self._server.start()
+        self.addresses = addresses
+
+    async def stop(self, hurry: asyncio.Event | None = None) -> None:
+        """Says NOT_SERVING, waits, ends endless streams, lets the other calls finish, and stops.
+
+        Args:
+            hurry: When it is set, what is not finished is cancelled at once.
+        """
+        hurry = hurry or asyncio.Event()
+        await self._health.enter_graceful_shutdown()
+        _log.info("draining", calls=self.calls_in_progress, seconds=self._options.drain_seconds)
+        await _or_hurry(asyncio.sleep(self._options.drain_seconds), hurry)
+        self._draining.start()
+        await _or_hurry(self._server.stop(self._options.grace_seconds), hurry)
+        await self._server.stop(None)
+
+    def _add_standard_services(self, ours: tuple[str, ...]) -> None:
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.methods)
+        if self._options.reflection:
+            names = (*ours, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            servicer = reflection.aio.ReflectionServicer(names)
+            add = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+            add(servicer, self.methods)  # type: ignore[no-untyped-call]  # its published types leave out the types
+        if self._options.channelz:
+            channelz_pb2_grpc.add_ChannelzServicer_to_server(channelz.aio.ChannelzServicer(), self.methods)
+
+
+async def _or_hurry(work: Awaitable[object], hurry: asyncio.Event) -> None:
+    """Waits for some work, but no longer than until there is hurry."""
+    task = asyncio.ensure_future(work)
+    hurried = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait((task, hurried), return_when=asyncio.FIRST_COMPLETED)
+    for waiting in (task, hurried):
+        waiting.cancel()
+        with suppress(asyncio.CancelledError):
+            await waiting
