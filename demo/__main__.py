@@ -23,7 +23,7 @@ from svoykrug_client import Client
 if TYPE_CHECKING:
     import pandas as pd
 
-_FOLDER = Path(".demo").resolve()
+_FOLDER = Path("demo-data").resolve()
 _REPORT = Path("demo-report").resolve()
 _EQUAL_SECONDS = 120.0
 

@@ -45,7 +45,7 @@ class NewPurchase(_message.Message):
     """The currency, ISO 4217; the circle's when empty."""
     @_builtins.property
     def purchase_time(self) -> _timestamp_pb2.Timestamp:
-        """When she bought; ten years ago to five minutes from now."""
+        """When she bought; twenty years ago to five minutes from now."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class PurchasesServiceStub:
     """Purchases and refunds of the circle.
 
     A purchase is known by its business and external id: recording the same receipt again is answered with the first one, recording
-    another under the same id is refused. Its time lies between ten years ago and five minutes from now; its currency is the circle's.
+    another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
     """
 
     def __init__(self, channel):
@@ -79,7 +79,7 @@ class PurchasesServiceServicer:
     """Purchases and refunds of the circle.
 
     A purchase is known by its business and external id: recording the same receipt again is answered with the first one, recording
-    another under the same id is refused. Its time lies between ten years ago and five minutes from now; its currency is the circle's.
+    another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
     """
 
     def RecordPurchase(self, request, context):
@@ -210,7 +210,7 @@ class PurchasesService:
     """Purchases and refunds of the circle.
 
     A purchase is known by its business and external id: recording the same receipt again is answered with the first one, recording
-    another under the same id is refused. Its time lies between ten years ago and five minutes from now; its currency is the circle's.
+    another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
     """
 
     @staticmethod

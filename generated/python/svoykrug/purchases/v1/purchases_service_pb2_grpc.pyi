@@ -16,7 +16,7 @@ class PurchasesServiceStub:
     """Purchases and refunds of the circle.
 
     A purchase is known by its business and external id: recording the same receipt again is answered with the first one, recording
-    another under the same id is refused. Its time lies between ten years ago and five minutes from now; its currency is the circle's.
+    another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -75,7 +75,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Purchases and refunds of the circle.
 
     A purchase is known by its business and external id: recording the same receipt again is answered with the first one, recording
-    another under the same id is refused. Its time lies between ten years ago and five minutes from now; its currency is the circle's.
+    another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
     """
 
     @_abc_1.abstractmethod
