@@ -1,0 +1,21 @@
+"""Starting is quick: what only training and scoring need is not loaded with the rest."""
+
+import subprocess
+import sys
+
+# Imports what a server imports when it starts: the modules at the top, the edge, the stores, and every servicer.
+PROGRAM = """
+import importlib, pkgutil, sys
+import svoykrug_server
+names = [module.name for module in pkgutil.walk_packages(svoykrug_server.__path__, "svoykrug_server.")]
+wanted = ("servicer", "server", "stores")
+for name in names:
+    if (name.count(".") == 1 and not name.endswith("__main__")) or name.rpartition(".")[2] in wanted:
+        importlib.import_module(name)
+print(*sorted({"pandas", "sklearn", "scipy", "skops", "matplotlib"} & sys.modules.keys()))
+"""
+
+
+def test_importing_the_server_loads_neither_pandas_nor_scikit_learn() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
