@@ -1,0 +1,1 @@
+"""Analytics: who the best members are, who is about to leave and why."""

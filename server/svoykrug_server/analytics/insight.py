@@ -1,0 +1,99 @@
+"""What is known of one member: her place in a snapshot and her churn probability."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from svoykrug_server.analytics.churn.model import MemberScore, Scoring
+from svoykrug_server.analytics.model import MemberRow, Snapshot
+from svoykrug_server.analytics.ports import Watermarks
+from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.warehouse import SnapshotWarehouse
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.errors import NotFound, PermissionDenied
+
+
+class ChurnScores(Protocol):
+    """Knows how likely a member is to leave."""
+
+    async def latest_score(
+        self, business_id: UUID | None, member_id: int, as_of: datetime | None
+    ) -> tuple[Scoring, MemberScore] | None:
+        """Returns what the latest scoring of a scope says of a member, or None.
+
+        Args:
+            business_id: The business; None for the circle.
+            member_id: The warehouse's number for her.
+            as_of: Only a scoring whose cutoff is on or before this instant; None for any.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemberInsight:
+    """What is known of a member in one scope.
+
+    Attributes:
+        user_id: The user.
+        snapshot: The snapshot that was looked at; None when there is none.
+        row: Her place in it; None when it does not hold her.
+        score: The scoring and what it says of her; None when she has not been scored.
+        watermark: How far the warehouse is.
+    """
+
+    user_id: UUID
+    snapshot: Snapshot | None
+    row: MemberRow | None
+    score: tuple[Scoring, MemberScore] | None
+    watermark: datetime | None
+
+
+class InsightService:
+    """Members as owners, admins and services see them.
+
+    Args:
+        repository: Which snapshots there are, and who is who.
+        warehouse: The rows of snapshots.
+        churn_scores: How likely a member is to leave.
+        watermarks: How far the warehouse is.
+    """
+
+    def __init__(
+        self,
+        repository: SnapshotRepository,
+        warehouse: SnapshotWarehouse,
+        churn_scores: ChurnScores,
+        watermarks: Watermarks,
+    ) -> None:
+        self._repository = repository
+        self._warehouse = warehouse
+        self._churn_scores = churn_scores
+        self._watermarks = watermarks
+
+    async def get(
+        self, caller: Caller, business_id: UUID | None, user_id: UUID, as_of: datetime | None
+    ) -> MemberInsight:
+        """Returns what was known of a member at an instant.
+
+        Args:
+            caller: Who asks.
+            business_id: The scope; None for the circle.
+            user_id: The user.
+            as_of: The latest snapshot and scoring with a cutoff on or before it; None for the latest of all.
+
+        Raises:
+            PermissionDenied: Nothing is known of her at this business, or there is no such user: an owner cannot tell
+                which.
+            NotFound: There is no such user, said to admins and services.
+        """
+        sees_all = caller.is_admin or caller.is_service
+        member_id = await self._repository.member_id_of(user_id)
+        if member_id is None:
+            raise NotFound if sees_all else PermissionDenied
+        snapshot = await self._repository.latest(business_id, as_of)
+        row = None if snapshot is None else await self._warehouse.member(snapshot.build_id, member_id)
+        score = await self._churn_scores.latest_score(business_id, member_id, as_of)
+        if row is None and score is None and not sees_all:
+            raise PermissionDenied
+        return MemberInsight(user_id, snapshot, row, score, await self._watermarks.watermark())

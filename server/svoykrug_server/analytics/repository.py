@@ -1,0 +1,170 @@
+"""All PostgreSQL of snapshots: which there are, and whose member numbers are whose."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select, update
+
+from svoykrug_server.analytics.model import BuildContents, Snapshot, SnapshotPlan
+from svoykrug_server.storage.postgres import Postgres, Transaction
+from svoykrug_server.storage.schema.analytics import snapshots
+
+
+class SnapshotRepository:
+    """Snapshots in PostgreSQL. One is invisible until it is published, and never changes from then on.
+
+    Args:
+        postgres: The system of record.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def add(self, tx: Transaction, plan: SnapshotPlan, now: datetime) -> None:
+        """Remembers what a snapshot is to be computed from, in the transaction that queues the work."""
+        # Remember a plan.
+        await tx.execute(
+            insert(snapshots).values(
+                id=plan.id,
+                business_id=plan.business_id,
+                cutoff_time=plan.cutoff,
+                window_days=plan.window_days,
+                watermark=plan.watermark,
+                rules_version=plan.rules_version,
+                create_time=now,
+            )
+        )
+
+    async def begin_build(
+        self, snapshot_id: UUID, build_id: UUID, rules_version: str
+    ) -> tuple[SnapshotPlan, UUID | None] | None:
+        """Makes an attempt the one that may publish, and returns the plan and the attempt before it.
+
+        Args:
+            snapshot_id: The snapshot.
+            build_id: The new attempt.
+            rules_version: The rules it computes by.
+
+        Returns:
+            None where the snapshot is published already.
+        """
+        async with self._postgres.transaction() as tx:
+            # What is to be computed, and who tried before?
+            found = await tx.execute(select(snapshots).where(snapshots.c.id == snapshot_id).with_for_update())
+            row = found.mappings().one()
+            if row["publish_time"] is not None:
+                return None
+            # From now on only this attempt can publish.
+            begun = await tx.execute(
+                update(snapshots)
+                .where(snapshots.c.id == snapshot_id)
+                .values(build_id=build_id, rules_version=rules_version)
+                .returning(snapshots)
+            )
+        return _plan(begun.mappings().one()), row["build_id"]
+
+    async def publish(self, snapshot_id: UUID, build_id: UUID, contents: BuildContents, now: datetime) -> bool:
+        """Makes a finished build visible, in one step; returns False when a later attempt has taken over.
+
+        Args:
+            snapshot_id: The snapshot.
+            build_id: The attempt that wrote the rows.
+            contents: What the warehouse holds of it.
+            now: When.
+        """
+        async with self._postgres.transaction() as tx:
+            # Publish it, if this attempt is still the one that may.
+            published = await tx.execute(
+                update(snapshots)
+                .where(
+                    snapshots.c.id == snapshot_id,
+                    snapshots.c.build_id == build_id,
+                    snapshots.c.publish_time.is_(None),
+                )
+                .values(publish_time=now, member_count=contents.member_count, content_hash=contents.content_hash)
+            )
+        return published.rowcount == 1
+
+    async def find(self, business_id: UUID | None, snapshot_id: UUID) -> Snapshot | None:
+        """Returns a published snapshot of a scope, or None."""
+        async with self._postgres.read() as connection:
+            # Is this a published snapshot of this scope?
+            row = await connection.fetchrow(
+                "SELECT * FROM snapshots WHERE id = $1 AND business_id IS NOT DISTINCT FROM $2"
+                " AND publish_time IS NOT NULL",
+                snapshot_id,
+                business_id,
+            )
+        return None if row is None else _snapshot(row)
+
+    async def latest(self, business_id: UUID | None, as_of: datetime | None) -> Snapshot | None:
+        """Returns the snapshot of a scope with the latest cutoff, or None.
+
+        Args:
+            business_id: The business; None for the circle.
+            as_of: Only one whose cutoff is on or before this instant; None for any.
+        """
+        found = await self._list(business_id, "$2::timestamptz IS NULL OR cutoff_time <= $2", as_of, limit=1)
+        return found[0] if found else None
+
+    async def list_before(
+        self, business_id: UUID | None, before: tuple[datetime, UUID] | None, limit: int
+    ) -> list[Snapshot]:
+        """Returns snapshots of a scope, the latest cutoff first.
+
+        Args:
+            business_id: The business; None for the circle.
+            before: Cutoff and id of the last one before; None for the first.
+            limit: How many at most.
+        """
+        if before is None:
+            return await self._list(business_id, "TRUE", limit=limit)
+        return await self._list(business_id, "(cutoff_time, id) < ($2, $3)", *before, limit=limit)
+
+    async def _list(self, business_id: UUID | None, where: str, *values: object, limit: int) -> list[Snapshot]:
+        scope = "business_id IS NULL AND $1::uuid IS NULL" if business_id is None else "business_id = $1"
+        async with self._postgres.read() as connection:
+            # Which snapshots of this scope come next, the latest cutoff first?
+            rows = await connection.fetch(
+                f"SELECT * FROM snapshots WHERE {scope} AND publish_time IS NOT NULL AND ({where})"  # noqa: S608  only texts above
+                f" ORDER BY cutoff_time DESC, id DESC LIMIT ${len(values) + 2}",
+                business_id,
+                *values,
+                limit,
+            )
+        return [_snapshot(row) for row in rows]
+
+    async def member_id_of(self, user_id: UUID) -> int | None:
+        """Returns the number by which the warehouse knows a user, or None."""
+        async with self._postgres.read() as connection:
+            # Which member is this user?
+            member_id: int | None = await connection.fetchval(
+                "SELECT member_id FROM member_links WHERE user_id = $1", user_id
+            )
+        return member_id
+
+    async def user_ids_of(self, member_ids: Sequence[int]) -> dict[int, UUID]:
+        """Returns the users behind member numbers; those that have been erased are left out."""
+        async with self._postgres.read() as connection:
+            # Who are these members?
+            rows = await connection.fetch(
+                "SELECT member_id, user_id FROM member_links WHERE member_id = ANY ($1::bigint[])", member_ids
+            )
+        return {row["member_id"]: row["user_id"] for row in rows}
+
+
+def _plan(row: Mapping[str, Any] | Any) -> SnapshotPlan:
+    return SnapshotPlan(
+        id=row["id"],
+        business_id=row["business_id"],
+        cutoff=row["cutoff_time"],
+        window_days=row["window_days"],
+        watermark=row["watermark"],
+        rules_version=row["rules_version"],
+    )
+
+
+def _snapshot(row: Mapping[str, Any] | Any) -> Snapshot:
+    return Snapshot(_plan(row), row["build_id"], row["member_count"], row["publish_time"])
