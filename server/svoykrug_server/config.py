@@ -2,8 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -56,3 +57,55 @@ class Settings(BaseSettings):
     """Where named secrets are read from, a file each (see `storage/secrets.py`). Unset: made in the data folder."""
     secrets: dict[str, SecretStr] | None = None
     """The named secrets themselves, as a JSON object of base64 texts, for instance `{"otp_pepper.1": "..."}`."""
+
+    # The edge: listening
+    listen: tuple[str, ...] = ("127.0.0.1:50051",)
+    """The addresses that take calls, as a JSON array; port 0 takes a free one."""
+    http_host: str = "127.0.0.1"
+    """Where /metrics, /healthz, /readyz and /doctor are served. Nobody is asked who she is: keep it on loopback."""
+    http_port: int = Field(default=9464, ge=0, le=65535)
+    """The port of /metrics, /healthz, /readyz and /doctor; 0 takes a free one."""
+    ready_file: Path | None = None
+    """Where the addresses are written as JSON once calls are taken, for programs that start the server."""
+    tls_certificate: Path | None = None
+    """The certificate chain, a PEM file that is read again when it changes. Unset: plaintext."""
+    tls_key: Path | None = None
+    """The certificate's private key, a PEM file."""
+    tls_client_authorities: Path | None = None
+    """Who signs the certificates that clients must show, a PEM file. Unset: clients need none."""
+    allow_plaintext: bool = False
+    """Allows listening off loopback without TLS, for instance behind a proxy that has it."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """The networks whose `x-forwarded-for` is believed, as a JSON array such as `["10.0.0.0/8"]`."""
+    reflection: bool = True
+    """Whether anyone may ask the server for its contract."""
+    channelz: bool = False
+    """Whether callers on this machine may look at connections."""
+
+    # The edge: limits
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024)
+    """The largest request or response message."""
+    max_metadata_bytes: int = Field(default=16 * 1024, ge=8 * 1024)
+    """The most metadata of a call; above half of it calls may be refused."""
+    max_calls: int = Field(default=2_000, ge=1)
+    """The most calls in progress in this process; further ones are refused with RetryInfo."""
+    max_calls_per_caller: int = Field(default=100, ge=1)
+    """The most calls in progress of one caller, or of one address in public methods."""
+    keepalive_seconds: float = Field(default=60.0, gt=0)
+    """How long a connection may be silent before it is asked whether it lives."""
+    min_ping_interval_seconds: float = Field(default=10.0, ge=0)
+    """A client that asks more often than this whether the server lives is disconnected."""
+    max_connection_age_seconds: float | None = Field(default=None, gt=0)
+    """How old a connection may get, so that clients spread over new servers. Unset: any age."""
+    drain_seconds: float = Field(default=0.0, ge=0)
+    """How long NOT_SERVING is announced at a stop before new calls are refused."""
+    grace_seconds: float = Field(default=30.0, ge=0)
+    """How long calls in progress may take to finish at a stop."""
+    oldest_client_versions: dict[str, str] = Field(default_factory=dict)
+    """The oldest `x-client-version` allowed by platform, as JSON such as `{"ios": "2.4.0"}`; older ones must update."""
+    default_locale: Literal["ru", "en"] = "ru"
+    """The language of texts for people when the caller names none."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least severe level that is logged."""
+    log_format: Literal["auto", "json", "human"] = "auto"
+    """One JSON object a line, or lines for a person; `auto` is for a person exactly at a terminal."""

@@ -2,8 +2,8 @@
 
 One cluster lives in a data folder. Whoever needs it (the server, `svoykrug doctor`, `svoykrug migrate`) starts it or
 shares the one that runs; the last to leave stops it. Both are kept by file locks that the kernel drops with a process,
-so a kill -9 of anything leaves a state the next start understands: a PostgreSQL that outlived its starter is taken over,
-one that died is started again, a `postmaster.pid` that names somebody else's process is removed.
+so a kill -9 of anything leaves a state the next start understands: a PostgreSQL that outlived its starter is taken
+over, one that died is started again, a `postmaster.pid` that names somebody else's process is removed.
 """
 
 import asyncio
@@ -176,7 +176,7 @@ class EmbeddedPostgres:
             "log_timezone": "UTC",
         }
         if not self._cluster.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         process: subprocess.Popen[bytes] = subprocess.Popen(
             [str(self._cluster.binaries / "postgres"), "-D", str(self._cluster.path), *options],

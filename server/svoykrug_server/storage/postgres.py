@@ -41,8 +41,12 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.InternalClientError,
 )
-"""What asyncpg raises when the database went away, is stopping, starting, or full."""
+"""What asyncpg raises when the database went away, is stopping, starting, or full.
+
+InternalClientError is what a statement meets on a connection whose last word was the server's good-bye, not yet read.
+"""
 
 _UNREACHABLE = (*_LOST, OSError, PoolTimeoutError)
 """What getting a connection raises; the built-in TimeoutError is an OSError."""
@@ -135,7 +139,10 @@ class _Reading:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lost = isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and self._connection.is_closed())
+        closed = error is not None and _is_closed(self._connection)
+        lost = isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and closed)
+        if lost and not closed:
+            self._connection.terminate()
         await self._pool.release(self._connection)
         if lost:
             raise StoreUnavailable from error
@@ -175,6 +182,8 @@ class Postgres:
     async def _open_reads(self) -> None:
         try:
             await self._pool
+            async with self._pool.acquire():
+                """Connected: that was the question."""
         except _UNREACHABLE as error:
             raise StoreUnavailable from error
 
@@ -198,7 +207,10 @@ class Postgres:
             async with connection.begin():
                 yield Transaction(connection)
         except (*_LOST, DBAPIError) as error:
-            raise _store_error(error) from error
+            translated = _store_error(error)
+            if isinstance(translated, StoreUnavailable):
+                await connection.invalidate()
+            raise translated from error
         finally:
             await connection.close()
 
@@ -265,6 +277,14 @@ def sqlalchemy_url(url: str) -> URL:
     return make_url(parse_url(url)).set(drivername="postgresql+asyncpg")
 
 
+def _is_closed(connection: Any) -> bool:
+    """Tells whether a connection of the hot pool has ended; the pool takes such a one back at once."""
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
 def _store_error(error: BaseException) -> BaseException:
     """Returns StoreUnavailable when the error says that the database is away, else the error itself."""
     if isinstance(error, DBAPIError) and not error.connection_invalidated:
@@ -291,6 +311,7 @@ def _transaction_engine(options: PostgresOptions) -> AsyncEngine:
         sqlalchemy_url(options.url),
         pool_size=options.transaction_connections,
         max_overflow=0,
+        hide_parameters=True,
         pool_timeout=options.connect_timeout_seconds,
         connect_args={
             "timeout": options.connect_timeout_seconds,
@@ -310,7 +331,7 @@ def _refuse_dead_connection(connection: Any, _record: object, _proxy: object) ->
 def _read_pool(options: PostgresOptions) -> "asyncpg.Pool[asyncpg.Record]":
     return asyncpg.create_pool(
         parse_url(options.url),
-        min_size=1,
+        min_size=0,
         max_size=options.read_connections,
         init=_read_json,
         reset=_keep_session,

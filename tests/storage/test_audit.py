@@ -1,0 +1,60 @@
+"""The audit trail is append-only, and part of the transaction of what it tells of."""
+
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.storage import audit
+from svoykrug_server.storage.audit import ActorKind, AuditEvent, AuditResult
+from svoykrug_server.storage.postgres import Postgres
+
+USER_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
+
+
+async def append(postgres: Postgres, clock: ManualClock) -> UUID:
+    event = AuditEvent(
+        "SESSION_COMPROMISED",
+        clock.now(),
+        ActorKind.USER,
+        USER_ID,
+        "session",
+        "s-1",
+        AuditResult.REFUSED,
+        "2001:db8::1",
+        "request-1",
+        {"device_count": 2},
+    )
+    async with postgres.transaction() as tx:
+        return await audit.append(tx, event)
+
+
+async def test_an_event_is_kept_whole(postgres: Postgres, clock: ManualClock) -> None:
+    event_id = await append(postgres, clock)
+    async with postgres.read() as connection:
+        row = await connection.fetchrow("SELECT * FROM audit_events")
+    assert row is not None
+    assert dict(row) | {"peer_address": str(row["peer_address"])} == {
+        "event_id": event_id,
+        "event_time": clock.now(),
+        "action": "SESSION_COMPROMISED",
+        "result": "refused",
+        "actor_kind": "user",
+        "actor_id": USER_ID,
+        "target_kind": "session",
+        "target_id": "s-1",
+        "peer_address": "2001:db8::1",
+        "request_id": "request-1",
+        "details": {"device_count": 2},
+    }
+
+
+@pytest.mark.parametrize(
+    "change", ["UPDATE audit_events SET action = 'X'", "DELETE FROM audit_events", "TRUNCATE audit_events"]
+)
+async def test_the_database_refuses_to_change_an_event(postgres: Postgres, clock: ManualClock, change: str) -> None:
+    await append(postgres, clock)
+    async with postgres.transaction() as tx:
+        with pytest.raises(sa.exc.DBAPIError, match="append-only"):
+            await tx.execute(sa.text(change))
