@@ -8,7 +8,7 @@ from uuid import UUID
 
 from svoykrug_server.kit.account import ConsentGrant, Joining
 from svoykrug_server.kit.errors import DomainError
-from svoykrug_server.storage.postgres import Postgres, Transaction
+from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.accounts import UserAccounts
 
 CONSENTS = (ConsentGrant("terms", "2026-11", granted=True), ConsentGrant("personal_data", "2026-11", granted=True))
@@ -53,18 +53,6 @@ async def audited(postgres: Postgres, target_id: UUID) -> list[tuple[str, dict[s
             "SELECT action, details::text FROM audit_events WHERE target_id = $1 ORDER BY event_id", str(target_id)
         )
     return [(row["action"], json.loads(row["details"])) for row in rows]
-
-
-class RecordedRevocations:
-    """Notes whose access tokens were ended, and when it was asked: inside the transaction."""
-
-    def __init__(self) -> None:
-        self.user_ids: list[UUID] = []
-
-    async def revoke_for_user(self, tx: Transaction, user_id: UUID) -> None:
-        """Notes a user."""
-        assert isinstance(tx, Transaction)
-        self.user_ids.append(user_id)
 
 
 def _no_call() -> None:

@@ -10,7 +10,8 @@ from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users import repository
 from svoykrug_server.users.commands import GrantRole
 from svoykrug_server.users.service import UsersService
-from tests.users.people import RecordedRevocations, audited, join, new_phone
+from tests.revocations import RecordedRevocations
+from tests.users.people import audited, join, new_phone
 
 
 @pytest.fixture

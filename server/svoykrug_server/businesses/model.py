@@ -133,6 +133,11 @@ class BusinessChange:
         if self.name is not None and not is_name(self.name):
             raise ValueError("a name has 1 to 200 characters and no control characters")
 
+    def values(self) -> dict[str, str]:
+        """Returns the new value of each named field, by its path."""
+        named = {BusinessField.NAME: self.name, BusinessField.CATEGORY: self.category}
+        return {field.value: str(value) for field, value in named.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class StaffMember:

@@ -137,9 +137,10 @@ class BusinessesService:
                     return business
                 if etag and etag != business.etag:
                     raise Conflict("STALE_ETAG")
-                values = {"name": changed.name, "category": changed.category}
-                await repository.change(tx, business_id, values, now)
-                await audit.append(tx, event_of_call(call, "BUSINESS_UPDATED", now, target=target_of(business_id)))
+                await repository.change(tx, business_id, change.values(), now)
+                details = {"fields": sorted(change.values())}
+                event = event_of_call(call, "BUSINESS_UPDATED", now, target=target_of(business_id), details=details)
+                await audit.append(tx, event)
         except NameTaken as error:
             raise Conflict("BUSINESS_EXISTS") from error
         return replace(changed, version=business.version + 1, update_time=now)

@@ -1,0 +1,188 @@
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import insert
+
+from svoykrug_server.businesses import repository
+from svoykrug_server.businesses.model import Business, Category, NewBusiness, StaffMember
+from svoykrug_server.businesses.service import BusinessesService
+from svoykrug_server.businesses.staff import StaffService
+from svoykrug_server.kit.caller import Caller, Role, StaffRole
+from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.schema.users import users
+from tests.callers import CallBy, admin, person, service
+from tests.revocations import RecordedRevocations
+
+ADMIN = CallBy(admin())
+
+
+@pytest.fixture
+async def business(businesses: BusinessesService) -> Business:
+    return await businesses.create_business(ADMIN, uuid4(), NewBusiness("Салон", Category.BEAUTY))
+
+
+async def person_in(postgres: Postgres, now: datetime, name: str = "Анна", status: str = "unclaimed") -> UUID:
+    user_id = uuid7(now)
+    async with postgres.transaction() as tx:
+        values = {"id": user_id, "display_name": name, "status": status, "create_time": now, "update_time": now}
+        await tx.execute(insert(users).values(values))
+    return user_id
+
+
+async def test_an_added_person_works_there_from_now_on_and_needs_a_new_access_token(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, revocations: RecordedRevocations
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    member = await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    assert member == StaffMember(user_id, StaffRole.STAFF, "Анна", clock.now())
+    assert await staff.list_staff(admin(), business.id) == [member]
+    assert revocations.user_ids == [user_id]
+
+
+async def test_the_same_role_again_changes_nothing(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, revocations: RecordedRevocations
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    first = await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    clock.advance(timedelta(days=1))
+    assert await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF) == first
+    assert revocations.user_ids == [user_id]
+    assert len(await audited(postgres)) == 1
+
+
+async def test_another_role_is_a_change_that_keeps_the_day_she_was_added(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, revocations: RecordedRevocations
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    since = clock.now()
+    await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    clock.advance(timedelta(days=1))
+    member = await staff.add_staff(ADMIN, business.id, user_id, StaffRole.OWNER)
+    assert (member.role, member.create_time) == (StaffRole.OWNER, since)
+    assert revocations.user_ids == [user_id, user_id]
+    assert [role for _, role in await audited(postgres)] == ["staff", "owner"]
+
+
+async def test_a_removed_person_works_there_no_more_and_removing_her_again_changes_nothing(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, revocations: RecordedRevocations
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    clock.advance(timedelta(minutes=1))
+    await staff.remove_staff(ADMIN, business.id, user_id)
+    await staff.remove_staff(ADMIN, business.id, user_id)
+    assert await staff.list_staff(admin(), business.id) == []
+    assert revocations.user_ids == [user_id, user_id]
+    assert [action for action, _ in await audited(postgres)] == ["STAFF_ADDED", "STAFF_REMOVED"]
+
+
+async def test_owners_come_first_then_whoever_was_there_earlier(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    roles = [StaffRole.STAFF, StaffRole.OWNER, StaffRole.STAFF, StaffRole.OWNER]
+    ids = []
+    for role in roles:
+        ids.append(await person_in(postgres, clock.now()))
+        await staff.add_staff(ADMIN, business.id, ids[-1], role)
+        clock.advance(timedelta(minutes=1))
+    listed = [member.user_id for member in await staff.list_staff(admin(), business.id)]
+    assert listed == [ids[1], ids[3], ids[0], ids[2]]
+
+
+async def test_parallel_additions_of_one_person_end_with_one_row(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    await asyncio.gather(*(staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF) for _ in range(6)))
+    assert len(await staff.list_staff(admin(), business.id)) == 1
+    assert len(await audited(postgres)) == 1
+
+
+@pytest.mark.parametrize("status", ["deleted", None])
+async def test_nobody_who_is_deleted_or_unknown_can_be_added(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, status: str | None
+) -> None:
+    user_id = uuid4() if status is None else await person_in(postgres, clock.now(), status=status)
+    with pytest.raises(FailedPrecondition) as refusal:
+        await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    assert refusal.value.reason == "MEMBER_UNKNOWN"
+    assert await staff.list_staff(admin(), business.id) == []
+
+
+async def test_an_archived_business_takes_no_new_staff_but_lets_people_go(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    async with postgres.transaction() as tx:
+        await repository.change(tx, business.id, {"status": "archived"}, clock.now())
+    with pytest.raises(FailedPrecondition) as refusal:
+        await staff.add_staff(ADMIN, business.id, await person_in(postgres, clock.now()), StaffRole.STAFF)
+    assert refusal.value.reason == "BUSINESS_ARCHIVED"
+    await staff.remove_staff(ADMIN, business.id, user_id)
+    assert await staff.list_staff(admin(), business.id) == []
+
+
+@pytest.mark.parametrize("kind", ["staff", "other owner", "member", "service", "nobody"])
+async def test_only_owner_and_admin_choose_and_see_the_staff(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, kind: str
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    callers: dict[str, Caller | None] = {
+        "staff": person(staff={business.id: StaffRole.STAFF}),
+        "other owner": person(staff={uuid4(): StaffRole.OWNER}),
+        "member": person(),
+        "service": service("businesses.read", "users.write"),
+        "nobody": None,
+    }
+    caller = callers[kind]
+    refusal: type[DomainError] = Unauthenticated if caller is None else PermissionDenied
+    with pytest.raises(refusal):
+        await staff.add_staff(CallBy(caller), business.id, user_id, StaffRole.OWNER)
+    with pytest.raises(refusal):
+        await staff.remove_staff(CallBy(caller), business.id, user_id)
+    if caller is not None:
+        with pytest.raises(PermissionDenied):
+            await staff.list_staff(caller, business.id)
+    assert await staff.list_staff(admin(), business.id) == []
+
+
+async def test_an_owner_chooses_and_sees_her_own_staff(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    owner = person(staff={business.id: StaffRole.OWNER})
+    user_id = await person_in(postgres, clock.now())
+    added = await staff.add_staff(CallBy(owner), business.id, user_id, StaffRole.STAFF)
+    assert await staff.list_staff(owner, business.id) == [added]
+    await staff.remove_staff(CallBy(owner), business.id, user_id)
+    assert await staff.list_staff(owner, business.id) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "refusal"), [(Role.ADMIN, NotFound), (Role.SUPERADMIN, NotFound), (Role.MEMBER, PermissionDenied)]
+)
+async def test_a_missing_business_is_not_found_by_admins_and_denied_to_others(
+    staff: StaffService, role: Role, refusal: type[DomainError]
+) -> None:
+    missing = uuid4()
+    caller = person(None, role, staff={missing: StaffRole.OWNER})
+    with pytest.raises(refusal):
+        await staff.add_staff(CallBy(caller), missing, uuid4(), StaffRole.STAFF)
+    with pytest.raises(refusal):
+        await staff.remove_staff(CallBy(caller), missing, uuid4())
+    with pytest.raises(refusal):
+        await staff.list_staff(caller, missing)
+
+
+async def audited(postgres: Postgres) -> list[tuple[str, Any]]:
+    async with postgres.read() as connection:
+        rows = await connection.fetch(
+            "SELECT action, details->>'role' AS role FROM audit_events WHERE action LIKE 'STAFF_%' ORDER BY event_id"
+        )
+    return [(row["action"], row["role"]) for row in rows]
