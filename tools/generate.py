@@ -1,4 +1,4 @@
-"""Make `generated/` and its documents from `protos/`, or with `--check` fail when something there is stale.
+"""Make `generated/` and the documents that follow from the code, or with `--check` fail when something is stale.
 
 Why this exists: `buf generate` makes the code, but a Python package also needs its `__init__.py` and `py.typed`,
 callers with grpcurl need the descriptor set, and the drift check must compare all of it. Everything is made in a
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import errors_python
 import reference_docs
+import settings_docs
 import third_party
 from contract import Contract
 
@@ -28,6 +29,7 @@ OWNED = (
     "generated/svoykrug.binpb",
     "docs/access.md",
     "docs/errors.md",
+    "docs/settings.md",
 )
 
 
@@ -49,6 +51,7 @@ def generate(fresh: Path) -> None:
     (fresh / "docs").mkdir()
     for path, text in reference_docs.render(contract).items():
         (fresh / path).write_text(text, "utf-8")
+    (fresh / "docs" / "settings.md").write_text(settings_docs.render(), "utf-8")
 
 
 def finish_packages(python: Path) -> None:
