@@ -109,3 +109,51 @@ class Settings(BaseSettings):
     """The least severe level that is logged."""
     log_format: Literal["auto", "json", "human"] = "auto"
     """One JSON object a line, or lines for a person; `auto` is for a person exactly at a terminal."""
+
+    # Sign-in by code
+    code_life_seconds: int = Field(default=300, ge=30)
+    """How long a code is good."""
+    code_guesses: int = Field(default=5, ge=1)
+    """How many wrong guesses a challenge bears."""
+    code_wrong_guesses_per_phone_hour: int = Field(default=10, ge=1)
+    """How many wrong guesses a phone bears within an hour, over all its challenges."""
+    code_resend_seconds: int = Field(default=60, ge=0)
+    """The time between two sends to a phone."""
+    code_sends_per_phone_day: int = Field(default=5, ge=1)
+    """How many codes are sent to a phone within 24 hours."""
+    code_sends_per_address_hour: int = Field(default=300, ge=1)
+    """How many codes are sent for an address (IPv4, IPv6 /64) within an hour."""
+    code_sends_per_doubtful_address_hour: int = Field(default=30, ge=1)
+    """The same, once under half of the address's last sends came back right."""
+    code_sends_verified_window: int = Field(default=30, ge=1)
+    """How many of an address's last sends are looked at for that."""
+    sms_autofill_host: str = Field(default="svoykrug.localhost", pattern=r"^[0-9a-z.-]{1,253}$")
+    """The host of the app or site that phones fill codes in for: the last line of the SMS is `@host #code`."""
+    sms_attempts: int = Field(default=6, ge=1)
+    """How often an SMS is tried; the wait begins at a second and doubles."""
+
+    # Tokens and sessions
+    token_issuer: str = Field(default="svoykrug", min_length=1)
+    """The `iss` of access tokens, and the `aud` that assertions of services must name."""
+    token_audience: str = Field(default="svoykrug-api", min_length=1)
+    """The `aud` of access tokens."""
+    token_algorithm: Literal["ES256", "RS256"] = Field(default="ES256")
+    """How new signing keys sign."""
+    token_leeway_seconds: int = Field(default=30, ge=0)
+    """How far clocks may differ."""
+    access_token_life_seconds: int = Field(default=900, ge=10)
+    """The life of an access token."""
+    session_idle_days: float = Field(default=30, gt=0)
+    """How long a refresh token lives unused."""
+    session_absolute_days: float = Field(default=180, gt=0)
+    """How long a session lives whatever happens."""
+    refresh_race_seconds: int = Field(default=60, ge=0)
+    """How long after a rotation the token before is still taken from tasks that raced for it."""
+    assertion_life_seconds: int = Field(default=300, ge=10)
+    """How far ahead the `exp` of a service's assertion may be."""
+    jwks_cache_seconds: int = Field(default=300, ge=1)
+    """How long a verifier may keep the published keys; a new key signs after twice that."""
+    signing_keys_reload_seconds: float = Field(default=10.0, gt=0)
+    """How often a server reads the signing keys again."""
+    verified_tokens: int = Field(default=50_000, ge=1)
+    """How many verified access tokens are remembered."""

@@ -1,0 +1,1 @@
+"""Sign-in by code, sessions, access and refresh tokens, signing keys and service accounts."""

@@ -1,0 +1,28 @@
+"""What auth needs of the people of the circle. The users feature implements it; `app.py` wires the two."""
+
+from typing import Protocol
+from uuid import UUID
+
+from svoykrug_server.kit.account import Account, Joining, PersonClaims
+from svoykrug_server.kit.errors import DomainError
+from svoykrug_server.storage.postgres import Transaction
+
+
+class Accounts(Protocol):
+    """The people of the circle, read and written inside the transaction of the sign-in."""
+
+    async def find_by_phone(self, tx: Transaction, phone: str) -> Account | None:
+        """Returns who has a phone in E.164, or None. Nobody else can join with it before the transaction ends."""
+        ...
+
+    async def join(self, tx: Transaction, joining: Joining) -> UUID | DomainError:
+        """Makes a new member, or claims the unclaimed one with this phone.
+
+        Returns:
+            The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED or REFERRAL_INVALID.
+        """
+        ...
+
+    async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:
+        """Returns what an access token says of a person, as of now, or None when she does not exist."""
+        ...

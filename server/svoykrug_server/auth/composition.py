@@ -1,0 +1,167 @@
+"""How the parts of auth fit together; called by the composition root, and by the tests of auth."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from svoykrug_server.auth.access_tokens import AccessTokens, Party
+from svoykrug_server.auth.accounts import Accounts
+from svoykrug_server.auth.codes import Codes
+from svoykrug_server.auth.housekeeping import Housekeeping
+from svoykrug_server.auth.model import SessionLimits, SignInLimits
+from svoykrug_server.auth.refresh_tokens import RefreshTokens
+from svoykrug_server.auth.revocations import Revocations
+from svoykrug_server.auth.service_accounts import ServiceAccounts, ServiceLimits, ServiceTokens
+from svoykrug_server.auth.servicer import AuthUseCases
+from svoykrug_server.auth.session_ends import SessionEnds
+from svoykrug_server.auth.sessions import Sessions
+from svoykrug_server.auth.sign_in import CodeSending
+from svoykrug_server.auth.sign_in_completion import CompletionLimits, SignInCompletion
+from svoykrug_server.auth.signing_keys import KeyTimes, SigningKeys
+from svoykrug_server.auth.sms.model import SmsSender
+from svoykrug_server.auth.sms.queue import SmsQueue
+from svoykrug_server.auth.sms.worker import SmsRules, SmsWorker
+from svoykrug_server.auth.tokens import TokenRotation
+from svoykrug_server.auth.verifier import AccessTokenVerifier
+from svoykrug_server.config import Settings
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class AuthOptions:
+    """Every number and name that auth is told.
+
+    Attributes:
+        sign_in: How often codes are sent and guessed.
+        session: How long tokens and sessions live.
+        services: How long things of services live.
+        keys: How long signing keys are kept and read.
+        sms: How messages are sent.
+        party: Who makes tokens and whom they are for.
+        cache_entries: How many verified tokens are remembered.
+    """
+
+    sign_in: SignInLimits
+    session: SessionLimits
+    services: ServiceLimits
+    keys: KeyTimes
+    sms: SmsRules
+    party: Party
+    cache_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """What auth gives to the rest of the server.
+
+    Attributes:
+        use_cases: What `AuthServicer` serves.
+        verifier: Tells the edge who holds an access token.
+        ends: Ends sessions and access tokens within another feature's transaction.
+        revocations: What this server knows to be ended.
+        sms_worker: Sends what is queued.
+        housekeeping: Deletes what is old.
+    """
+
+    use_cases: AuthUseCases
+    verifier: AccessTokenVerifier
+    ends: SessionEnds
+    revocations: Revocations
+    sms_worker: SmsWorker
+    housekeeping: Housekeeping
+
+    async def open(self) -> None:
+        """Makes the first signing key where there is none, and reads all; before the first call."""
+        await self.use_cases.keys.open()
+
+    @property
+    def background(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+        """What runs as long as the server does; each ends when it is cancelled."""
+        return (self.use_cases.keys.run, self.revocations.run, self.sms_worker.run, self.housekeeping.run)
+
+
+def compose_auth(
+    options: AuthOptions,
+    keys: SigningKeys,
+    postgres: Postgres,
+    secrets: Secrets,
+    clock: Clock,
+    accounts: Accounts,
+    sender: SmsSender,
+) -> Auth:
+    """Builds auth.
+
+    Args:
+        options: Every number and name.
+        keys: The signing keys, opened or not.
+        postgres: The system of record.
+        secrets: The named secrets.
+        clock: Tells the time.
+        accounts: The people of the circle.
+        sender: Sends SMS.
+    """
+    codes, refresh, sms = Codes(secrets), RefreshTokens(secrets), SmsQueue()
+    revocations, ends = Revocations(postgres, clock), SessionEnds(options.session, clock)
+    access = AccessTokens(keys, options.party, options.session)
+    rotation = TokenRotation(postgres, accounts, access, refresh, ends, revocations, sms, options.session, clock)
+    limits = CompletionLimits(options.sign_in, options.session)
+    use_cases = AuthUseCases(
+        codes=CodeSending(postgres, codes, sms, options.sign_in, clock),
+        completion=SignInCompletion(postgres, accounts, codes, refresh, rotation, limits, clock),
+        rotation=rotation,
+        sessions=Sessions(postgres, ends, revocations, options.session, clock),
+        keys=keys,
+        service_tokens=ServiceTokens(postgres, access, options.party, options.services, clock),
+    )
+    verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
+    worker = SmsWorker(postgres, sms, sender, codes, clock, options.sms)
+    return Auth(use_cases, verifier, ends, revocations, worker, Housekeeping(postgres, options.session, clock))
+
+
+def signing_keys(settings: Settings, postgres: Postgres, secrets: Secrets, clock: Clock) -> SigningKeys:
+    """Builds the signing keys alone, for the server and for the command line."""
+    return SigningKeys(postgres, secrets, clock, settings.token_algorithm, auth_options(settings).keys)
+
+
+def service_accounts(settings: Settings, postgres: Postgres, clock: Clock) -> ServiceAccounts:
+    """Builds what the command line needs to keep service accounts."""
+    return ServiceAccounts(postgres, auth_options(settings).services, clock)
+
+
+def auth_options(settings: Settings) -> AuthOptions:
+    """Reads what auth is told from the settings."""
+    session = SessionLimits(
+        access_life=timedelta(seconds=settings.access_token_life_seconds),
+        leeway=timedelta(seconds=settings.token_leeway_seconds),
+        idle=timedelta(days=settings.session_idle_days),
+        absolute=timedelta(days=settings.session_absolute_days),
+        race=timedelta(seconds=settings.refresh_race_seconds),
+    )
+    return AuthOptions(
+        sign_in=_sign_in_limits(settings),
+        session=session,
+        services=ServiceLimits(timedelta(seconds=settings.assertion_life_seconds), session),
+        keys=KeyTimes(
+            cache_life=timedelta(seconds=settings.jwks_cache_seconds),
+            reload=timedelta(seconds=settings.signing_keys_reload_seconds),
+            token_life=session.access_life + session.leeway,
+        ),
+        sms=SmsRules(autofill_host=settings.sms_autofill_host, attempts=settings.sms_attempts),
+        party=Party(settings.token_issuer, settings.token_audience),
+        cache_entries=settings.verified_tokens,
+    )
+
+
+def _sign_in_limits(settings: Settings) -> SignInLimits:
+    return SignInLimits(
+        code_life=timedelta(seconds=settings.code_life_seconds),
+        guesses=settings.code_guesses,
+        wrong_guesses_per_phone_hour=settings.code_wrong_guesses_per_phone_hour,
+        resend_wait=timedelta(seconds=settings.code_resend_seconds),
+        sends_per_phone_day=settings.code_sends_per_phone_day,
+        sends_per_address_hour=settings.code_sends_per_address_hour,
+        sends_per_doubtful_address_hour=settings.code_sends_per_doubtful_address_hour,
+        verified_window=settings.code_sends_verified_window,
+    )

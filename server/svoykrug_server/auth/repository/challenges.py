@@ -1,0 +1,235 @@
+"""All SQL about challenges, the sends of their codes, and wrong guesses."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from svoykrug_server.auth.model import Challenge, SignInLimits
+from svoykrug_server.storage.postgres import Transaction
+
+# Will nobody else start or complete a sign-in with this phone, or for this address, before this transaction ends?
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+
+# How does this challenge stand?
+_GET = text(
+    """
+    SELECT challenge_id, phone, pepper_kid, create_time, expire_time, wrong_guess_count,
+        consume_time, consume_request_id, session_id, new_user
+    FROM auth_challenges WHERE challenge_id = :challenge_id
+    """
+)
+
+# What is the new challenge?
+_INSERT = text(
+    """
+    INSERT INTO auth_challenges (challenge_id, phone, pepper_kid, create_time, expire_time)
+    VALUES (:challenge_id, :phone, :pepper_kid, :create_time, :expire_time)
+    """
+)
+
+# Is the challenge's code still good, so that this answer uses it up?
+_CONSUME = text(
+    """
+    UPDATE auth_challenges
+    SET consume_time = :now, consume_request_id = :request_id, session_id = :session_id, new_user = :new_user
+    WHERE challenge_id = :challenge_id AND consume_time IS NULL AND expire_time > :now AND wrong_guess_count < :guesses
+    RETURNING challenge_id
+    """
+)
+
+# Does the challenge bear another wrong guess, and how many has it borne now?
+_COUNT_WRONG_GUESS = text(
+    """
+    UPDATE auth_challenges SET wrong_guess_count = wrong_guess_count + 1
+    WHERE challenge_id = :challenge_id AND wrong_guess_count < :guesses
+    RETURNING wrong_guess_count
+    """
+)
+
+# When was a wrong guess made for this phone?
+_INSERT_WRONG_GUESS = text("INSERT INTO auth_wrong_guesses (phone, guess_time) VALUES (:phone, :now)")
+
+# When were the last wrong guesses for this phone made?
+_WRONG_GUESSES = text(
+    """
+    SELECT guess_time FROM auth_wrong_guesses WHERE phone = :phone AND guess_time > :since
+    ORDER BY guess_time DESC LIMIT :most
+    """
+)
+
+# To which phone was a code sent, and for which address?
+_INSERT_SEND = text(
+    """
+    INSERT INTO auth_code_sends (challenge_id, phone, address, send_time) VALUES (:challenge_id, :phone, :address, :now)
+    RETURNING send_id
+    """
+)
+
+# When were the last codes sent to this phone?
+_PHONE_SENDS = text(
+    """
+    SELECT send_time FROM auth_code_sends WHERE phone = :phone AND send_time > :since
+    ORDER BY send_time DESC LIMIT :most
+    """
+)
+
+# When was the send made that fills an address's count?
+_NTH_ADDRESS_SEND = text(
+    """
+    SELECT send_time FROM auth_code_sends WHERE address = :address AND send_time > :since
+    ORDER BY send_time DESC OFFSET :before LIMIT 1
+    """
+)
+
+# How many of an address's last sends were there, and how many came back right?
+_VERIFIED = text(
+    """
+    SELECT count(*) AS sends, count(*) FILTER (WHERE verified) AS verified
+    FROM (SELECT verified FROM auth_code_sends WHERE address = :address ORDER BY send_time DESC LIMIT :window) AS last
+    """
+)
+
+# Which sends led to the right code?
+_MARK_VERIFIED = text("UPDATE auth_code_sends SET verified = true WHERE challenge_id = :challenge_id")
+
+# Which challenges, sends and guesses are too old to count for anything?
+_FORGET = (
+    text("DELETE FROM auth_challenges WHERE expire_time < :before"),
+    text("DELETE FROM auth_code_sends WHERE send_time < :before"),
+    text("DELETE FROM auth_wrong_guesses WHERE guess_time < :before"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SendHistory:
+    """What was sent before, as far as the limits look.
+
+    Attributes:
+        phone_send_times: The last sends to the phone within 24 hours, the latest first; at most the day's limit.
+        address_full_time: The send that fills the address's hour; None while the hour is not full.
+    """
+
+    phone_send_times: tuple[datetime, ...]
+    address_full_time: datetime | None
+
+
+async def lock_phone(tx: Transaction, phone: str) -> None:
+    """Makes sign-ins with one phone wait for each other until the transaction ends."""
+    await tx.execute(_LOCK, {"name": f"auth phone {phone}"})
+
+
+async def lock_address(tx: Transaction, address: str) -> None:
+    """Makes sends for one address wait for each other until the transaction ends; always taken after a phone's lock."""
+    await tx.execute(_LOCK, {"name": f"auth address {address}"})
+
+
+async def get(tx: Transaction, challenge_id: UUID) -> Challenge | None:
+    """Returns a challenge, or None."""
+    row = (await tx.execute(_GET, {"challenge_id": challenge_id})).one_or_none()
+    return None if row is None else _challenge(row)
+
+
+async def get_locked(tx: Transaction, challenge_id: UUID) -> Challenge | None:
+    """Returns a challenge as it stands once no other sign-in with its phone is under way, or None."""
+    found = await get(tx, challenge_id)
+    if found is None:
+        return None
+    await lock_phone(tx, found.phone)
+    return await get(tx, challenge_id)
+
+
+async def insert(tx: Transaction, challenge: Challenge) -> None:
+    """Keeps a new challenge."""
+    await tx.execute(
+        _INSERT,
+        {
+            "challenge_id": challenge.challenge_id,
+            "phone": challenge.phone,
+            "pepper_kid": challenge.pepper_kid,
+            "create_time": challenge.create_time,
+            "expire_time": challenge.expire_time,
+        },
+    )
+
+
+async def consume(
+    tx: Transaction,
+    challenge_id: UUID,
+    *,
+    request_id: UUID,
+    session_id: UUID | None,
+    new_user: bool,
+    guesses: int,
+    now: datetime,
+) -> bool:
+    """Uses a challenge's code up; tells whether it was still good. Of any number of answers at once, one gets True."""
+    parameters = {
+        "challenge_id": challenge_id,
+        "request_id": request_id,
+        "session_id": session_id,
+        "new_user": new_user,
+        "guesses": guesses,
+        "now": now,
+    }
+    return (await tx.execute(_CONSUME, parameters)).one_or_none() is not None
+
+
+async def count_wrong_guess(tx: Transaction, challenge: Challenge, guesses: int, now: datetime) -> int | None:
+    """Counts a wrong guess, and returns how many are left; None where none was left to judge."""
+    found = await tx.execute(_COUNT_WRONG_GUESS, {"challenge_id": challenge.challenge_id, "guesses": guesses})
+    count: int | None = found.scalar_one_or_none()
+    if count is None:
+        return None
+    await tx.execute(_INSERT_WRONG_GUESS, {"phone": challenge.phone, "now": now})
+    return guesses - count
+
+
+async def wrong_guess_times(tx: Transaction, phone: str, since: datetime, most: int) -> tuple[datetime, ...]:
+    """Returns when the last wrong guesses for a phone were made, the latest first."""
+    return tuple((await tx.execute(_WRONG_GUESSES, {"phone": phone, "since": since, "most": most})).scalars())
+
+
+async def record_send(tx: Transaction, challenge_id: UUID, phone: str, address: str, now: datetime) -> int:
+    """Counts a send for its phone and its address, and returns its number."""
+    parameters = {"challenge_id": challenge_id, "phone": phone, "address": address, "now": now}
+    send_id: int = (await tx.execute(_INSERT_SEND, parameters)).scalar_one()
+    return send_id
+
+
+async def send_history(tx: Transaction, phone: str, address: str, limits: SignInLimits, now: datetime) -> SendHistory:
+    """Returns what the limits need to know of earlier sends; under both locks, so that it stays true."""
+    day = {"phone": phone, "since": now - timedelta(days=1), "most": limits.sends_per_phone_day}
+    times = tuple((await tx.execute(_PHONE_SENDS, day)).scalars())
+    last = (await tx.execute(_VERIFIED, {"address": address, "window": limits.verified_window})).one()
+    doubtful = last.sends >= limits.verified_window and 2 * last.verified < last.sends
+    limit = limits.sends_per_doubtful_address_hour if doubtful else limits.sends_per_address_hour
+    hour = {"address": address, "since": now - timedelta(hours=1), "before": limit - 1}
+    return SendHistory(times, (await tx.execute(_NTH_ADDRESS_SEND, hour)).scalar_one_or_none())
+
+
+async def mark_verified(tx: Transaction, challenge_id: UUID) -> None:
+    """Remembers that the code of these sends came back right."""
+    await tx.execute(_MARK_VERIFIED, {"challenge_id": challenge_id})
+
+
+async def forget(tx: Transaction, before: datetime) -> int:
+    """Deletes challenges, sends and guesses that ended before an instant, and returns how many there were."""
+    return sum([(await tx.execute(statement, {"before": before})).rowcount for statement in _FORGET])
+
+
+def _challenge(row: Any) -> Challenge:
+    return Challenge(
+        challenge_id=row.challenge_id,
+        phone=row.phone,
+        pepper_kid=row.pepper_kid,
+        create_time=row.create_time,
+        expire_time=row.expire_time,
+        wrong_guess_count=row.wrong_guess_count,
+        consume_time=row.consume_time,
+        consume_request_id=row.consume_request_id,
+        session_id=row.session_id,
+        new_user=bool(row.new_user),
+    )

@@ -1,0 +1,97 @@
+"""AuthService over gRPC: convert, one call, convert."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from grpc.aio import ServicerContext
+from svoykrug.auth.v1 import auth_service_pb2 as pb
+from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
+
+from svoykrug_server.auth import convert
+from svoykrug_server.auth.service_accounts import ServiceTokens
+from svoykrug_server.auth.sessions import Sessions
+from svoykrug_server.auth.sign_in import CodeSending
+from svoykrug_server.auth.sign_in_completion import SignInCompletion
+from svoykrug_server.auth.signing_keys import SigningKeys
+from svoykrug_server.auth.tokens import TokenRotation
+from svoykrug_server.rpc.context import current, current_caller
+
+Context = ServicerContext[Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthUseCases:
+    """What AuthService serves, one object for each kind of use case."""
+
+    codes: CodeSending
+    completion: SignInCompletion
+    rotation: TokenRotation
+    sessions: Sessions
+    keys: SigningKeys
+    service_tokens: ServiceTokens
+
+
+class AuthServicer(AuthServiceServicer):
+    """Serves `svoykrug.auth.v1.AuthService`.
+
+    Args:
+        use_cases: The use cases.
+    """
+
+    def __init__(self, use_cases: AuthUseCases) -> None:
+        self._do = use_cases
+
+    async def StartSignIn(self, request: pb.StartSignInRequest, context: Context) -> pb.StartSignInResponse:
+        """Sends a code to a phone."""
+        challenge = await self._do.codes.start(request.phone, current())
+        return pb.StartSignInResponse(challenge=convert.challenge_to_proto(challenge))
+
+    async def ResendCode(self, request: pb.ResendCodeRequest, context: Context) -> pb.ResendCodeResponse:
+        """Sends the same code again."""
+        challenge_id = convert.challenge_id_from_text(request.challenge_id)
+        challenge = await self._do.codes.resend(challenge_id, current())
+        return pb.ResendCodeResponse(challenge=convert.challenge_to_proto(challenge))
+
+    async def CompleteSignIn(self, request: pb.CompleteSignInRequest, context: Context) -> pb.CompleteSignInResponse:
+        """Exchanges a challenge and its code for a session."""
+        signed_in = await self._do.completion.complete(convert.answer_from_proto(request), current())
+        return convert.signed_in_to_proto(signed_in)
+
+    async def RefreshTokens(self, request: pb.RefreshTokensRequest, context: Context) -> pb.RefreshTokensResponse:
+        """Exchanges a refresh token for a new pair."""
+        tokens = await self._do.rotation.refresh(request.refresh_token, UUID(request.request_id), current())
+        return pb.RefreshTokensResponse(tokens=convert.tokens_to_proto(tokens))
+
+    async def SignOut(self, request: pb.SignOutRequest, context: Context) -> pb.SignOutResponse:
+        """Ends the session that asks."""
+        await self._do.sessions.sign_out(current_caller(), current())
+        return pb.SignOutResponse()
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        """Lists the caller's sessions."""
+        sessions = await self._do.sessions.listed(current_caller())
+        return pb.ListSessionsResponse(sessions=map(convert.session_to_proto, sessions))
+
+    async def RevokeSession(self, request: pb.RevokeSessionRequest, context: Context) -> pb.RevokeSessionResponse:
+        """Ends one of the caller's sessions."""
+        await self._do.sessions.revoke(current_caller(), UUID(request.session_id), current())
+        return pb.RevokeSessionResponse()
+
+    async def RevokeOtherSessions(
+        self, request: pb.RevokeOtherSessionsRequest, context: Context
+    ) -> pb.RevokeOtherSessionsResponse:
+        """Ends all of the caller's sessions but the one that asks."""
+        count = await self._do.sessions.revoke_others(current_caller(), current())
+        return pb.RevokeOtherSessionsResponse(revoked_count=count)
+
+    async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:
+        """Returns the public keys."""
+        return convert.jwks_to_proto(self._do.keys.published(), self._do.keys.times.cache_life)
+
+    async def IssueServiceToken(
+        self, request: pb.IssueServiceTokenRequest, context: Context
+    ) -> pb.IssueServiceTokenResponse:
+        """Exchanges a service account's assertion for an access token."""
+        token = await self._do.service_tokens.issue(request.assertion, frozenset(request.scopes), current())
+        return convert.service_token_to_proto(token)

@@ -1,0 +1,266 @@
+"""Signing keys: made at the first start, published before they sign, retired when their tokens are dead.
+
+    create -> NEXT, published -> two lives of a verifier's cache later: ACTIVE -> RETIRED, published while tokens live
+
+Every server keeps the live keys in memory, reads them again every few seconds, and at once when a token names one it
+does not know. Private keys are stored encrypted with a secret that lives outside Postgres.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from svoykrug_server.auth import key_material
+from svoykrug_server.auth.key_material import PrivateKey, PublicKey, SealBroken
+from svoykrug_server.auth.key_model import Algorithm, KeysRefused, KeyState, SigningKeyRecord
+from svoykrug_server.auth.repository import signing_keys as repository
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.storage import audit
+from svoykrug_server.storage.audit import ActorKind, AuditEvent
+from svoykrug_server.storage.postgres import Postgres, Transaction
+from svoykrug_server.storage.secrets import SecretName, SecretNotFound, Secrets
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTimes:
+    """How long keys are kept and read.
+
+    Attributes:
+        cache_life: How long a verifier may keep the published keys.
+        reload: How often a server reads them again.
+        token_life: How long a token can be taken after it was signed, leeway included.
+        unknown_kid_wait: The least time between two readings that unknown key ids caused.
+    """
+
+    cache_life: timedelta = timedelta(minutes=5)
+    reload: timedelta = timedelta(seconds=10)
+    token_life: timedelta = timedelta(minutes=15, seconds=30)
+    unknown_kid_wait: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """The key that signs."""
+
+    kid: str
+    algorithm: Algorithm
+    private_key: PrivateKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A key whose tokens are taken."""
+
+    kid: str
+    algorithm: Algorithm
+    public_key: PublicKey
+    verify_until_time: datetime | None
+
+    def jwk(self) -> dict[str, str]:
+        """Returns the key as RFC 7517 writes it."""
+        return {"kid": self.kid, "alg": self.algorithm, "use": "sig"} | key_material.to_jwk(self.public_key)
+
+
+class SigningKeys:
+    """The keys of this circle, in Postgres and in memory.
+
+    Args:
+        postgres: Where they are kept.
+        secrets: Holds the secrets that private keys are encrypted with.
+        clock: Tells the time.
+        algorithm: How new keys sign.
+        times: How long they are kept and read.
+    """
+
+    def __init__(
+        self, postgres: Postgres, secrets: Secrets, clock: Clock, algorithm: Algorithm, times: KeyTimes | None = None
+    ) -> None:
+        self._postgres = postgres
+        self._secrets = secrets
+        self._clock = clock
+        self._algorithm: Algorithm = algorithm
+        self.times = times or KeyTimes()
+        self._active: SigningKey | None = None
+        self._by_kid: Mapping[str, VerificationKey] = {}
+        self._read_time: datetime | None = None
+        self.generation = 0
+        """Grows whenever the set of keys changes: whoever remembers a verdict of theirs forgets it then."""
+
+    @property
+    def active(self) -> SigningKey:
+        """The key that signs.
+
+        Raises:
+            LookupError: `open` was not called.
+        """
+        if self._active is None:
+            raise LookupError("the signing keys were not opened")
+        return self._active
+
+    async def open(self) -> None:
+        """Makes the first key where there is none, and reads all.
+
+        Where the setting asks for another algorithm than the active key's, a NEXT key is made for the operator to
+        activate.
+
+        Raises:
+            CannotStart: This server lacks the secret that the active key was encrypted with.
+        """
+        async with self._postgres.transaction() as tx:
+            await repository.lock(tx)
+            now = self._clock.now()
+            records = await repository.live(tx, now)
+            if not any(record.state is KeyState.ACTIVE for record in records):
+                await self._create(tx, KeyState.ACTIVE, now)
+            elif not any(r.algorithm == self._algorithm and r.state is not KeyState.RETIRED for r in records):
+                await self._create(tx, KeyState.NEXT, now)
+        await self.reload()
+
+    async def reload(self) -> None:
+        """Reads the keys again."""
+        now = self._clock.now()
+        self._read_time = now
+        async with self._postgres.transaction() as tx:
+            records = await repository.live(tx, now)
+        by_kid = {record.kid: _verification_key(record) for record in records}
+        active = next(record for record in records if record.state is KeyState.ACTIVE)
+        if self._active is None or self._active.kid != active.kid:
+            self._active = self._unsealed(active)
+        if by_kid.keys() != self._by_kid.keys():
+            self.generation += 1
+        self._by_kid = by_kid
+
+    async def run(self) -> None:
+        """Reads the keys again every few seconds until cancelled; while Postgres is away the known ones stay."""
+        while True:
+            await asyncio.sleep(self.times.reload.total_seconds())
+            try:
+                await self.reload()
+            except StoreUnavailable:
+                log.warning("auth.signing_keys_not_read")
+
+    async def find(self, kid: str) -> VerificationKey | None:
+        """Returns the key with an id, or None where it is not one of ours or its tokens are dead.
+
+        An unknown id makes the server read the keys again, at most every few seconds.
+        """
+        key = self._by_kid.get(kid)
+        now = self._clock.now()
+        if key is None and (self._read_time is None or now - self._read_time >= self.times.unknown_kid_wait):
+            await self.reload()
+            key = self._by_kid.get(kid)
+        if key is None or (key.verify_until_time is not None and now >= key.verify_until_time):
+            return None
+        return key
+
+    def published(self) -> tuple[dict[str, str], ...]:
+        """Returns the JWKS: every key that tokens are, will be, or still may be signed with."""
+        now = self._clock.now()
+        keys = self._by_kid.values()
+        return tuple(key.jwk() for key in keys if key.verify_until_time is None or now < key.verify_until_time)
+
+    async def listed(self) -> tuple[SigningKeyRecord, ...]:
+        """Returns all keys there have ever been, the oldest first."""
+        async with self._postgres.transaction() as tx:
+            return await repository.every(tx)
+
+    async def create(self) -> str:
+        """Makes and publishes a NEXT key, and returns its kid."""
+        async with self._postgres.transaction() as tx:
+            await repository.lock(tx)
+            kid = await self._create(tx, KeyState.NEXT, self._clock.now())
+        await self.reload()
+        return kid
+
+    async def activate(self, kid: str, *, at_once: bool = False) -> None:
+        """Lets a NEXT key sign; the one that signed until now retires, its tokens live on.
+
+        Args:
+            kid: The NEXT key.
+            at_once: Do not wait until every verifier knows it: for a key that replaces a stolen one.
+
+        Raises:
+            KeysRefused: There is no NEXT key with this id, or verifiers may not know it yet.
+        """
+        async with self._postgres.transaction() as tx:
+            await repository.lock(tx)
+            now = self._clock.now()
+            records = {record.kid: record for record in await repository.live(tx, now)}
+            record = records.get(kid)
+            if record is None or record.state is not KeyState.NEXT:
+                raise KeysRefused(f"no key {kid} waits to be activated")
+            wait = record.create_time + 2 * self.times.cache_life - now
+            if wait > timedelta(0) and not at_once:
+                raise KeysRefused(
+                    f"verifiers may not know the key {kid} yet: wait {int(wait.total_seconds()) + 1} seconds"
+                )
+            for other in records.values():
+                if other.state is KeyState.ACTIVE:
+                    # Other servers sign with it until they have read the keys again.
+                    until = now + self.times.token_life + 2 * self.times.reload
+                    await repository.retire(tx, other.kid, now, until)
+            await repository.activate(tx, kid, now)
+            await _audit(tx, "SIGNING_KEY_ACTIVATED", kid, now)
+        await self.reload()
+
+    async def retire(self, kid: str) -> None:
+        """Takes a key out at once: its tokens are refused from now on. For a NEXT key, or one that may be stolen.
+
+        Raises:
+            KeysRefused: There is no such key, or it is the one that signs.
+        """
+        async with self._postgres.transaction() as tx:
+            await repository.lock(tx)
+            now = self._clock.now()
+            records = {record.kid: record for record in await repository.every(tx)}
+            if kid not in records:
+                raise KeysRefused(f"there is no key {kid}")
+            if records[kid].state is KeyState.ACTIVE:
+                raise KeysRefused(f"the key {kid} signs: activate another one first")
+            await repository.retire(tx, kid, now, now)
+            await _audit(tx, "SIGNING_KEY_RETIRED", kid, now)
+        await self.reload()
+
+    async def _create(self, tx: Transaction, state: KeyState, now: datetime) -> str:
+        private_key = key_material.generate(self._algorithm)
+        kid = key_material.thumbprint(private_key.public_key())
+        secret = self._secrets.current(SecretName.KEY_ENCRYPTION)
+        record = SigningKeyRecord(
+            kid=kid,
+            algorithm=self._algorithm,
+            state=state,
+            public_key=key_material.public_to_der(private_key.public_key()),
+            sealed_private_key=key_material.seal(private_key, secret.value, kid),
+            encryption_kid=secret.kid,
+            create_time=now,
+            activate_time=now if state is KeyState.ACTIVE else None,
+        )
+        await repository.insert(tx, record)
+        await _audit(tx, "SIGNING_KEY_CREATED", kid, now)
+        return kid
+
+    def _unsealed(self, record: SigningKeyRecord) -> SigningKey:
+        try:
+            secret = self._secrets.find(SecretName.KEY_ENCRYPTION, record.encryption_kid)
+            private_key = key_material.unseal(record.sealed_private_key, secret.value, record.kid)
+        except (SecretNotFound, SealBroken) as error:
+            name = f"{SecretName.KEY_ENCRYPTION}.{record.encryption_kid}"
+            message = f"The signing key cannot be read: {name} is not the secret it was encrypted with."
+            raise CannotStart(message, ExitCode.SETTINGS) from error
+        return SigningKey(record.kid, record.algorithm, private_key)
+
+
+def _verification_key(record: SigningKeyRecord) -> VerificationKey:
+    public_key = key_material.public_from_der(record.public_key)
+    return VerificationKey(record.kid, record.algorithm, public_key, record.verify_until_time)
+
+
+async def _audit(tx: Transaction, action: str, kid: str, now: datetime) -> None:
+    await audit.append(tx, AuditEvent(action, now, ActorKind.SYSTEM, target_kind="signing_key", target_id=kid))

@@ -1,0 +1,73 @@
+"""The queue of SMS: filled in the transaction of what a message tells of, emptied by a worker."""
+
+import asyncio
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from svoykrug_server.auth.model import Challenge
+from svoykrug_server.auth.repository import sms_messages as repository
+from svoykrug_server.auth.sms.model import QueuedSms, Template
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.storage.postgres import Transaction
+
+WARNING_LIFE = timedelta(days=1)
+
+
+class SmsQueue:
+    """Puts messages into the queue and wakes this server's worker."""
+
+    def __init__(self) -> None:
+        self._filled = asyncio.Event()
+
+    async def put_code(self, tx: Transaction, challenge: Challenge, send_id: int, locale: str, now: datetime) -> None:
+        """Queues a challenge's code. The queue holds the challenge's id, never the code.
+
+        Args:
+            tx: The transaction that counts the send.
+            challenge: Whose code.
+            send_id: The send's number: one message for each.
+            locale: `ru` or `en`.
+            now: The present instant; aware.
+        """
+        await repository.enqueue(
+            tx,
+            QueuedSms(
+                message_id=uuid7(now),
+                idempotency_key=f"code-{send_id}",
+                phone=challenge.phone,
+                template=Template.SIGN_IN_CODE,
+                challenge_id=challenge.challenge_id,
+                locale=locale,
+                expire_time=challenge.expire_time,
+            ),
+            now,
+        )
+
+    async def put_warning(self, tx: Transaction, session_id: UUID, phone: str, locale: str, now: datetime) -> None:
+        """Queues the warning that a session was ended because it may have been stolen; once for each session."""
+        await repository.enqueue(
+            tx,
+            QueuedSms(
+                message_id=uuid7(now),
+                idempotency_key=f"compromised-{session_id}",
+                phone=phone,
+                template=Template.SESSION_COMPROMISED,
+                challenge_id=None,
+                locale=locale,
+                expire_time=now + WARNING_LIFE,
+            ),
+            now,
+        )
+
+    def wake(self) -> None:
+        """Tells this server's worker that a message was committed."""
+        self._filled.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Waits until something was put in here, or the time is over: another server may have put something in too."""
+        try:
+            await asyncio.wait_for(self._filled.wait(), seconds)
+        except TimeoutError:
+            return
+        finally:
+            self._filled.clear()
