@@ -41,6 +41,10 @@ TRANSIENT = ("pre-existing shared memory block", "lock file", "could not bind", 
 """What PostgreSQL says of things that pass within seconds: its dying predecessor, a port taken in the meantime."""
 
 
+_CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
+"""Every PostgreSQL that this process started and that may still run, by process id: a child must be waited for."""
+
+
 class EmbeddedPostgres:
     """A PostgreSQL that runs as long as somebody uses it. Made by `start`, left by `stop`."""
 
@@ -48,7 +52,6 @@ class EmbeddedPostgres:
         self._folder = folder
         self._cluster = cluster
         self._users = (folder.path / "postgres.users.lock").open("a+")
-        self._child: subprocess.Popen[bytes] | None = None
         self._postmaster = Postmaster(0, 0, ready=False)
 
     @classmethod
@@ -86,9 +89,7 @@ class EmbeddedPostgres:
 
     def is_running(self) -> bool:
         """Tells whether PostgreSQL's main process lives."""
-        if self._child is not None:
-            return self._child.poll() is None
-        return is_postgres(self._postmaster.process_id)
+        return _lives(self.process_id)
 
     async def supervise(self) -> None:
         """Starts PostgreSQL again on its port whenever it ends, until cancelled."""
@@ -129,11 +130,12 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             running = self._cluster.postmaster()
+            launched = running is None
             if running is None:
                 self._cluster.forget_stale_postmaster()
                 running = self._launch(port, deadline)
                 port = None
-            if running is not None and running.ready and self._answers(running.port):
+            if running is not None and running.ready and (launched or self._answers(running.port)):
                 self._postmaster = running
                 self._cluster.prefer_port(running.port)
                 return
@@ -145,8 +147,6 @@ class EmbeddedPostgres:
 
     def _answers(self, port: int) -> bool:
         """Asks the port itself, because `postmaster.pid` is only a file."""
-        if self._child is not None and self._child.poll() is None:
-            return True
         ready = [str(self._cluster.binaries / "pg_isready"), "-q", "-t", "2", "-h", "127.0.0.1", "-p", str(port)]
         return subprocess.run(ready, check=False, env=environment(), cwd="/").returncode == 0
 
@@ -154,14 +154,14 @@ class EmbeddedPostgres:
         """Starts the process and waits until it is ready; None when it ended for a reason that passes."""
         with self._open_log() as output:
             before = output.tell()
-            self._child = self._spawn(port or _free_port(), output)
+            child = self._spawn(port or _free_port(), output)
+            _CHILDREN[child.pid] = child
             while time.monotonic() < deadline:
-                if self._child.poll() is not None:
-                    self._child = None
+                if not _lives(child.pid):
                     self._judge(before)
                     return None
                 running = self._cluster.postmaster()
-                if running is not None and running.process_id == self._child.pid and running.ready:
+                if running is not None and running.process_id == child.pid and running.ready:
                     return running
                 time.sleep(POLL_SECONDS)
         return None
@@ -220,6 +220,17 @@ class EmbeddedPostgres:
             deadline = time.monotonic() + patience_seconds
             while self.is_running() and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
+
+
+def _lives(process_id: int) -> bool:
+    """Tells whether a PostgreSQL lives; a child of ours that ended is waited for, so that no zombie stays."""
+    child = _CHILDREN.get(process_id)
+    if child is None:
+        return is_postgres(process_id)
+    if child.poll() is None:
+        return True
+    _CHILDREN.pop(process_id, None)
+    return False
 
 
 def _free_port() -> int:

@@ -1,0 +1,134 @@
+"""Both stores are brought to the newest schema, once, by whoever comes first."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import clickhouse_connect
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from clickhouse_connect.driver.client import Client
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.storage import migrate_warehouse as warehouse_migrations
+from svoykrug_server.storage.embedded import EmbeddedPostgres
+from svoykrug_server.storage.migrate import MIGRATIONS, migrate_postgres, numbered_files, postgres_state
+from svoykrug_server.storage.migrate_warehouse import migrate_warehouse, statements, warehouse_state
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions, sqlalchemy_url
+from svoykrug_server.storage.schema import load_all
+from tests.conftest import NUMBERS, connection_url
+
+
+@pytest.fixture
+async def empty_url(postgres_server: EmbeddedPostgres) -> AsyncIterator[str]:
+    """The URL of a database that nobody migrated."""
+    admin = await asyncpg.connect(connection_url(postgres_server, "postgres"))
+    name = f"test_{os.getpid()}_empty_{next(NUMBERS)}"
+    await admin.execute(f"CREATE DATABASE {name}")
+    yield connection_url(postgres_server, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+async def test_the_migrated_schema_is_the_one_the_code_declares(postgres_url: str) -> None:
+    def differences(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        return list(compare_metadata(context, load_all()))
+
+    engine = create_async_engine(sqlalchemy_url(postgres_url))
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+async def test_servers_that_start_together_migrate_once(empty_url: str) -> None:
+    servers = await asyncio.gather(*(Postgres.connect(PostgresOptions(empty_url)) for _ in range(3)))
+    before = await asyncio.gather(*(migrate_postgres(server) for server in servers))
+    assert {state.applied for state in before} <= {"0000", before[0].newest}
+    for server in servers:
+        assert (await postgres_state(server)).is_current
+        await server.close()
+
+
+async def test_a_database_of_a_newer_program_is_refused_and_left_alone(postgres: Postgres) -> None:
+    connection = await postgres.dedicated()
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(CannotStart, match="newer version") as refusal:
+        await migrate_postgres(postgres)
+    assert refusal.value.exit_code is ExitCode.DATA_FOLDER_NEWER
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    await connection.close()
+
+
+@pytest.mark.parametrize("store", ["postgres/versions", "clickhouse"])
+def test_migrations_are_numbered_without_gap_or_double(store: str) -> None:
+    numbers = [int(file.name[:4]) for file in numbered_files(MIGRATIONS / store)]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.fixture
+def client(warehouse_folder: Path) -> Client:
+    """A client of a ClickHouse database that nobody migrated."""
+    name = f"test_{next(NUMBERS)}"
+    opened = clickhouse_connect.get_client(interface="chdb", path=str(warehouse_folder))
+    opened.command(f"CREATE DATABASE {name}")
+    opened.database = name
+    return opened
+
+
+def drop(client: Client) -> None:
+    client.command(f"DROP DATABASE {client.database}")
+    client.close()
+
+
+def test_the_warehouse_is_migrated_once(client: Client) -> None:
+    migrate_warehouse(client)
+    migrate_warehouse(client)
+    state = warehouse_state(client)
+    assert state.is_current
+    applied = client.query("SELECT version FROM schema_migrations ORDER BY version").result_rows
+    assert [row[0] for row in applied] == [file.name[:4] for file in numbered_files(MIGRATIONS / "clickhouse")]
+    drop(client)
+
+
+def test_a_warehouse_migration_that_was_cut_off_is_repeated(client: Client) -> None:
+    migrate_warehouse(client)
+    client.command("TRUNCATE TABLE schema_migrations")
+    migrate_warehouse(client)
+    assert warehouse_state(client).is_current
+    drop(client)
+
+
+def test_a_warehouse_of_a_newer_program_is_refused(client: Client) -> None:
+    migrate_warehouse(client)
+    client.command("INSERT INTO schema_migrations VALUES ('9999', '9999_future', now64(6, 'UTC'))")
+    with pytest.raises(CannotStart, match="newer version"):
+        migrate_warehouse(client)
+    drop(client)
+
+
+def test_only_pending_files_are_applied_in_order(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "clickhouse").mkdir()
+    first = tmp_path / "clickhouse" / "0001_first.sql"
+    first.write_text("CREATE TABLE a (x Int8) ENGINE = Memory;\n")
+    monkeypatch.setattr(warehouse_migrations, "MIGRATIONS", tmp_path)
+    migrate_warehouse(client)
+    (tmp_path / "clickhouse" / "0002_second.sql").write_text("INSERT INTO a VALUES (1);\nINSERT INTO a VALUES (2);\n")
+    migrate_warehouse(client)
+    assert client.query("SELECT count() FROM a").result_rows == [(2,)]
+    drop(client)
+
+
+def test_a_file_is_split_at_semicolons_that_end_a_line() -> None:
+    sql = "-- What is this?\nCREATE TABLE a (x String DEFAULT 'a;b')\nENGINE = Memory;\n\nINSERT INTO a VALUES ('c');"
+    assert statements(sql) == [
+        "CREATE TABLE a (x String DEFAULT 'a;b')\nENGINE = Memory",
+        "INSERT INTO a VALUES ('c')",
+    ]
