@@ -23,7 +23,7 @@ class Segment(IntEnum):
 
 
 RULES_VERSION = "rfm-1"
-"""Scores by share with ties together; the eleven-name map; a member in New whose first purchase is more than 90 days old
+"""Scores by share with ties together; the eleven-name map; a member in New whose first purchase is over 90 days old
 is Potential Loyalist when her frequency score is over 1, else About To Sleep."""
 
 NEW_DAYS = 90
