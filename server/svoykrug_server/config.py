@@ -157,3 +157,29 @@ class Settings(BaseSettings):
     """How often a server reads the signing keys again."""
     verified_tokens: int = Field(default=50_000, ge=1)
     """How many verified access tokens are remembered."""
+
+    # The circle
+    circle_currency_code: str = Field(default="RUB", pattern=r"^[A-Z]{3}$")
+    """The circle's only currency, ISO 4217. Do not change it once there are purchases."""
+    circle_time_zone: str = Field(default="Europe/Moscow", min_length=1)
+    """The circle's time zone (IANA name): a day is a day there. Changing it proves every day of the warehouse anew."""
+    purchase_oldest_days: int = Field(default=3660, ge=1)
+    """How old a purchase may be when it is recorded."""
+    purchase_newest_seconds: int = Field(default=300, ge=0)
+    """How far the clock of a business may be ahead of ours."""
+
+    # The way to the warehouse
+    relay_batch_entries: int = Field(default=200_000, ge=1)
+    """How many purchases and refunds go to ClickHouse in one insert at most."""
+    relay_poll_seconds: float = Field(default=0.5, gt=0, le=2)
+    """How often the relay looks for what another server recorded; what this one records it sees at once."""
+    relay_spacing_seconds: float = Field(default=0.1, ge=0, le=2)
+    """The least time between two inserts."""
+    relay_lease_seconds: float = Field(default=6.0, ge=6)
+    """How long another server waits before it takes over from a relay that says nothing."""
+    proof_interval_seconds: float = Field(default=5.0, gt=0)
+    """How often days that changed are proven to be equal in both stores."""
+    full_proof_days: int = Field(default=7, ge=1)
+    """After how many days every day is proven again."""
+    failpoints: str = ""
+    """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""

@@ -36,7 +36,7 @@ def _row() -> descriptor_pb2.DescriptorProto:
     return message
 
 
-def _rule(kinds: list[access_pb2.Caller], scope: str, business_field: str) -> access_pb2.Rule:
+def _rule(kinds: list[access_pb2.Caller.ValueType], scope: str, business_field: str) -> access_pb2.Rule:
     return access_pb2.Rule(callers=kinds, scope=scope, business_field=business_field)
 
 

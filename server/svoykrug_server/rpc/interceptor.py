@@ -125,22 +125,22 @@ class _Wrapped:
         finally:
             call.close()
 
-    async def stream_unary(self, raw_requests: AsyncIterator[bytes], context: ServicerContext) -> object:
+    async def stream_unary(self, _receiver: object, context: ServicerContext) -> object:
         """Answers a call of many requests and one response."""
         call = Call(self._method, self._metrics, self._steps, context)
         try:
-            requests = await self._admit_stream(call, raw_requests)
+            requests = await self._admit_stream(call, context)
             return await self._behavior(requests, context)
         except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
             await call.refuse(error)
         finally:
             call.close()
 
-    async def stream_stream(self, raw_requests: AsyncIterator[bytes], context: ServicerContext) -> None:
+    async def stream_stream(self, _receiver: object, context: ServicerContext) -> None:
         """Answers a call of many requests and many responses."""
         call = Call(self._method, self._metrics, self._steps, context)
         try:
-            requests = await self._admit_stream(call, raw_requests)
+            requests = await self._admit_stream(call, context)
             await self._send(self._behavior(requests, context), context)
         except BaseException as error:  # noqa: BLE001 (every way to end is accounted for, then raised again)
             await call.refuse(error)
@@ -159,11 +159,11 @@ class _Wrapped:
         validate(request)
         return request
 
-    async def _admit_stream(self, call: Call, raw_requests: AsyncIterator[bytes]) -> AsyncIterator[Message]:
+    async def _admit_stream(self, call: Call, context: ServicerContext) -> AsyncIterator[Message]:
         """Runs the steps before the servicer of a stream; every message is decoded and validated when it is read."""
         call.open(self._loop, self._tracing)
         await call.authenticate()
-        requests = _Requests(raw_requests, self._deserialize, self._metrics)
+        requests = _Requests(context, self._deserialize, self._metrics)
         call.authorize(await requests.peek() if self._needs_request else None)
         return requests
 
@@ -182,10 +182,10 @@ class _Wrapped:
 class _Requests:
     """The messages of a client's stream, decoded and validated one by one."""
 
-    __slots__ = ("_deserialize", "_metrics", "_peeked", "_raw")
+    __slots__ = ("_context", "_deserialize", "_metrics", "_peeked")
 
-    def __init__(self, raw: AsyncIterator[bytes], deserialize: Callable[[bytes], Any], metrics: MethodMetrics) -> None:
-        self._raw = aiter(raw)
+    def __init__(self, context: ServicerContext, deserialize: Callable[[bytes], Any], metrics: MethodMetrics) -> None:
+        self._context = context
         self._deserialize = deserialize
         self._metrics = metrics
         self._peeked: Message | None = None
@@ -209,7 +209,10 @@ class _Requests:
         return request
 
     async def _next(self) -> Message:
-        raw = await anext(self._raw)
+        # Not grpc.aio's own iterator: left unfinished, its generator is cleaned up with a warning.
+        raw = await self._context.read()
+        if raw is grpc.aio.EOF:
+            raise StopAsyncIteration
         self._metrics.messages_received += 1
         return decoded(self._deserialize, raw)
 

@@ -89,7 +89,13 @@ def _status(
     details.append(error_details_pb2.LocalizedMessage(locale=locale, message=entry.text_by_locale[locale]))
     details.append(error_details_pb2.RequestInfo(request_id=request_id))
     code: int = entry.code.value[0]
-    return status_pb2.Status(code=code, message=entry.text_by_locale["en"], details=map(_packed, details))
+    return status_pb2.Status(code=code, message=_message(entry, violations), details=map(_packed, details))
+
+
+def _message(entry: CatalogueEntry, violations: tuple[FieldViolation, ...]) -> str:
+    """Returns what a developer reads who sees no details: the English text, and the first broken fields."""
+    named = "; ".join(f"{violation.path}: {violation.description}" for violation in violations[:3])
+    return f"{entry.text_by_locale['en']} {named}".strip()
 
 
 def _bad_request(violations: tuple[FieldViolation, ...], reason: str) -> error_details_pb2.BadRequest:

@@ -1,0 +1,128 @@
+"""The composition root: the only place where parts are made and given to each other.
+
+Every feature has one function here that makes its services, registers its servicers and starts its jobs.
+"""
+
+from dataclasses import dataclass
+
+import grpc
+from prometheus_client import CollectorRegistry
+from svoykrug.auth.v1 import auth_service_pb2_grpc
+from svoykrug.businesses.v1 import businesses_service_pb2_grpc
+from svoykrug.users.v1 import users_service_pb2_grpc
+
+from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
+from svoykrug_server.auth.servicer import AuthServicer
+from svoykrug_server.auth.sms.console import ConsoleSmsSender
+from svoykrug_server.businesses.service import BusinessesService
+from svoykrug_server.businesses.servicer import BusinessesServicer
+from svoykrug_server.businesses.staff import StaffService
+from svoykrug_server.config import Settings
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.rpc.context import find_current
+from svoykrug_server.rpc.options import RpcOptions, TlsOptions
+from svoykrug_server.rpc.server import RpcServer
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.secrets import SecretName, Secrets
+from svoykrug_server.storage.warehouse import Warehouse
+from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.service import UsersService
+from svoykrug_server.users.servicer import UsersServicer
+
+
+@dataclass(frozen=True, slots=True)
+class Foundation:
+    """What every feature may stand on.
+
+    Attributes:
+        settings: Every setting.
+        clock: Tells the time.
+        secrets: The named secrets.
+        postgres: The system of record, migrated.
+        warehouse: The analytics copy; it may be away.
+        registry: Where metrics are registered.
+        supervisor: Keeps background jobs alive; they are started once calls are about to be taken.
+    """
+
+    settings: Settings
+    clock: Clock
+    secrets: Secrets
+    postgres: Postgres
+    warehouse: Warehouse
+    registry: CollectorRegistry
+    supervisor: Supervisor
+
+    @property
+    def page_tokens(self) -> PageTokens:
+        """Makes and reads page tokens."""
+        return PageTokens(self.secrets.current(SecretName.PAGE_TOKEN).value)
+
+
+async def compose(foundation: Foundation) -> RpcServer:
+    """Builds every feature on the foundation, and the server that they answer through; it has not started yet.
+
+    Raises:
+        CannotStart: Something is wrong that a person must mend.
+        AccessRuleError: A method has no access rule.
+    """
+    auth = await _auth(foundation)
+    server = RpcServer(rpc_options(foundation.settings), auth.verifier, foundation.registry)
+    _add_auth(auth, server.methods)
+    _add_users(foundation, server.methods)
+    _add_businesses(foundation, server.methods, auth)
+    return server
+
+
+async def _auth(foundation: Foundation) -> Auth:
+    settings, postgres, secrets = foundation.settings, foundation.postgres, foundation.secrets
+    keys = signing_keys(settings, postgres, secrets, foundation.clock)
+    accounts = UserAccounts(find_current)
+    auth = compose_auth(auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, ConsoleSmsSender())
+    await auth.open()
+    for name, job in auth.background.items():
+        foundation.supervisor.start(name, job)
+    return auth
+
+
+def _add_auth(auth: Auth, methods: grpc.aio.Server) -> None:
+    auth_service_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(auth.use_cases), methods)
+
+
+def _add_users(foundation: Foundation, methods: grpc.aio.Server) -> None:
+    service = UsersService(foundation.postgres, foundation.clock)
+    users_service_pb2_grpc.add_UsersServiceServicer_to_server(UsersServicer(service), methods)
+
+
+def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth) -> None:
+    businesses = BusinessesService(foundation.postgres, foundation.clock, foundation.page_tokens)
+    staff = StaffService(foundation.postgres, foundation.clock, auth.ends)
+    servicer = BusinessesServicer(businesses, staff)
+    businesses_service_pb2_grpc.add_BusinessesServiceServicer_to_server(servicer, methods)
+
+
+def rpc_options(settings: Settings) -> RpcOptions:
+    """Returns how the edge listens and what it allows, as the settings say."""
+    tls = None
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        tls = TlsOptions(settings.tls_certificate, settings.tls_key, settings.tls_client_authorities)
+    return RpcOptions(
+        listen=settings.listen,
+        tls=tls,
+        allow_plaintext=settings.allow_plaintext,
+        max_message_bytes=settings.max_message_bytes,
+        max_metadata_bytes=settings.max_metadata_bytes,
+        max_calls=settings.max_calls,
+        max_calls_per_caller=settings.max_calls_per_caller,
+        keepalive_seconds=settings.keepalive_seconds,
+        min_ping_interval_seconds=settings.min_ping_interval_seconds,
+        max_connection_age_seconds=settings.max_connection_age_seconds,
+        drain_seconds=settings.drain_seconds,
+        grace_seconds=settings.grace_seconds,
+        oldest_client_versions=settings.oldest_client_versions,
+        default_locale=settings.default_locale,
+        trusted_proxies=settings.trusted_proxies,
+        reflection=settings.reflection,
+        channelz=settings.channelz,
+    )
