@@ -14,7 +14,7 @@ from svoykrug_server.storage.postgres import ReadConnection, Transaction
 from svoykrug_server.storage.schema.users import member_links, user_consents, users
 from svoykrug_server.users.model import Locale, Tier, UnclaimedMember, User
 
-_STAFF = "ARRAY(SELECT s.business_id::text || ' ' || s.role FROM business_staff s WHERE s.user_id = u.id ORDER BY 1)"
+_STAFF = "ARRAY(SELECT s.business_id::text || ' ' || s.role FROM business_staff s WHERE s.user_id = u.id)"
 _COLUMNS = f"""
     u.id, u.phone, u.display_name, u.email, u.birth_date, u.locale, u.tier, u.roles, {_STAFF} AS staff,
     u.status, u.version, u.referral_code, u.create_time, u.update_time
@@ -217,7 +217,7 @@ def _user(row: Iterable[Any]) -> User:
         locale=Locale(locale),
         tier=Tier(tier),
         roles=frozenset(map(Role, roles)),
-        staff=tuple(map(_staff_role, staff)) if staff else (),
+        staff=tuple(sorted(map(_staff_role, staff))) if staff else (),
         status=AccountStatus(status),
         version=version,
         referral_code=code or "",
