@@ -1,26 +1,29 @@
 """A whole auth on a real Postgres, as many servers of it as a test wants, and the ways clients use it."""
 
+import asyncio
 import secrets
 from base64 import b64encode
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import pytest
 
 from svoykrug_server.auth.codes import Codes
-from svoykrug_server.auth.composition import Auth, AuthOptions, auth_options, compose_auth
+from svoykrug_server.auth.composition import Auth, AuthOptions, compose_auth
 from svoykrug_server.auth.model import ChallengeView, SignedIn, SignInAnswer
 from svoykrug_server.auth.service_accounts import ServiceAccounts
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.auth.sms.model import OutgoingSms, SmsNotSent, SmsReceipt
-from svoykrug_server.config import Settings
 from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.storage.secrets import SecretName, Secrets
+from svoykrug_server.storage.secrets import Secret, SecretName, Secrets
 from svoykrug_server.users.accounts import UserAccounts
 
 PHONE = "+79991234567"
@@ -123,6 +126,13 @@ class World:
         await auth.open()
         return auth
 
+    def with_newer_secrets(self) -> "World":
+        """Returns the world of a server whose secrets were rotated: it has a newer one of each, and the old ones."""
+        newer = {name: (*self.secrets.all(name), Secret("2", secrets.token_bytes(32))) for name in SecretName}
+        rotated = Secrets(newer)
+        auth = compose(self.postgres, rotated, self.clock, self.options, self.phones)
+        return replace(self, secrets=rotated, auth=auth)
+
     @property
     def service_accounts(self) -> ServiceAccounts:
         """What an operator keeps service accounts with."""
@@ -141,6 +151,21 @@ def compose(postgres: Postgres, secrets: Secrets, clock: ManualClock, options: A
     return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), phones)
 
 
-def default_options(settings: Settings) -> AuthOptions:
-    """Returns the options that the default settings give."""
-    return auth_options(settings)
+async def refusal_of(call: Awaitable[object]) -> DomainError:
+    """Returns the refusal that a call ends with."""
+    with pytest.raises(DomainError) as refused:
+        await call
+    return refused.value
+
+
+async def outcomes_of(calls: Iterable[Awaitable[object]]) -> list[str]:
+    """Makes calls at once, and returns how each ended: `OK`, or the reason of its refusal."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return ["OK" if not isinstance(result, BaseException) else reason_of(result) for result in results]
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns the reason of a refusal; anything else that was raised fails the test."""
+    if not isinstance(error, DomainError):
+        raise error
+    return error.reason

@@ -1,6 +1,6 @@
 """How the parts of auth fit together; called by the composition root, and by the tests of auth."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -77,9 +77,14 @@ class Auth:
         await self.use_cases.keys.open()
 
     @property
-    def background(self) -> tuple[Callable[[], Awaitable[None]], ...]:
-        """What runs as long as the server does; each ends when it is cancelled."""
-        return (self.use_cases.keys.run, self.revocations.run, self.sms_worker.run, self.housekeeping.run)
+    def background(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What runs as long as the server does, by name; each ends when it is cancelled."""
+        return {
+            "auth.signing_keys": self.use_cases.keys.run,
+            "auth.revocations": self.revocations.run,
+            "auth.sms": self.sms_worker.run,
+            "auth.housekeeping": self.housekeeping.run,
+        }
 
 
 def compose_auth(
