@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     """The circle's only currency, ISO 4217. Do not change it once there are purchases."""
     circle_time_zone: str = Field(default="Europe/Moscow", min_length=1)
     """The circle's time zone (IANA name): a day is a day there. Changing it proves every day of the warehouse anew."""
-    purchase_oldest_days: int = Field(default=3660, ge=1)
+    purchase_oldest_days: int = Field(default=7305, ge=1)
     """How old a purchase may be when it is recorded."""
     purchase_newest_seconds: int = Field(default=300, ge=0)
     """How far the clock of a business may be ahead of ours."""

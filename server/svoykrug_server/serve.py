@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.rpc.logs import configure_logging
 from svoykrug_server.rpc.observability import Observability
 from svoykrug_server.rpc.server import RpcServer
+from svoykrug_server.storage.examination import examine_postgres, examine_warehouse
 from svoykrug_server.storage.folder import write_atomically
 from svoykrug_server.storage.stores import Stores, open_folder, open_stores, open_warehouse
 from svoykrug_server.storage.warehouse import Warehouse
@@ -98,9 +99,10 @@ async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[R
     servers: list[RpcServer] = []
     folder = open_folder(settings)
 
+    foundations: list[Foundation] = []
+
     async def examine() -> Mapping[str, Any]:
-        jobs = {name: {"running": job.running, "failures": job.failures} for name, job in supervisor.states.items()}
-        return {"pid": os.getpid(), "addresses": [a for s in servers for a in s.addresses], "jobs": jobs}
+        return {"addresses": [a for s in servers for a in s.addresses], **await _examined(supervisor, foundations)}
 
     observability = Observability(registry, lambda: any(server.is_ready for server in servers), examine)
     async with AsyncExitStack() as closing:
@@ -112,6 +114,7 @@ async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[R
         foundation = Foundation(
             settings, SystemClock(), stores.secrets, stores.postgres, warehouse, registry, supervisor
         )
+        foundations.append(foundation)
         server = await compose(foundation)
         closing.push_async_callback(server.stop, at_once)
         await server.start()
@@ -151,6 +154,17 @@ async def _open_side_by_side(
     if isinstance(warehouse, BaseException):
         raise warehouse
     return stores, warehouse
+
+
+async def _examined(supervisor: Supervisor, foundations: Sequence[Foundation]) -> dict[str, object]:
+    """Returns what the doctor asks of this process and, once they are open, of its stores."""
+    jobs = {name: {"running": job.running, "failures": job.failures} for name, job in supervisor.states.items()}
+    facts: dict[str, object] = {"pid": os.getpid(), "jobs": jobs}
+    for foundation in foundations:
+        facts["postgres"], facts["warehouse"] = await asyncio.gather(
+            examine_postgres(foundation.postgres, foundation.clock), examine_warehouse(foundation.warehouse)
+        )
+    return facts
 
 
 def _registry() -> CollectorRegistry:

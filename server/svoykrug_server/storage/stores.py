@@ -88,15 +88,20 @@ async def open_stores(settings: Settings, *, migrate: bool = True) -> AsyncItera
 
 
 @asynccontextmanager
-async def open_warehouse(settings: Settings, folder: DataFolder) -> AsyncIterator["Warehouse"]:
+async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: bool = True) -> AsyncIterator["Warehouse"]:
     """Opens the warehouse for the length of the block.
 
     The embedded engine opens and migrates at once. A server may be away: then it is used as soon as it is back.
 
+    Args:
+        settings: Where it is.
+        folder: The data folder; only its owner may open the embedded engine in it.
+        migrate: Whether pending migrations are applied.
+
     Raises:
         CannotStart: The URL is wrong, or a newer program wrote the warehouse.
     """
-    from svoykrug_server.storage.migrate_warehouse import migrate_warehouse  # noqa: PLC0415  0.2 s, beside PostgreSQL's start
+    from svoykrug_server.storage.migrate_warehouse import leave_unmigrated, migrate_warehouse  # noqa: PLC0415  0.2 s, beside PostgreSQL's start
     from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions  # noqa: PLC0415  as above
 
     url = settings.clickhouse_url
@@ -110,7 +115,7 @@ async def open_warehouse(settings: Settings, folder: DataFolder) -> AsyncIterato
         background_threads=settings.clickhouse_background_threads,
         timeout_seconds=settings.clickhouse_timeout_seconds,
     )
-    warehouse = Warehouse(options, migrate_warehouse)
+    warehouse = Warehouse(options, migrate_warehouse if migrate else leave_unmigrated)
     try:
         await warehouse.prepare()
     except WarehouseUnavailable:

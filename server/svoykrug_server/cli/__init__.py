@@ -1,0 +1,62 @@
+"""The command line: `svoykrug serve | migrate | doctor | admin | keys`.
+
+Every command imports what it needs when it runs, so that `--help` and the start of the server are quick. Whatever a
+person must mend is one line on standard error and an exit code (`kit/startup.py`), never a traceback.
+"""
+
+import asyncio
+
+import typer
+
+from svoykrug_server.cli.admin import admin
+from svoykrug_server.cli.keys import keys
+from svoykrug_server.cli.problems import explained, settings_of_environment
+
+app = typer.Typer(
+    help="Свой Круг: sign-in, users, purchases and analytics of a loyalty circle, over gRPC.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(admin, name="admin")
+app.add_typer(keys, name="keys")
+
+
+@app.command()
+def serve() -> None:
+    """Start the server; without configuration it brings its own PostgreSQL and ClickHouse."""
+    settings = settings_of_environment()
+    import uvloop  # noqa: PLC0415  each command imports what it needs
+
+    from svoykrug_server.serve import serve as serve_until_signal  # noqa: PLC0415  as above
+
+    uvloop.run(serve_until_signal(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring both stores to the newest schema; the server does so too when it starts."""
+    settings = settings_of_environment()
+    from svoykrug_server.cli.migrate import migrate_stores  # noqa: PLC0415  each command imports what it needs
+
+    for line in asyncio.run(migrate_stores(settings)):
+        typer.echo(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what the service runs on, how far behind it is, and what is wrong; exit code 1 when something is."""
+    settings = settings_of_environment()
+    from rich.console import Console  # noqa: PLC0415  each command imports what it needs
+
+    from svoykrug_server.cli.doctor import diagnose  # noqa: PLC0415  as above
+
+    is_well = asyncio.run(diagnose(settings, Console()))
+    raise typer.Exit(0 if is_well else 1)
+
+
+def main() -> None:
+    """Runs the command that the arguments name, and ends the process with its exit code."""
+    with explained():
+        app()
