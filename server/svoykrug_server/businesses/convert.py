@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.businesses.v1 import business_pb2
 from svoykrug.businesses.v1 import businesses_service_pb2 as pb
 from svoykrug.users.v1 import user_pb2
@@ -23,6 +21,7 @@ from svoykrug_server.businesses.model import (
 )
 from svoykrug_server.kit.caller import StaffRole
 from svoykrug_server.kit.errors import FieldViolation, InvalidFields
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 CATEGORIES = {
     Category.BEAUTY: business_pb2.CATEGORY_BEAUTY,
@@ -45,7 +44,6 @@ STAFF_ROLES = {
 }
 _MODEL_CATEGORIES = {proto: category for category, proto in CATEGORIES.items()}
 _MODEL_STAFF_ROLES = {proto: role for role, proto in STAFF_ROLES.items()}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _UPDATABLE = ", ".join(field.value for field in BusinessField)
 
@@ -59,8 +57,8 @@ def business_to_proto(business: Business) -> business_pb2.Business:
         sensitive=business.sensitive,
         state=STATES[business.status],
         etag=business.etag,
-        create_time=_timestamp(business.create_time),
-        update_time=_timestamp(business.update_time),
+        create_time=timestamp_from(business.create_time),
+        update_time=timestamp_from(business.update_time),
     )
 
 
@@ -78,7 +76,7 @@ def staff_member_to_proto(member: StaffMember) -> business_pb2.StaffMember:
         user_id=str(member.user_id),
         role=STAFF_ROLES[member.role],
         display_name=member.display_name,
-        create_time=_timestamp(member.create_time),
+        create_time=timestamp_from(member.create_time),
     )
 
 
@@ -145,8 +143,3 @@ def _fields_from_mask(paths: Sequence[str], violations: list[FieldViolation]) ->
         else:
             violations.append(FieldViolation(f"update_mask.paths[{index}]", f"must be one of {_UPDATABLE}"))
     return fields
-
-
-def _timestamp(instant: datetime) -> Timestamp:
-    since = instant - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)

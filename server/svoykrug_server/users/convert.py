@@ -1,15 +1,15 @@
 """Protobuf <-> model for users."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from svoykrug.users.v1 import user_pb2, users_service_pb2
 
 from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Role, StaffRole
 from svoykrug_server.kit.errors import FieldViolation, InvalidFields
+from svoykrug_server.rpc.timestamps import timestamp_from
 from svoykrug_server.users.model import (
     Locale,
     MemberRow,
@@ -41,7 +41,6 @@ TIERS = {
     Tier.ELITE: user_pb2.TIER_ELITE,
     Tier.INNER_CIRCLE: user_pb2.TIER_INNER_CIRCLE,
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UPDATABLE = ", ".join(field.value for field in ProfileField)
 
 
@@ -63,8 +62,8 @@ def user_to_proto(user: User) -> user_pb2.User:
         tier=TIERS[user.tier],
         referral_code=user.referral_code,
         etag=user.etag,
-        create_time=timestamp_to_proto(user.create_time),
-        update_time=timestamp_to_proto(user.update_time),
+        create_time=timestamp_from(user.create_time),
+        update_time=timestamp_from(user.update_time),
     )
 
 
@@ -108,12 +107,6 @@ def member_rows_to_proto(rows: Sequence[MemberRow]) -> users_service_pb2.BatchCr
         ],
         created_count=sum(row.created for row in rows),
     )
-
-
-def timestamp_to_proto(instant: datetime) -> Timestamp:
-    """Returns an aware instant as a timestamp; five times as fast as `Timestamp.FromDatetime`."""
-    since = instant - _EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def _fields_from_mask(paths: Sequence[str], violations: list[FieldViolation]) -> set[ProfileField]:
