@@ -1,0 +1,68 @@
+"""Scores one block of members after another: the part of scoring that computes, run in a thread."""
+
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from svoykrug_server.analytics.churn.features import RAW, REASON_GROUPS
+from svoykrug_server.analytics.churn.reasons import REASONS_PER_MEMBER, Reasons, Typical, explain
+from svoykrug_server.analytics.churn.scorer import Scorer
+
+_HEADLINES = pa.array([group.headline for group in REASON_GROUPS])
+
+
+class BlockScorer:
+    """A model at work. The first block, a random sample of the members, says who is typical of each segment.
+
+    Args:
+        document: The model's numbers.
+
+    Raises:
+        ValueError: The document is not a model.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._scorer = Scorer.from_document(document)
+        self._typical: Typical | None = None
+
+    def score(self, known: pa.Table, scoring_id: UUID) -> pa.Table:
+        """Returns the rows of `churn_scores` for a block.
+
+        Args:
+            known: `member_id`, the columns `features.RAW`, `net_spend_minor` and `segment`.
+            scoring_id: The scoring they are of.
+        """
+        raw = np.column_stack([known[name].to_numpy() for name in RAW])
+        segments = known["segment"].to_numpy()
+        if self._typical is None and len(raw):
+            self._typical = Typical.of(raw, segments)
+        typical = raw if self._typical is None else self._typical.rows(segments)
+        probability = self._scorer.probability(raw)
+        reasons = explain(self._scorer, raw, probability, typical)
+        return pa.table(
+            {
+                "scoring_id": pa.array([scoring_id.bytes] * len(raw), pa.binary(16)),
+                "member_id": known["member_id"],
+                "probability": probability,
+                "net_spend_minor": known["net_spend_minor"],
+                **_reason_columns(reasons),
+            }
+        )
+
+
+def _reason_columns(reasons: Reasons) -> dict[str, pa.Array]:
+    names = _HEADLINES.take(pa.array(reasons.groups.ravel()))
+    return {
+        "reason_features": _lists(names),
+        "reason_values": _lists(pa.array(reasons.values.ravel())),
+        "reason_typical_values": _lists(pa.array(reasons.typical_values.ravel())),
+        "reason_effects": _lists(pa.array(reasons.effects.ravel())),
+    }
+
+
+def _lists(values: pa.Array) -> pa.Array:
+    """Returns three successive values as a list per member."""
+    offsets = np.arange(0, len(values) + 1, REASONS_PER_MEMBER, dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)

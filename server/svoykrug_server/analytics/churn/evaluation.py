@@ -1,0 +1,134 @@
+"""Judges a model on its test window: figures with intervals, against the baselines, and against the model that serves.
+
+All ways of ranking see the same bootstrap resamples of members, so their differences are paired.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from svoykrug_server.analytics.churn import bgnbd, metrics
+from svoykrug_server.analytics.churn.estimator import Window
+from svoykrug_server.analytics.churn.features import bg_nbd_statistics, recency_ranking, rfm_ranking
+from svoykrug_server.analytics.churn.metrics import Figure, Ranked, Vector
+from svoykrug_server.analytics.churn.model import CalibrationBin, Difference, Estimate, Measurement
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RESAMPLES = 500
+MANY_MEMBERS = 10_000
+RESAMPLES_OF_MANY = 200
+"""With many members the intervals are narrow, and each resample costs milliseconds."""
+_INTERVAL = (2.5, 97.5)
+_SEED = 20_171_201
+_FORECASTS = frozenset({"model", "bg_nbd", "serving"})
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What came of judging a model.
+
+    Attributes:
+        measurements: The model, then `recency`, `rfm_sum`, `bg_nbd`.
+        differences: The model less each baseline in ROC-AUC, and less the serving model in ROC-AUC and Brier score when
+            there is one.
+        calibration: The model's bins.
+    """
+
+    measurements: tuple[Measurement, ...]
+    differences: tuple[Difference, ...]
+    calibration: tuple[CalibrationBin, ...]
+
+
+def baselines(window: Window, past: Window, horizon_days: int) -> dict[str, Vector]:
+    """Returns the score each baseline gives, the higher the likelier to leave; each of shape (members,).
+
+    Args:
+        window: The window to rank.
+        past: The last training window: BG/NBD is fitted on it.
+        horizon_days: H.
+    """
+    fitted = bgnbd.fit(*bg_nbd_statistics(past.raw))
+    return {
+        "recency": recency_ranking(window.raw),
+        "rfm_sum": rfm_ranking(window.raw),
+        "bg_nbd": fitted.no_purchase_probability(*bg_nbd_statistics(window.raw), horizon_days),
+    }
+
+
+def judge(churned: Vector, scores: dict[str, Vector]) -> Judgement:
+    """Measures every way of ranking on the same members and the same resamples.
+
+    Args:
+        churned: 1 for churned, else 0, shape (members,).
+        scores: By name, each of shape (members,): `model`, the baselines and, where one serves, `serving`.
+    """
+    resamples = RESAMPLES if len(churned) <= MANY_MEMBERS else RESAMPLES_OF_MANY
+    samples = {name: _resample(churned, score, name in _FORECASTS, resamples) for name, score in scores.items()}
+    cap = metrics.lift_cap(float(churned.mean()))
+    measured = tuple(
+        Measurement(name, {figure: _estimate(values) for figure, values in sample.items()}, cap)
+        for name, sample in samples.items()
+        if name != "serving"
+    )
+    return Judgement(measured, tuple(_differences(samples)), _calibration(churned, scores["model"]))
+
+
+def grade(parts: "list[pa.Table]") -> tuple[float, float, dict[str, float], tuple[CalibrationBin, ...]]:
+    """Grades a forecast.
+
+    Args:
+        parts: Blocks with the columns `probability` and `churned`.
+
+    Returns:
+        The mean of what was said, the share that left, ROC-AUC, Brier score and ECE, and ten bins of equal mass.
+    """
+    said = np.concatenate([part["probability"].to_numpy() for part in parts])
+    happened = np.concatenate([part["churned"].to_numpy() for part in parts])
+    ranked = Ranked.of(happened, said)
+    weight = np.ones_like(said)
+    figures = {name: metrics.FORECAST_FIGURES[name](ranked, weight) for name in ("roc_auc", "brier", "ece")}
+    return float(said.mean()), float(happened.mean()), figures, _calibration(happened, said)
+
+
+def _resample(churned: Vector, score: Vector, is_forecast: bool, resamples: int) -> dict[str, Vector]:
+    """Returns each figure on the members themselves and then on each resample; arrays of shape (1 + resamples,)."""
+    figures: dict[str, Figure] = metrics.FORECAST_FIGURES if is_forecast else metrics.RANKING_FIGURES
+    ranked = Ranked.of(churned, score)
+    random = np.random.default_rng(_SEED)
+    members = len(churned)
+    values = {name: np.empty(resamples + 1) for name in figures}
+    for row in range(resamples + 1):
+        drawn = np.ones(members)
+        if row > 0:
+            drawn = np.bincount(random.integers(0, members, members), minlength=members).astype(np.float64)
+        weight = drawn[ranked.order]
+        for name, figure in figures.items():
+            values[name][row] = figure(ranked, weight)
+    return values
+
+
+def _estimate(values: Vector) -> Estimate:
+    low, high = np.percentile(values[1:], _INTERVAL)
+    return Estimate(float(values[0]), float(low), float(high))
+
+
+def _differences(samples: dict[str, dict[str, Vector]]) -> list[Difference]:
+    found: list[Difference] = []
+    for name in samples:
+        if name == "model":
+            continue
+        for figure in ("roc_auc", "brier") if name == "serving" else ("roc_auc",):
+            difference = samples["model"][figure] - samples[name][figure]
+            better = difference[1:] < 0 if figure == "brier" else difference[1:] > 0
+            found.append(Difference(name, figure, _estimate(difference), float(better.mean())))
+    return found
+
+
+def _calibration(churned: Vector, probability: Vector) -> tuple[CalibrationBin, ...]:
+    bins = metrics.calibration(Ranked.of(churned, probability))
+    return tuple(
+        CalibrationBin(float(said), float(happened), int(mass)) for mass, said, happened in zip(*bins, strict=True)
+    )

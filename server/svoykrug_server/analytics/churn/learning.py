@@ -1,0 +1,106 @@
+"""The part of training that computes. Run it in a thread: it imports scikit-learn and takes seconds."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+
+from svoykrug_server.analytics.churn import estimator, evaluation
+from svoykrug_server.analytics.churn.estimator import Window
+from svoykrug_server.analytics.churn.features import DESIGN, RAW, Vector
+from svoykrug_server.analytics.churn.model import Difference, Measurement, ModelCard
+from svoykrug_server.analytics.churn.scorer import Scorer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a model is learned from and judged by.
+
+    Attributes:
+        training: A window per training cutoff, the earliest first.
+        test: The window that judges.
+        test_everyone: The same for everyone with any purchase; None when the population is everyone.
+        horizon_days: H.
+        serving_id: The model that serves the scope with the same horizon; None when there is none.
+        serving_document: Its numbers.
+    """
+
+    training: list[Window]
+    test: Window
+    test_everyone: Window | None
+    horizon_days: int
+    serving_id: UUID | None = None
+    serving_document: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A trained model: its card and its numbers as JSON values."""
+
+    card: ModelCard
+    document: dict[str, Any]
+    algorithm: str = estimator.ALGORITHM
+    features: tuple[str, ...] = DESIGN
+
+
+def window_of(table: "pa.Table") -> Window:
+    """Turns a window of the warehouse into arrays.
+
+    Args:
+        table: With the columns `features.RAW` and `churned`.
+    """
+    raw = np.column_stack([table[name].to_numpy() for name in RAW])
+    return Window(raw, table["churned"].to_numpy())
+
+
+def learn(material: Material) -> Learned:
+    """Fits a model on the training windows and judges it by the test window."""
+    scorer = estimator.fit(material.training, material.horizon_days)
+    judgement = evaluation.judge(material.test.churned, _scores(scorer, material, material.test))
+    card = ModelCard(
+        test_member_count=len(material.test.churned),
+        test_base_rate=float(material.test.churned.mean()),
+        metrics=judgement.measurements,
+        metrics_everyone=_everyone(scorer, material),
+        calibration=judgement.calibration,
+        differences=judgement.differences,
+        training_member_counts=tuple(len(window.churned) for window in material.training),
+        training_base_rates=tuple(float(window.churned.mean()) for window in material.training),
+        compared_model_id=material.serving_id,
+    )
+    return Learned(card, scorer.document())
+
+
+def compare(document: dict[str, Any], serving_document: dict[str, Any], test: Window) -> tuple[Difference, ...]:
+    """Compares a model with the one that serves on the same members and resamples.
+
+    Args:
+        document: The numbers of the model.
+        serving_document: The numbers of the one that serves.
+        test: The window that judges both.
+    """
+    scores = {
+        "model": Scorer.from_document(document).probability(test.raw),
+        "serving": Scorer.from_document(serving_document).probability(test.raw),
+    }
+    return evaluation.judge(test.churned, scores).differences
+
+
+def _scores(scorer: Scorer, material: Material, window: Window) -> dict[str, Vector]:
+    past = material.training[-1]
+    scores = {"model": scorer.probability(window.raw)}
+    scores |= evaluation.baselines(window, past, material.horizon_days)
+    if material.serving_document is not None:
+        scores["serving"] = Scorer.from_document(material.serving_document).probability(window.raw)
+    return scores
+
+
+def _everyone(scorer: Scorer, material: Material) -> tuple[Measurement, ...]:
+    if material.test_everyone is None:
+        return ()
+    scores = _scores(scorer, material, material.test_everyone)
+    return evaluation.judge(material.test_everyone.churned, scores).measurements

@@ -1,0 +1,65 @@
+"""Grades forecasts once their horizon has closed: "we said 30 %, 31 % left"."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from svoykrug_server.analytics.churn.model import CalibrationBin, ForecastReceipt, Scoring
+from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks
+from svoykrug_server.kit.clock import Clock
+
+BLOCK_MEMBERS = 500_000
+
+
+class ForecastGrader:
+    """Writes receipts.
+
+    Args:
+        repository: Scorings and receipts.
+        warehouse: The scores, and who bought since.
+        clock: Tells the time.
+    """
+
+    def __init__(self, repository: ChurnRepository, warehouse: ChurnWarehouse, clock: Clock) -> None:
+        self._repository = repository
+        self._warehouse = warehouse
+        self._clock = clock
+
+    async def grade_closed(self, business_id: UUID | None, watermark: datetime) -> int:
+        """Grades every scoring of a scope whose horizon has closed and that has no receipt, and returns how many.
+
+        Args:
+            business_id: The business; None for the circle.
+            watermark: Purchases ingested by then count.
+        """
+        closed = await self._repository.ungraded(business_id, watermark)
+        for scoring in closed:
+            await self._repository.add_receipt(await self._grade(scoring, watermark))
+        return len(closed)
+
+    async def _grade(self, scoring: Scoring, watermark: datetime) -> ForecastReceipt:
+        plan = scoring.plan
+        scope = Scope(plan.business_id, watermark)
+        parts = [
+            await self._warehouse.graded_block(scope, plan.scoring_id, plan.cutoff, scoring.horizon_days, block)
+            for block in blocks(scoring.scored_count // BLOCK_MEMBERS + 1)
+        ]
+        said, happened, figures, bins = await asyncio.to_thread(_figures, parts)
+        return ForecastReceipt(
+            scoring=scoring,
+            member_count=sum(part.num_rows for part in parts),
+            predicted_share=said,
+            observed_share=happened,
+            figures=figures,
+            bins=bins,
+            watermark=watermark,
+            create_time=self._clock.now(),
+        )
+
+
+def _figures(parts: list[Any]) -> tuple[float, float, dict[str, float], tuple[CalibrationBin, ...]]:
+    from svoykrug_server.analytics.churn import evaluation  # noqa: PLC0415  heavy: in a thread only
+
+    return evaluation.grade(parts)

@@ -1,0 +1,174 @@
+"""Use cases of scores: score a scope, list who is at risk, read one member's score and what became of forecasts."""
+
+import struct
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from svoykrug_server.analytics.churn import scoring
+from svoykrug_server.analytics.churn.model import AtRiskPage, ForecastReceipt, MemberScore, Scoring
+from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.starts import OperationStarts, refuse_ahead
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse
+from svoykrug_server.analytics.ports import Operation, Watermarks
+from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import FailedPrecondition
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.kit.paging import PageTokens, page_size
+
+DEFAULT_MEMBERS = 50
+MAX_MEMBERS = 1_000
+DEFAULT_RECEIPTS = 20
+MAX_RECEIPTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class NewScoring:
+    """What a caller asks to be scored.
+
+    Attributes:
+        business_id: The business; None for the circle.
+        cutoff: What may be known; None for the watermark.
+        request_id: Makes the call repeatable.
+    """
+
+    business_id: UUID | None
+    cutoff: datetime | None
+    request_id: UUID
+
+
+class RiskService:
+    """Scores and what became of them, as callers see them.
+
+    Args:
+        repository: Models, scorings and receipts.
+        warehouse: The scores.
+        members: Who is who.
+        starts: Queues the work.
+        watermarks: How far the warehouse is.
+        page_tokens: Makes and reads page tokens.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        repository: ChurnRepository,
+        warehouse: ChurnWarehouse,
+        members: SnapshotRepository,
+        starts: OperationStarts,
+        watermarks: Watermarks,
+        page_tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        self._repository = repository
+        self._warehouse = warehouse
+        self._members = members
+        self._starts = starts
+        self._watermarks = watermarks
+        self._page_tokens = page_tokens
+        self._clock = clock
+
+    async def score(self, caller: Caller, asked: NewScoring) -> Operation:
+        """Queues the scoring of a scope by its serving model; the same request id again returns the first operation.
+
+        Raises:
+            FailedPrecondition: NOT_SCORED_YET, no model serves; or CUTOFF_AHEAD_OF_WATERMARK.
+            InvalidFields: REQUEST_ID_REUSED.
+        """
+        watermark = await self._starts.watermark()
+        cutoff = asked.cutoff or watermark
+        refuse_ahead(cutoff, watermark)
+        serving = await self._repository.serving_model(asked.business_id)
+        if serving is None:
+            raise FailedPrecondition("NOT_SCORED_YET")
+        body: dict[str, Any] = {
+            "business_id": _text(asked.business_id),
+            "cutoff_time": None if asked.cutoff is None else asked.cutoff.isoformat(),
+        }
+        made = {
+            "scoring_id": str(uuid7(self._clock.now())),
+            "churn_model_id": str(serving.id),
+            "cutoff_time": cutoff.isoformat(),
+            "watermark": watermark.isoformat(),
+        }
+        return await self._starts.start(caller, "ScoreMembers", asked.request_id, scoring.KIND, body, made)
+
+    async def at_risk_page(
+        self, business_id: UUID | None, min_probability: float, asked_size: int, page_token: str
+    ) -> AtRiskPage:
+        """Returns a page of the latest scoring, the likeliest to leave first; its next pages stay with that scoring.
+
+        Raises:
+            FailedPrecondition: NOT_SCORED_YET.
+            InvalidFields: The page size is negative, or the token was made for another list.
+        """
+        size = page_size(asked_size, default=DEFAULT_MEMBERS, most=MAX_MEMBERS)
+        listing = f"at risk {business_id} {min_probability!r}"
+        position = self._page_tokens.read(listing, page_token)
+        if position is None:
+            found, after = await self._repository.latest_scoring(business_id, None), None
+        else:
+            found = await self._repository.find_scoring(UUID(str(position[0])))
+            after = (int(position[1]), int(position[2]))
+        if found is None:
+            raise FailedPrecondition("NOT_SCORED_YET")
+        scoring_id = found.plan.scoring_id
+        rows = await self._warehouse.at_risk(scoring_id, min_probability, after, size + 1)
+        token = ""
+        if len(rows) > size:
+            last = rows[size - 1]
+            token = self._page_tokens.make(listing, [str(scoring_id), _bits(last.probability), last.member_id])
+        return await self._at_risk(found, rows[:size], token)
+
+    async def latest_score(
+        self, business_id: UUID | None, member_id: int, as_of: datetime | None
+    ) -> tuple[Scoring, MemberScore] | None:
+        """Returns what the latest scoring of a scope says of a member, or None.
+
+        Args:
+            business_id: The business; None for the circle.
+            member_id: The warehouse's number for her.
+            as_of: Only a scoring whose cutoff is on or before this instant; None for any.
+        """
+        found = await self._repository.latest_scoring(business_id, as_of)
+        if found is None:
+            return None
+        score = await self._warehouse.score_of(found.plan.scoring_id, member_id)
+        return None if score is None else (found, score)
+
+    async def list_receipts(
+        self, business_id: UUID | None, asked_size: int, page_token: str
+    ) -> tuple[list[ForecastReceipt], str]:
+        """Returns a page of graded forecasts of a scope, the latest cutoff first, and the token of the next page.
+
+        Raises:
+            InvalidFields: The page size is negative, or the token was made for another list.
+        """
+        size = page_size(asked_size, default=DEFAULT_RECEIPTS, most=MAX_RECEIPTS)
+        listing = f"forecast receipts {business_id}"
+        position = self._page_tokens.read(listing, page_token)
+        before = None if position is None else (datetime.fromisoformat(str(position[0])), UUID(str(position[1])))
+        found = await self._repository.receipts(business_id, before, size + 1)
+        token = ""
+        if len(found) > size:
+            last = found[size - 1].scoring.plan
+            token = self._page_tokens.make(listing, [last.cutoff.isoformat(), str(last.scoring_id)])
+        return found[:size], token
+
+    async def _at_risk(self, found: Scoring, rows: list[MemberScore], token: str) -> AtRiskPage:
+        user_ids = await self._members.user_ids_of([row.member_id for row in rows])
+        members = tuple((user_ids.get(row.member_id), row) for row in rows)
+        return AtRiskPage(found, members, token, await self._watermarks.watermark())
+
+
+def _bits(probability: float) -> int:
+    """Returns the bits of a number, so that a page token holds it exactly."""
+    bits: int = struct.unpack("<Q", struct.pack("<d", probability))[0]
+    return bits
+
+
+def _text(identifier: UUID | None) -> str | None:
+    return None if identifier is None else str(identifier)

@@ -1,0 +1,149 @@
+"""Scores members: the work function of the operation `score_members`.
+
+Block by block: features from the warehouse, probabilities and reasons in a thread, rows back into the warehouse. A
+block is inserted whole under a token of its own, so an attempt that was stopped goes on with the first block that is
+missing. PostgreSQL makes the finished scoring visible in one step; it never changes from then on.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from svoykrug_server.analytics.churn.model import ChurnModel, Scoring, ScoringPlan
+from svoykrug_server.analytics.churn.receipts import ForecastGrader
+from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Scope, blocks
+from svoykrug_server.analytics.ports import Disputes, Progress
+from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import FailedPrecondition, Unavailable
+
+if TYPE_CHECKING:
+    from svoykrug_server.analytics.churn.blocks import BlockScorer
+
+KIND = "score_members"
+REPAIR_DELAY = timedelta(seconds=5)
+BLOCK_MEMBERS = 100_000
+
+
+class MemberScorer:
+    """Scores and publishes.
+
+    Args:
+        repository: Models and scorings.
+        warehouse: What is known of members, and their scores.
+        snapshots: Which snapshot says the segments.
+        grader: Grades the forecasts whose horizon has closed.
+        disputes: Where the stores disagree.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        repository: ChurnRepository,
+        warehouse: ChurnWarehouse,
+        snapshots: SnapshotRepository,
+        grader: ForecastGrader,
+        disputes: Disputes,
+        clock: Clock,
+    ) -> None:
+        self._repository = repository
+        self._warehouse = warehouse
+        self._snapshots = snapshots
+        self._grader = grader
+        self._disputes = disputes
+        self._clock = clock
+
+    async def run(self, parameters: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:
+        """Scores what `parameters` describe, unless an earlier attempt has finished it already.
+
+        Args:
+            parameters: `scoring_id`, `churn_model_id`, `business_id` or null, `cutoff_time`, `watermark`: instants in
+                ISO 8601.
+            progress: Told the stages `verify`, `score`, `publish` and `grade`.
+
+        Returns:
+            `scoring_id`.
+
+        Raises:
+            FailedPrecondition: TOO_LITTLE_DATA, nobody is to be scored.
+            Unavailable: STORES_DISAGREE, a day it covers is being repaired; or the warehouse is away.
+        """
+        plan = _plan(parameters)
+        if await self._repository.find_scoring(plan.scoring_id) is None:
+            await progress.report("verify", 2)
+            await self._refuse_disputed(plan)
+            scored_count, model = await self._score(plan, progress)
+            await progress.report("publish", 90, scored_count)
+            await self._refuse_disputed(plan)
+            horizon, population = model.plan.horizon_days, model.plan.population_days
+            await self._repository.add_scoring(Scoring(plan, horizon, population, scored_count, self._clock.now()))
+        await progress.report("grade", 95)
+        await self._grader.grade_closed(plan.business_id, plan.watermark)
+        return {"scoring_id": str(plan.scoring_id)}
+
+    async def _score(self, plan: ScoringPlan, progress: Progress) -> tuple[int, ChurnModel]:
+        model = await self._repository.find_model(plan.business_id, plan.model_id)
+        document = await self._repository.document(plan.model_id)
+        if model is None or document is None:
+            raise FailedPrecondition("NOT_SCORED_YET")
+        scope = Scope(plan.business_id, plan.watermark)
+        known_until = await self._warehouse.known_until(scope, plan.cutoff)
+        count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
+        scorer = await asyncio.to_thread(_block_scorer, document)
+        await self._score_blocks(plan, model, scorer, known_until, blocks(count // BLOCK_MEMBERS + 1), progress)
+        scored_count = await self._warehouse.scored_count(plan.scoring_id)
+        if scored_count == 0:
+            raise FailedPrecondition("TOO_LITTLE_DATA", metadata={"member_count": "0", "needed_member_count": "1"})
+        return scored_count, model
+
+    async def _score_blocks(
+        self,
+        plan: ScoringPlan,
+        model: ChurnModel,
+        scorer: "BlockScorer",
+        known_until: datetime,
+        all_blocks: list[Block],
+        progress: Progress,
+    ) -> None:
+        snapshot = await self._snapshots.latest(plan.business_id, plan.cutoff)
+        build_id = None if snapshot is None else snapshot.build_id
+        scope = Scope(plan.business_id, plan.watermark)
+        horizon, population = model.plan.horizon_days, model.plan.population_days
+        done = 0
+        for number, block in enumerate(all_blocks):
+            await progress.report("score", 5 + 85 * number // len(all_blocks), done)
+            known = await self._warehouse.scoring_block(
+                scope, plan.cutoff, known_until, horizon, population, block, build_id
+            )
+            scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id)
+            if scored.num_rows and not await self._warehouse.scored_count(plan.scoring_id, block):
+                await self._warehouse.insert_scores(scored, _token(plan, number, len(all_blocks)))
+            done += scored.num_rows
+
+    async def _refuse_disputed(self, plan: ScoringPlan) -> None:
+        if await self._disputes.disputed(plan.business_id, plan.cutoff):
+            raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
+
+
+def _plan(parameters: Mapping[str, Any]) -> ScoringPlan:
+    return ScoringPlan(
+        scoring_id=UUID(parameters["scoring_id"]),
+        model_id=UUID(parameters["churn_model_id"]),
+        business_id=UUID(parameters["business_id"]) if parameters["business_id"] else None,
+        cutoff=datetime.fromisoformat(parameters["cutoff_time"]),
+        watermark=datetime.fromisoformat(parameters["watermark"]),
+    )
+
+
+def _token(plan: ScoringPlan, number: int, count: int) -> str:
+    """Names a block: cutoff, watermark and model fix its rows, so two attempts at once cannot double it."""
+    return f"{plan.scoring_id}-{number}-of-{count}"
+
+
+def _block_scorer(document: dict[str, Any]) -> "BlockScorer":
+    from svoykrug_server.analytics.churn.blocks import BlockScorer  # noqa: PLC0415  heavy: in a thread only
+
+    return BlockScorer(document)

@@ -1,0 +1,171 @@
+"""The ClickHouse statements of churn.
+
+What counts: a purchase that was not wholly given back. The circle never reads a sensitive purchase; a business reads
+its own alone. What is known at a cutoff: what had happened by then and had been ingested by then. A cutoff before the
+scope's first ingestion is a replay of imported history, and then what had happened decides alone (`known_until`).
+"""
+
+# ruff: noqa: S608  statements are put together from texts of this module only; every value is bound
+
+_SCOPE = "if({has_business:UInt8}, business_id = {business_id:UUID}, NOT sensitive)"
+_BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
+_MICROSECONDS = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
+_CUTOFF, _KNOWN_UNTIL, _HORIZON_END, _WATERMARK = (
+    _MICROSECONDS.format(name=name) for name in ("cutoff_us", "known_until_us", "horizon_end_us", "watermark_us")
+)
+_DAY = "toInt32(toDate({instant}, {{zone:String}}))"
+
+# Which purchases of a scope and a block of members are known at the cutoff, and how many days ago were they?
+_KNOWN = f"""
+    SELECT member_id, purchase_id, business_id, kind, amount_minor,
+        {_DAY.format(instant=_CUTOFF)} - {_DAY.format(instant="purchase_time")} AS days_ago
+    FROM purchases
+    WHERE {_BLOCK} AND purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND {_SCOPE}
+"""
+
+# Which purchases of a source were wholly given back?
+_RETURNED = """
+    SELECT purchase_id FROM {source}
+    WHERE purchase_id IN (SELECT purchase_id FROM {source} WHERE kind != 'purchase')
+    GROUP BY purchase_id HAVING sum(amount_minor) <= 0
+"""
+
+# What is known of each member at the cutoff: the days she bought on, the latest first, and her sums?
+_MEMBERS = """
+    SELECT member_id,
+        arraySort(groupUniqArrayIf(toUInt16(days_ago), kind = 'purchase')) AS days,
+        uniqExactIf(business_id, kind = 'purchase') AS business_count,
+        uniqExactIf(business_id, kind = 'purchase' AND days_ago <= 2 * {horizon_days:Int32}) AS recent_business_count,
+        sum(amount_minor) AS spend_minor,
+        sumIf(amount_minor, days_ago <= 4 * {horizon_days:Int32}) AS recent_spend_minor,
+        sumIf(amount_minor, days_ago <= 365) AS net_spend_minor
+    FROM known WHERE purchase_id NOT IN returned
+    GROUP BY member_id
+    HAVING notEmpty(days) AND ({population_days:Int32} = 0 OR days[1] <= {population_days:Int32})
+"""
+
+# The columns `features.RAW`: what do the days and sums of each member say?
+_RAW = """
+    toFloat64(days[1]) AS recency_days,
+    toFloat64(days[-1]) AS tenure_days,
+    toFloat64(length(days)) AS purchase_days,
+    if(empty(gaps), 0., arrayAvg(gaps)) AS mean_gap_days,
+    if(empty(gaps), 0., sqrt(greatest(0., arrayAvg(gap -> toFloat64(gap) * gap, gaps) - mean_gap_days * mean_gap_days)))
+        AS gap_deviation_days,
+    if(empty(gaps), 0., arrayAvg(arraySlice(gaps, 1, 5))) AS recent_gap_days,
+    toFloat64(arrayCount(gap -> gap > horizon, gaps)) AS long_gap_count,
+    toFloat64(arrayCount(gap -> gap > recency_days, gaps)) AS outlasted_gap_count,
+    toFloat64(arrayCount(gap -> gap > recency_days + horizon, gaps)) AS outlasted_horizon_gap_count,
+    toFloat64(arrayCount(day -> day <= horizon / 4, days)) AS days_in_quarter_horizon,
+    toFloat64(arrayCount(day -> day <= horizon / 2, days)) AS days_in_half_horizon,
+    toFloat64(arrayCount(day -> day <= horizon, days)) AS days_in_horizon,
+    toFloat64(arrayCount(day -> day <= 2 * horizon, days)) AS days_in_two_horizons,
+    toFloat64(arrayCount(day -> day <= 4 * horizon, days)) AS days_in_four_horizons,
+    arraySum(day -> exp(-day / horizon), days) AS recent_weight,
+    arraySum(day -> exp(-day / (3 * horizon)), days) AS lasting_weight,
+    arrayUniq(arrayMap(day -> intDiv(greatest(day, 1) - 1, horizon), days))
+        / (intDiv(greatest(tenure_days, 1) - 1, horizon) + 1) AS active_period_share,
+    toFloat64(arrayUniq(arrayMap(
+        day -> floor((greatest(day, 1) - 1) / (horizon / 4)), arrayFilter(day -> day <= 3 * horizon, days)
+    ))) AS active_quarter_count,
+    toFloat64(business_count) AS business_count,
+    toFloat64(recent_business_count) AS recent_business_count,
+    toFloat64(spend_minor) AS spend_minor,
+    toFloat64(recent_spend_minor) AS recent_spend_minor,
+    toFloat64(arrayCount(day -> day <= 365 AND day > 365 - horizon, days)) AS last_year_days
+"""
+
+# What do the models read of each member of a block?
+_FEATURES = f"""
+    WITH {{horizon_days:Int32}} AS horizon,
+        known AS ({_KNOWN}),
+        returned AS ({_RETURNED.format(source="known")}),
+        members AS ({_MEMBERS})
+    SELECT member_id, {_RAW}, net_spend_minor, $extra
+    FROM (
+        SELECT *, arrayMap(
+            (later, earlier) -> toInt32(earlier) - toInt32(later), arrayPopBack(days), arrayPopFront(days)
+        ) AS gaps FROM members
+    ) AS members
+"""
+
+# Which purchases of a scope and a block fell into the window after the cutoff, as known now?
+_AFTER = f"""
+    SELECT member_id, purchase_id, kind, amount_minor, purchase_time
+    FROM purchases
+    WHERE {_BLOCK} AND purchase_time > {_CUTOFF} AND ingest_time <= {_WATERMARK} AND {_SCOPE}
+"""
+
+# Who bought in the window after the cutoff?
+_BUYERS = f"""
+    SELECT member_id FROM ({_AFTER})
+    WHERE kind = 'purchase' AND purchase_time <= {_HORIZON_END}
+        AND purchase_id NOT IN ({_RETURNED.format(source=f"({_AFTER})")})
+"""
+
+# What was known of each member at a cutoff, and did she stay away in the window after it?
+WINDOW = f"""
+    {_FEATURES.replace("$extra", f"toFloat64(member_id NOT IN ({_BUYERS})) AS churned")}
+    ORDER BY member_id
+"""
+
+# What is known of each member of a block at a cutoff, and which segment was she in?
+SCORING_BLOCK = f"""
+    {_FEATURES.replace("$extra", "toInt64(segments.segment) AS segment")}
+    LEFT JOIN (SELECT member_id, segment FROM snapshot_members WHERE build_id = {{build_id:UUID}} AND {_BLOCK}) AS
+    segments USING (member_id) ORDER BY member_id
+"""
+
+# How many members bought in a scope before a cutoff?
+COUNT = f"""
+    SELECT uniq(member_id) FROM purchases
+    WHERE purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND kind = 'purchase' AND {_SCOPE}
+"""
+
+# When was anything of a scope first ingested?
+FIRST_INGEST = f"SELECT count(), min(ingest_time) FROM purchases WHERE {_SCOPE}"
+
+# What is the gap between purchase days that nine of ten repeat members stay below on average?
+USUAL_GAP = f"""
+    SELECT count(), quantileExact(0.9)(mean_gap) FROM (
+        SELECT member_id, (max(day) - min(day)) / (uniqExact(day) - 1) AS mean_gap FROM (
+            SELECT member_id, {_DAY.format(instant="purchase_time")} AS day FROM purchases
+            WHERE purchase_time <= {_CUTOFF} AND ingest_time <= {_WATERMARK} AND kind = 'purchase' AND {_SCOPE}
+        ) GROUP BY member_id HAVING uniqExact(day) > 1
+    )
+"""
+
+# How many rows of a block has an earlier attempt of this scoring left?
+SCORED_BLOCK = "SELECT count() FROM churn_scores WHERE scoring_id = {scoring_id:UUID} AND " + _BLOCK
+
+# How many members has a scoring?
+SCORED = "SELECT count() FROM churn_scores WHERE scoring_id = {scoring_id:UUID}"
+
+_SCORE_COLUMNS = """
+    member_id, probability, net_spend_minor, reason_features, reason_values, reason_typical_values, reason_effects
+"""
+
+# Which members of a scoring are the likeliest to leave, after a position in the list?
+AT_RISK = f"""
+    SELECT {_SCORE_COLUMNS} FROM churn_scores
+    WHERE scoring_id = {{scoring_id:UUID}} AND member_id IN (
+        SELECT member_id FROM churn_scores
+        WHERE scoring_id = {{scoring_id:UUID}} AND probability >= {{min_probability:Float64}}
+            AND (NOT {{has_position:UInt8}}
+                OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}),
+                {{after_member_id:Int64}}))
+        ORDER BY probability DESC, member_id LIMIT {{limit:UInt32}}
+    )
+    ORDER BY probability DESC, member_id
+"""
+
+# What did a scoring say of one member?
+ONE = f"""
+    SELECT {_SCORE_COLUMNS} FROM churn_scores WHERE scoring_id = {{scoring_id:UUID}} AND member_id = {{member_id:Int64}}
+"""
+
+# What did a scoring say of each member of a block, and did she stay away in the window after its cutoff?
+GRADED_BLOCK = f"""
+    SELECT probability, toFloat64(member_id NOT IN ({_BUYERS})) AS churned FROM churn_scores
+    WHERE scoring_id = {{scoring_id:UUID}} AND {_BLOCK}
+"""

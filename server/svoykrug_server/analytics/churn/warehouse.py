@@ -1,0 +1,249 @@
+"""What churn reads from and writes to ClickHouse.
+
+The population stays there: Python gets members x columns, block by block. `statements` says what counts and what is
+known when.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from svoykrug_server.analytics.churn.model import MemberScore, Reason
+from svoykrug_server.analytics.churn.statements import (
+    AT_RISK,
+    COUNT,
+    FIRST_INGEST,
+    GRADED_BLOCK,
+    ONE,
+    SCORED,
+    SCORED_BLOCK,
+    SCORING_BLOCK,
+    USUAL_GAP,
+    WINDOW,
+)
+from svoykrug_server.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MEMBER_IDS = 1 << 63
+"""Member ids are random below this: equal ranges are equal shares of the members, in the order of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose purchases are read.
+
+    Attributes:
+        business_id: The business; None for the circle.
+        watermark: Nothing ingested later is read.
+    """
+
+    business_id: UUID | None
+    watermark: datetime
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns the values of the statements."""
+        return {
+            "has_business": int(self.business_id is not None),
+            "business_id": self.business_id or UUID(int=0),
+            "watermark_us": microseconds(self.watermark),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A range of member ids, both ends included."""
+
+    first_member_id: int
+    last_member_id: int
+
+    def parameters(self) -> dict[str, Any]:
+        """Returns the values of the statements."""
+        return {"first_member_id": self.first_member_id, "last_member_id": self.last_member_id}
+
+
+def blocks(count: int) -> list[Block]:
+    """Returns so many equal ranges that hold every member id."""
+    edges = [_MEMBER_IDS * number // count for number in range(count + 1)]
+    return [Block(first, last - 1) for first, last in pairwise(edges)]
+
+
+def sample(share: float) -> Block:
+    """Returns a range that holds this share of the members: a random sample, since their ids are random."""
+    return Block(0, int(_MEMBER_IDS * min(1.0, share)) - 1)
+
+
+def microseconds(instant: datetime) -> int:
+    """Returns the microseconds since 1970 of an aware instant."""
+    whole = instant.replace(microsecond=0)
+    return int(whole.timestamp()) * 1_000_000 + instant.microsecond
+
+
+class ChurnWarehouse:
+    """What churn reads from and writes to the warehouse.
+
+    Args:
+        warehouse: The warehouse.
+        zone: The circle's time zone: a day is a day there.
+    """
+
+    def __init__(self, warehouse: Warehouse, zone: str) -> None:
+        self._warehouse = warehouse
+        self._zone = zone
+
+    async def known_until(self, scope: Scope, cutoff: datetime) -> datetime:
+        """Returns up to which ingestion time rows count as known at a cutoff.
+
+        It is the cutoff itself, except before the scope's first ingestion: such a cutoff replays imported history, and
+        everything ingested by the watermark counts.
+        """
+        count, first = (await self._warehouse.query(FIRST_INGEST, scope.parameters(), background=True))[0]
+        return scope.watermark if count == 0 or cutoff < first else min(cutoff, scope.watermark)
+
+    async def member_count(self, scope: Scope, cutoff: datetime, known_until: datetime) -> int:
+        """Returns about how many members bought in a scope before a cutoff."""
+        values = self._at(scope, cutoff, known_until)
+        count: int = (await self._warehouse.query(COUNT, values, background=True))[0][0]
+        return count
+
+    async def usual_gap(self, scope: Scope, cutoff: datetime) -> tuple[int, float]:
+        """Returns how many members bought repeatedly, and the mean gap in days that nine of ten of them stay below."""
+        values = self._at(scope, cutoff, cutoff)
+        count, gap = (await self._warehouse.query(USUAL_GAP, values, background=True))[0]
+        return int(count), float(gap)
+
+    async def window(
+        self,
+        scope: Scope,
+        cutoff: datetime,
+        known_until: datetime,
+        horizon_days: int,
+        population_days: int,
+        block: Block,
+    ) -> "pa.Table":
+        """Returns `member_id`, the columns `features.RAW`, `net_spend_minor` and `churned` of a block of members.
+
+        Args:
+            scope: Whose purchases.
+            cutoff: What had happened by then is known.
+            known_until: What had been ingested by then is known.
+            horizon_days: The length of the window after the cutoff.
+            population_days: Members with a purchase within this many days; 0 for everyone.
+            block: Which members.
+        """
+        values = self._features(scope, cutoff, known_until, horizon_days, population_days, block)
+        return await self._warehouse.query_arrow(WINDOW, values, background=True)
+
+    async def scoring_block(
+        self,
+        scope: Scope,
+        cutoff: datetime,
+        known_until: datetime,
+        horizon_days: int,
+        population_days: int,
+        block: Block,
+        build_id: UUID | None,
+    ) -> "pa.Table":
+        """Returns `member_id`, the columns `features.RAW`, `net_spend_minor` and `segment` (0 for none) of a block.
+
+        Args:
+            scope: Whose purchases.
+            cutoff: What had happened by then is known.
+            known_until: What had been ingested by then is known.
+            horizon_days: The model's horizon, the unit of the features.
+            population_days: Members with a purchase within this many days; 0 for everyone.
+            block: Which members.
+            build_id: The rows of the snapshot that says the segments; None when there is no snapshot.
+        """
+        values = self._features(scope, cutoff, known_until, horizon_days, population_days, block)
+        values["build_id"] = build_id or UUID(int=0)
+        return await self._warehouse.query_arrow(SCORING_BLOCK, values, background=True)
+
+    async def graded_block(
+        self, scope: Scope, scoring_id: UUID, cutoff: datetime, horizon_days: int, block: Block
+    ) -> "pa.Table":
+        """Returns `probability` and `churned` of a block of a scoring."""
+        values = self._features(scope, cutoff, cutoff, horizon_days, 0, block)
+        values["scoring_id"] = scoring_id
+        return await self._warehouse.query_arrow(GRADED_BLOCK, values, background=True)
+
+    async def scored_count(self, scoring_id: UUID, block: Block | None = None) -> int:
+        """Returns how many rows a scoring has, in all or in a block."""
+        values: dict[str, Any] = {"scoring_id": scoring_id}
+        sql = SCORED if block is None else SCORED_BLOCK
+        rows = await self._warehouse.query(sql, values | (block.parameters() if block else {}), background=True)
+        count: int = rows[0][0]
+        return count
+
+    async def insert_scores(self, rows: "pa.Table", token: str) -> None:
+        """Adds a block of a scoring, once however often it is repeated."""
+        await self._warehouse.insert_arrow("churn_scores", rows, token)
+
+    async def at_risk(
+        self, scoring_id: UUID, min_probability: float, after: tuple[int, int] | None, limit: int
+    ) -> list[MemberScore]:
+        """Returns members of a scoring, the likeliest to leave first.
+
+        Args:
+            scoring_id: The scoring.
+            min_probability: Only members at least this likely to leave.
+            after: Bits of the probability and the id of the last member of the page before; None for the first page.
+            limit: How many at most.
+        """
+        bits, member_id = after or (0, 0)
+        values = {
+            "scoring_id": scoring_id,
+            "min_probability": min_probability,
+            "has_position": int(after is not None),
+            "after_bits": bits,
+            "after_member_id": member_id,
+            "limit": limit,
+        }
+        return _scores(await self._warehouse.query(AT_RISK, values))
+
+    async def score_of(self, scoring_id: UUID, member_id: int) -> MemberScore | None:
+        """Returns what a scoring said of one member, or None."""
+        values = {"scoring_id": scoring_id, "member_id": member_id}
+        found = _scores(await self._warehouse.query(ONE, values))
+        return found[0] if found else None
+
+    def _at(self, scope: Scope, cutoff: datetime, known_until: datetime) -> dict[str, Any]:
+        return {
+            **scope.parameters(),
+            "zone": self._zone,
+            "cutoff_us": microseconds(cutoff),
+            "known_until_us": microseconds(known_until),
+        }
+
+    def _features(
+        self,
+        scope: Scope,
+        cutoff: datetime,
+        known_until: datetime,
+        horizon_days: int,
+        population_days: int,
+        block: Block,
+    ) -> dict[str, Any]:
+        return {
+            **self._at(scope, cutoff, known_until),
+            **block.parameters(),
+            "horizon_end_us": microseconds(cutoff) + horizon_days * 86_400_000_000,
+            "horizon_days": horizon_days,
+            "population_days": population_days,
+        }
+
+
+def _scores(rows: Sequence[tuple[Any, ...]]) -> list[MemberScore]:
+    return [
+        MemberScore(
+            member_id=member_id,
+            probability=probability,
+            net_spend_minor=net_spend_minor,
+            reasons=tuple(Reason(*reason) for reason in zip(*reasons, strict=True)),
+        )
+        for member_id, probability, net_spend_minor, *reasons in rows
+    ]
