@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
@@ -182,7 +182,6 @@ class UnclaimedMember:
     member_id: int
     phone: str
     display_name: str = ""
-    roles: frozenset[Role] = field(default=frozenset({Role.MEMBER}))
 
 
 def is_plain_text(text: str) -> bool:
