@@ -19,6 +19,7 @@ from svoykrug_server.analytics.segments import RULES_VERSION
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Unavailable
+from svoykrug_server.kit.failpoints import failpoint
 
 KIND = "create_snapshot"
 REPAIR_DELAY = timedelta(seconds=5)
@@ -74,11 +75,14 @@ class SnapshotBuilder:
         published = False
         try:
             await progress.report("score", 15)
+            failpoint("snapshot.begun")
             await self._warehouse.build(plan, build_id)
+            failpoint("snapshot.scored")
             contents = await self._warehouse.contents(build_id)
             await progress.report("publish", 95, contents.member_count)
             await self._refuse_disputed(plan)
             published = await self._repository.publish(plan.id, build_id, contents, self._clock.now())
+            failpoint("snapshot.published")
         finally:
             if not published:
                 await self._clear_quietly(build_id)
