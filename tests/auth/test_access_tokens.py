@@ -1,5 +1,4 @@
 import base64
-import hmac
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from svoykrug_server.auth import key_material
 from svoykrug_server.kit.caller import Role
+from tests.auth.forgery import encoded, hs256
 from tests.auth.world import World, refusal_of
 
 
@@ -20,10 +20,6 @@ from tests.auth.world import World, refusal_of
 async def token(world: World) -> str:
     """A good access token."""
     return (await world.sign_in()).tokens.access_token
-
-
-def encoded(part: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
 
 
 def payload_of(token: str) -> dict[str, Any]:
@@ -75,15 +71,13 @@ async def test_alg_none_is_refused(world: World, token: str) -> None:
 async def test_hs256_with_the_public_key_as_its_secret_is_refused(world: World, token: str) -> None:
     key = world.auth.use_cases.keys.active
     public = key.private_key.public_key()
-    header = encoded({"alg": "HS256", "typ": "at+jwt", "kid": key.kid})
-    signed = f"{header}.{token.split('.')[1]}".encode()
     formats = [
         (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
         (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo),
     ]
     for encoding, form in formats:
-        tag = hmac.digest(public.public_bytes(encoding, form), signed, "sha256")
-        forged = f"{signed.decode()}.{base64.urlsafe_b64encode(tag).rstrip(b'=').decode()}"
+        header = {"alg": "HS256", "typ": "at+jwt", "kid": key.kid}
+        forged = hs256(public.public_bytes(encoding, form), header, payload_of(token))
         assert await verdict(world, forged) == "TOKEN_INVALID"
 
 

@@ -16,6 +16,9 @@ log = structlog.get_logger(__name__)
 KEPT = timedelta(days=7)
 """How long finished challenges, sends, guesses and messages are kept: longer than the longest limit looks back."""
 
+CLOCKS_APART = timedelta(hours=1)
+"""How much longer what must not be missed is kept, for a server whose clock is behind this one's."""
+
 _EVERY_SECONDS = 3600.0
 
 
@@ -51,7 +54,7 @@ class Housekeeping:
                     await challenges.forget(tx, now - KEPT),
                     await sms_messages.forget(tx, now - KEPT),
                     await sessions.forget(tx, now - self._limits.idle - KEPT, now - self._limits.absolute - KEPT),
-                    await revocation_feed.forget(tx, now),
-                    await service_accounts.forget(tx, now),
+                    await revocation_feed.forget(tx, now - CLOCKS_APART),
+                    await service_accounts.forget(tx, now - CLOCKS_APART),
                 ]
             )

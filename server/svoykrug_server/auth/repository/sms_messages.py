@@ -59,8 +59,8 @@ _END = text(
     """
 )
 
-# Which messages ended so long ago that nobody asks about them? (they hold phones)
-_FORGET = text("DELETE FROM sms_messages WHERE create_time < :before AND state <> 'queued'")
+# Which messages are so old that nobody asks about them? (they hold phones; none of them waits that long)
+_FORGET = text("DELETE FROM sms_messages WHERE create_time < :before")
 
 
 async def enqueue(tx: Transaction, message: QueuedSms, now: datetime) -> None:
@@ -104,7 +104,7 @@ async def end(tx: Transaction, message: QueuedSms, state: str, failure: str, now
 
 
 async def forget(tx: Transaction, before: datetime) -> int:
-    """Deletes messages made before an instant that are not waiting any more, and returns how many there were."""
+    """Deletes messages made before an instant, and returns how many there were."""
     return (await tx.execute(_FORGET, {"before": before})).rowcount
 
 

@@ -1,0 +1,142 @@
+import asyncio
+import io
+from contextlib import suppress
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from rich.console import Console
+
+from svoykrug_server.auth.codes import Codes
+from svoykrug_server.auth.sms.console import ConsoleSmsSender
+from svoykrug_server.auth.sms.model import OutgoingSms, QueuedSms, SmsNotSent, Template
+from svoykrug_server.auth.sms.texts import text_of
+from tests.auth.world import PHONE, Client, World, random_secrets, refusal_of
+from tests.waiting import until
+
+
+@pytest.mark.parametrize("locale", ["ru", "en"])
+async def test_a_codes_message_ends_in_the_line_that_phones_fill_it_in_from(world: World, locale: str) -> None:
+    challenge = await world.start(call=Client(locale=locale))
+    assert await world.auth.sms_worker.send_due() == 1
+    (message,) = world.phones.delivered
+    code = world.code_of(challenge.challenge_id)
+    assert message.phone == PHONE
+    assert message.text.splitlines()[-1] == f"@svoykrug.localhost #{code}"
+    assert message.text.startswith(code)
+
+
+@pytest.mark.parametrize("template", list(Template))
+@pytest.mark.parametrize("locale", ["ru", "en"])
+def test_every_message_has_a_text_in_both_languages(template: Template, locale: str) -> None:
+    assert "{" not in text_of(template, locale, code="123456", host="example.org")
+
+
+async def test_a_refused_start_sends_nothing(world: World) -> None:
+    await world.start()
+    await refusal_of(world.start())
+    assert await world.auth.sms_worker.send_due() == 1
+    assert await world.auth.sms_worker.send_due() == 0
+
+
+async def test_the_queue_wakes_the_worker_and_the_message_leaves(world: World) -> None:
+    working = asyncio.create_task(world.auth.sms_worker.run())
+    await world.start()
+    await until(lambda: len(world.phones.delivered) == 1)
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def test_a_message_that_another_server_queued_leaves_too(world: World) -> None:
+    another = await world.another_server()
+    await world.start()
+    await another.sms_worker.send_due()
+    assert len(world.phones.delivered) == 1
+
+
+async def test_of_five_workers_one_sends_a_message(world: World) -> None:
+    await world.start()
+    workers = [(await world.another_server()).sms_worker for _ in range(5)]
+    assert sum(await asyncio.gather(*(worker.send_due() for worker in workers))) == 1
+    assert len(world.phones.delivered) == 1
+
+
+async def test_a_failed_message_is_tried_again_later_and_later_with_the_same_key(world: World) -> None:
+    await world.start()
+    world.phones.failures = [SmsNotSent("timeout", again=True) for _ in range(3)]
+    for wait_seconds in (1, 2, 4):
+        assert await world.auth.sms_worker.send_due() == 1
+        world.clock.advance(timedelta(seconds=wait_seconds, microseconds=-1))
+        assert await world.auth.sms_worker.send_due() == 0
+        world.clock.advance(timedelta(microseconds=1))
+    assert await world.auth.sms_worker.send_due() == 1
+    (row,) = await world.read("SELECT * FROM sms_messages")
+    assert (row["state"], row["attempt_count"], row["failure"], row["provider"]) == ("sent", 4, None, "test")
+    assert [message.idempotency_key for message in world.phones.delivered] == [row["idempotency_key"]]
+
+
+@pytest.mark.parametrize(("again", "attempts"), [(True, 6), (False, 1)])
+async def test_a_message_is_given_up_after_6_attempts_or_a_refusal(world: World, again: bool, attempts: int) -> None:
+    await world.start()
+    world.phones.failures = [SmsNotSent("number_refused", again=again) for _ in range(10)]
+    for _ in range(10):
+        await world.auth.sms_worker.send_due()
+        world.clock.advance(timedelta(seconds=20))
+    (row,) = await world.read("SELECT * FROM sms_messages")
+    assert (row["state"], row["attempt_count"], row["failure"]) == ("failed", attempts, "number_refused")
+
+
+async def test_a_code_that_died_in_the_queue_is_not_sent(world: World) -> None:
+    await world.start()
+    world.clock.advance(timedelta(minutes=5))
+    await world.auth.sms_worker.send_due()
+    assert not world.phones.delivered
+    assert [row["state"] for row in await world.read("SELECT state FROM sms_messages")] == ["expired"]
+
+
+async def test_a_worker_that_died_in_mid_sending_leaves_the_message_to_the_next(world: World) -> None:
+    await world.start()
+    world.phones.failures = [asyncio.CancelledError()]  # type: ignore[list-item]  # the worker's death
+    with pytest.raises(asyncio.CancelledError):
+        await world.auth.sms_worker.send_due()
+    assert await world.auth.sms_worker.send_due() == 0
+    world.clock.advance(timedelta(seconds=30))
+    assert await world.auth.sms_worker.send_due() == 1
+    assert len(world.phones.delivered) == 1
+
+
+async def test_the_console_shows_the_code_so_that_nobody_can_miss_it() -> None:
+    shown = io.StringIO()
+    sender = ConsoleSmsSender(Console(file=shown, width=80))
+    receipt = await sender.send(OutgoingSms("key", PHONE, "a text\n\n@host #123456", "123456"))
+    assert "1 2 3 4 5 6" in shown.getvalue()
+    assert PHONE in shown.getvalue()
+    assert receipt.provider == "console"
+
+
+def test_exactly_a_codes_message_names_a_challenge(world: World) -> None:
+    for template, challenge_id in ((Template.SIGN_IN_CODE, None), (Template.SESSION_COMPROMISED, uuid4())):
+        with pytest.raises(ValueError, match="challenge"):
+            QueuedSms(uuid4(), "key", PHONE, template, challenge_id, "ru", world.clock.now())
+
+
+def test_a_code_has_six_digits_each_as_likely_as_the_other() -> None:
+    codes = Codes(random_secrets())
+    texts = [codes.derive(uuid4(), codes.active_kid) or "" for _ in range(20_000)]
+    assert all(len(text) == 6 and text.isascii() and text.isdigit() for text in texts)
+    for position in range(6):
+        counts = [sum(text[position] == digit for text in texts) for digit in "0123456789"]
+        assert sum((count - 2000) ** 2 / 2000 for count in counts) < 40  # chi-square of 9 degrees: p < 1e-5
+
+
+def test_a_code_of_an_unknown_pepper_matches_nothing() -> None:
+    codes = Codes(random_secrets())
+    assert codes.derive(uuid4(), "9") is None
+    assert not codes.matches("", uuid4(), "9")
+
+
+def test_nothing_secret_shows_when_a_message_is_printed() -> None:
+    shown = repr(OutgoingSms("key", PHONE, "text 123456", "123456"))
+    assert "123456" not in shown
+    assert PHONE not in shown
