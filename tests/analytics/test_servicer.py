@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
-from svoykrug.analytics.v1 import churn_pb2, snapshot_pb2
+from svoykrug.analytics.v1 import snapshot_pb2
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
     AnalyticsServiceStub,
     add_AnalyticsServiceServicer_to_server,
@@ -35,15 +35,9 @@ BUSINESS = BUSINESSES[0]
 @pytest.fixture
 async def served(analytics: Analytics) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # freshness and churn have tests of their own
-    servicer = AnalyticsServicer(
-        analytics.service, analytics.insight, operation_to_proto, score_to_proto, elsewhere, elsewhere
-    )
+    servicer = AnalyticsServicer(analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere)
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
-
-
-def score_to_proto(scoring: Scoring, score: MemberScore, user_id: UUID | None, locale: str) -> churn_pb2.ChurnScore:
-    return churn_pb2.ChurnScore(user_id=str(user_id), probability=score.probability)
 
 
 def stub(served: Served) -> AnalyticsServiceStub:
@@ -240,7 +234,8 @@ async def test_an_insight_holds_the_churn_score(analytics: Analytics, served: Se
     analytics.scores.answer = (Scoring(plan, 28, 0, 1, CUTOFF), MemberScore(7, 0.25, (), 100))
     request = pb.GetMemberInsightRequest(user_id=str(user_id))
     insight = await stub(served).GetMemberInsight(request, metadata=as_admin(served))
-    assert insight.churn_score == churn_pb2.ChurnScore(user_id=str(user_id), probability=0.25)
+    assert (insight.churn_score.user_id, insight.churn_score.probability) == (str(user_id), 0.25)
+    assert insight.churn_score.churn_model_id == str(plan.model_id)
     assert not insight.HasField("segment_member")
 
 

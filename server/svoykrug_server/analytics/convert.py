@@ -5,8 +5,9 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
-from svoykrug.analytics.v1 import churn_pb2, scope_pb2, snapshot_pb2
+from svoykrug.analytics.v1 import scope_pb2, snapshot_pb2
 
+from svoykrug_server.analytics.churn.convert import score_to_proto
 from svoykrug_server.analytics.insight import MemberInsight
 from svoykrug_server.analytics.model import (
     MemberPage,
@@ -21,6 +22,7 @@ from svoykrug_server.analytics.model import (
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.service import NewSnapshot
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.rpc.context import Locale
 
 SEGMENTS = {
     Segment.CHAMPIONS: snapshot_pb2.SEGMENT_CHAMPIONS,
@@ -134,18 +136,18 @@ def movements_to_proto(movements: Movements) -> pb.GetSegmentMovementsResponse:
     )
 
 
-def insight_to_proto(insight: MemberInsight, churn_score: churn_pb2.ChurnScore | None) -> pb.GetMemberInsightResponse:
+def insight_to_proto(insight: MemberInsight, locale: Locale) -> pb.GetMemberInsightResponse:
     """Returns what is known of a member.
 
     Args:
-        insight: Her place in the snapshot.
-        churn_score: What the latest scoring says of her; None when she has not been scored.
+        insight: Her place in the snapshot and her churn score.
+        locale: The language of the reasons.
     """
-    row = insight.row
+    row, score = insight.row, insight.score
     return pb.GetMemberInsightResponse(
         segment_member=None if row is None else _member_to_proto(insight.user_id, row),
         snapshot=None if insight.snapshot is None else snapshot_to_proto(insight.snapshot),
-        churn_score=churn_score,
+        churn_score=None if score is None else score_to_proto(*score, insight.user_id, locale),
         freshness=freshness_to_proto(insight.watermark),
     )
 

@@ -6,12 +6,10 @@ from uuid import UUID
 
 from grpc.aio import ServicerContext
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
-from svoykrug.analytics.v1 import churn_pb2
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceServicer
 from svoykrug.operations.v1 import operation_pb2
 
 from svoykrug_server.analytics import convert
-from svoykrug_server.analytics.churn.model import MemberScore, Scoring
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.service import SnapshotService
 from svoykrug_server.rpc.context import Locale, current, current_caller
@@ -19,8 +17,6 @@ from svoykrug_server.rpc.context import Locale, current, current_caller
 Context = ServicerContext[Any, Any]
 OperationToProto = Callable[[Any, Locale], operation_pb2.Operation]
 """Shows an operation, whose type belongs to the operations feature, in a language."""
-ScoreToProto = Callable[[Scoring, MemberScore, UUID | None, Locale], churn_pb2.ChurnScore]
-"""Shows what a scoring says of a member, who is this user, in a language."""
 
 
 class FreshnessMethods(Protocol):
@@ -70,7 +66,6 @@ class SnapshotMethods:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
         operation_to_proto: Shows an operation.
-        score_to_proto: Shows a churn score.
     """
 
     def __init__(
@@ -78,12 +73,10 @@ class SnapshotMethods:
         snapshots: SnapshotService,
         insight: InsightService,
         operation_to_proto: OperationToProto,
-        score_to_proto: ScoreToProto,
     ) -> None:
         self._snapshots = snapshots
         self._insight = insight
         self._operation_to_proto = operation_to_proto
-        self._score_to_proto = score_to_proto
 
     async def CreateSnapshot(self, request: pb.CreateSnapshotRequest, context: Context) -> pb.CreateSnapshotResponse:
         """Starts computing an RFM snapshot."""
@@ -143,10 +136,7 @@ class SnapshotMethods:
         business_id, user_id = convert.id_or_none(request.business_id), UUID(request.user_id)
         as_of = convert.time_from_proto(request, "as_of_time")
         insight = await self._insight.get(current_caller(), business_id, user_id, as_of)
-        score = None
-        if insight.score is not None:
-            score = self._score_to_proto(*insight.score, user_id, current().locale)
-        return convert.insight_to_proto(insight, score)
+        return convert.insight_to_proto(insight, current().locale)
 
 
 class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
@@ -156,7 +146,6 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
         operation_to_proto: Shows an operation.
-        score_to_proto: Shows a churn score.
         freshness: Tells how far the warehouse is.
         churn: Trains, promotes and uses churn models.
     """
@@ -166,11 +155,10 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         snapshots: SnapshotService,
         insight: InsightService,
         operation_to_proto: OperationToProto,
-        score_to_proto: ScoreToProto,
         freshness: FreshnessMethods,
         churn: ChurnMethods,
     ) -> None:
-        super().__init__(snapshots, insight, operation_to_proto, score_to_proto)
+        super().__init__(snapshots, insight, operation_to_proto)
         self._freshness = freshness
         self._churn = churn
 
