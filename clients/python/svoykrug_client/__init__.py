@@ -1,5 +1,6 @@
 """The asynchronous Python client of Svoy Krug.
 
+from svoykrug.users.v1.users_service_pb2 import GetMeRequest
 from svoykrug_client import Client
 
 async with Client("127.0.0.1:50051", insecure=True) as client:

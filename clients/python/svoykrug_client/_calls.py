@@ -1,24 +1,22 @@
 """What every call of the client gets: a deadline, a token, the language, and typed errors."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 import grpc.aio
 from svoykrug import errors
 
 from svoykrug_client._credentials import Credentials
-from svoykrug_client._methods import methods
-from svoykrug_client._status import error_of
+from svoykrug_client._methods import Method, methods
+from svoykrug_client._status import typed_errors
 
 _Answer = TypeVar("_Answer")
 _RENEW = (errors.TokenExpired, errors.AccessTokenRevoked)
 
 
 class Calls:
-    """Prepares calls and explains their failures.
+    """Prepares calls and repeats those whose token has died.
 
     Args:
         language: `ru` or `en`: the language of the texts for people.
@@ -36,48 +34,63 @@ class Calls:
 
         Args:
             details: The call as the caller asked for it.
-            attempt: Sends it and returns its answer.
+            attempt: Sends it and returns its answer, or raises a typed error.
 
         Raises:
             errors.SvoyKrugError: The call was refused.
         """
-        prepared, token = await self.prepared(details)
+        end = end_of(details)
+        prepared, token = await self.prepare(details, end)
         try:
             return await attempt(prepared)
-        except grpc.aio.AioRpcError as failure:
-            error = error_of(failure)
-            if token is None or not isinstance(error, _RENEW):
-                raise error from failure
-        prepared, _ = await self.prepared(details, refused=token)
-        try:
-            return await attempt(prepared)
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from failure
+        except _RENEW:
+            if token is None:
+                raise
+            self.refused(token)
+        prepared, _ = await self.prepare(details, end)
+        return await attempt(prepared)
 
-    async def prepared(
-        self, details: grpc.aio.ClientCallDetails, refused: str | None = None
+    async def prepare(
+        self, details: grpc.aio.ClientCallDetails, end: float | None
     ) -> tuple[grpc.aio.ClientCallDetails, str | None]:
-        """Returns the call with its deadline and metadata, and the token it carries, if any."""
-        # The stubs say str, grpc.aio hands over bytes.
-        path: object = details.method
-        method = methods()[path.decode() if isinstance(path, bytes) else str(path)]
-        metadata = grpc.aio.Metadata(*(details.metadata or ()), *self._common)
+        """Returns the call with its deadline and metadata, and the token of ours that it carries, if any.
+
+        Args:
+            details: The call as the caller asked for it; what it brings itself is left alone.
+            end: The call's deadline, in seconds of the loop's clock; waiting for a token counts.
+        """
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        for key, value in self._common:
+            if metadata.get(key) is None:
+                metadata.add(key, value)
         token = None
-        if self.credentials and not method.public:
-            token = await self.credentials.access_token(refused)
+        if not _method_of(details).public and metadata.get("authorization") is None:
+            token = await self._token(end)
         if token:
             metadata.add("authorization", f"Bearer {token}")
-        timeout = details.timeout
-        if timeout is None and method.deadline is not None:
-            timeout = method.deadline.total_seconds()
         prepared = grpc.aio.ClientCallDetails(
             method=details.method,
-            timeout=timeout,
+            timeout=None if end is None else max(end - _now(), 0.0),
             metadata=metadata,
             credentials=details.credentials,
             wait_for_ready=details.wait_for_ready,
         )
         return prepared, token
+
+    def refused(self, token: str | None) -> None:
+        """Takes note that the server refused a token."""
+        if self.credentials and token:
+            self.credentials.discard(token)
+
+    async def _token(self, end: float | None) -> str | None:
+        if self.credentials is None:
+            return None
+        try:
+            async with asyncio.timeout_at(end):
+                return await self.credentials.access_token()
+        except TimeoutError as timeout:
+            code = "DEADLINE_EXCEEDED"
+            raise errors.DeadlineExceeded(code, "The deadline passed before there was a token.", code=code) from timeout
 
 
 class UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
@@ -91,10 +104,45 @@ class UnaryCalls(grpc.aio.UnaryUnaryClientInterceptor):
     ) -> Any:
         """Runs the call; see `Calls.run`."""
 
-        async def attempt(details: grpc.aio.ClientCallDetails) -> Any:
-            return await (await continuation(details, request))
+        async def attempt(prepared: grpc.aio.ClientCallDetails) -> Any:
+            call = await continuation(prepared, request)
+            with typed_errors():
+                await call
+            return call
 
         return await self._calls.run(client_call_details, attempt)
+
+
+class DownloadCalls(grpc.aio.UnaryStreamClientInterceptor):
+    """Calls with one request and a stream of answers; the first answer decides whether a fresh token is needed."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Awaitable[Any]], client_call_details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        """Runs the call up to its first answer; see `Calls.run`."""
+
+        async def attempt(prepared: grpc.aio.ClientCallDetails) -> AsyncIterator[Any]:
+            call = await continuation(prepared, request)
+            rest = aiter(call)
+            with typed_errors():
+                first = await anext(rest, grpc.aio.EOF)
+            return _answers(call, first, rest)
+
+        return await self._calls.run(client_call_details, attempt)
+
+
+async def _answers(call: Any, first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    try:
+        with typed_errors():
+            if first is not grpc.aio.EOF:
+                yield first
+            async for answer in rest:
+                yield answer
+    finally:
+        call.cancel()
 
 
 class UploadCalls(grpc.aio.StreamUnaryClientInterceptor):
@@ -110,49 +158,50 @@ class UploadCalls(grpc.aio.StreamUnaryClientInterceptor):
         request_iterator: Any,
     ) -> Any:
         """Runs the call once."""
-        details, _ = await self._calls.prepared(client_call_details)
-        try:
-            return await (await continuation(details, request_iterator))
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from failure
+        prepared, token = await self._calls.prepare(client_call_details, end_of(client_call_details))
+        return _Upload(await continuation(prepared, request_iterator), lambda: self._calls.refused(token))
 
 
-class DownloadCalls(grpc.aio.UnaryStreamClientInterceptor):
-    """Calls with one request and a stream of answers."""
-
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
-
-    async def intercept_unary_stream(
-        self, continuation: Callable[..., Awaitable[Any]], client_call_details: grpc.aio.ClientCallDetails, request: Any
-    ) -> Any:
-        """Runs the call; the first answer decides whether a fresh token is needed."""
-        return self._answers(continuation, client_call_details, request)
-
-    async def _answers(
-        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
-    ) -> AsyncIterator[Any]:
-        async def first(prepared: grpc.aio.ClientCallDetails) -> tuple[Any, Any]:
-            call = await continuation(prepared, request)
-            return call, await call.read()
-
-        call, answer = await self._calls.run(details, first)
-        try:
-            while answer is not grpc.aio.EOF:
-                yield answer
-                answer = await call.read()
-        except grpc.aio.AioRpcError as failure:
-            raise error_of(failure) from failure
-        finally:
-            call.cancel()
-
-
-async def wait_before(attempt: int, error: errors.SvoyKrugError) -> None:
-    """Waits before another attempt: as long as the server said, else 0.2 s doubled each time up to 5 s, with jitter.
+class _Upload:
+    """A call under way that raises typed errors, and is the call itself in everything else.
 
     Args:
-        attempt: How many attempts have failed, from 1.
-        error: Why the last one failed.
+        call: The call; its requests may still be written to it.
+        refused: Called when the server refused the call's token.
     """
-    backoff = timedelta(seconds=min(0.2 * 2 ** (attempt - 1), 5.0) * random.uniform(0.8, 1.2))  # noqa: S311  # jitter is no secret
-    await asyncio.sleep((error.retry_after or backoff).total_seconds())
+
+    def __init__(self, call: Any, refused: Callable[[], None]) -> None:
+        self._call = call
+        self._refused = refused
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Any:
+        try:
+            with typed_errors():
+                return await self._call
+        except _RENEW:
+            self._refused()
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+
+def end_of(details: grpc.aio.ClientCallDetails) -> float | None:
+    """Returns the deadline of a call that starts now, in seconds of the loop's clock; None for an endless stream."""
+    if details.timeout is not None:
+        return _now() + details.timeout
+    deadline = _method_of(details).deadline
+    return None if deadline is None else _now() + deadline.total_seconds()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _method_of(details: grpc.aio.ClientCallDetails) -> Method:
+    # The stubs say str, grpc.aio hands over bytes.
+    path: object = details.method
+    return methods()[path.decode() if isinstance(path, bytes) else str(path)]

@@ -3,10 +3,10 @@
 import asyncio
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import jwt
 from svoykrug import errors
@@ -18,41 +18,74 @@ from svoykrug.auth.v1.auth_service_pb2 import (
 )
 from svoykrug.auth.v1.session_pb2 import Tokens
 
+from svoykrug_client._repeating import repeated
 from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.tokens import StoredSession, TokenStore
 
+# The answers that mean: this session is over for good. No other failure may sign her out, a proxy's 401 least of all.
+SESSION_OVER = (errors.RefreshTokenInvalid, errors.SessionRevoked, errors.SessionCompromised)
 # An access token is renewed this long before it dies, so that no call carries one that dies on the way.
 _EARLY_SECONDS = 60.0
 _ASSERTION_LIFE = timedelta(minutes=2)
 
 
-class Credentials(Protocol):
-    """Gives each call its access token."""
-
-    async def access_token(self, refused: str | None = None) -> str | None:
-        """Returns a token that is good now, or None to call without one.
-
-        Args:
-            refused: A token the server has just refused; it is not returned again.
-        """
-        ...
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _AccessToken:
     """A token and when to renew it, in seconds of the monotonic clock: a wrong wall clock here changes nothing."""
 
-    value: str
-    renew_at_seconds: float
+    value: str = field(default="", repr=False)
+    renew_at_seconds: float = 0.0
 
-    def is_good(self, refused: str | None) -> bool:
-        return bool(self.value) and self.value != refused and time.monotonic() < self.renew_at_seconds
+    @classmethod
+    def read(cls, value: str) -> "_AccessToken":
+        """Reads a token's life from its own claims: only the server's clock counts. The server verifies it, not we."""
+        claims = jwt.decode(value, options={"verify_signature": False})
+        life_seconds = float(claims["exp"] - claims["iat"])
+        return cls(value, time.monotonic() + max(life_seconds - _EARLY_SECONDS, life_seconds / 2))
+
+    @property
+    def is_good(self) -> bool:
+        return time.monotonic() < self.renew_at_seconds
 
 
-class SessionCredentials:
+class Credentials(ABC):
+    """Gives each call its access token and renews it before it dies.
+
+    However many calls wait for a fresh token, one renewal is under way. It is a task of its own: a call that is
+    cancelled or whose deadline passes stops waiting, and the renewal goes on for the others.
+    """
+
+    def __init__(self) -> None:
+        self._access = _AccessToken()
+        self._renewal: asyncio.Task[str | None] | None = None
+
+    async def access_token(self) -> str | None:
+        """Returns a token that is good now, or None to call without one.
+
+        Raises:
+            errors.SvoyKrugError: There is no good token and the server gives no new one.
+        """
+        if self._access.is_good:
+            return self._access.value
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew())
+        return await asyncio.shield(self._renewal)
+
+    def discard(self, token: str) -> None:
+        """Takes note that the server refused a token: it is not used again."""
+        if token == self._access.value:
+            self._access.renew_at_seconds = 0.0
+
+    @abstractmethod
+    async def _renew(self) -> str | None:
+        """Gets a new token from the server."""
+
+
+class SessionCredentials(Credentials):
     """Calls as a signed-in person; renews the access token with the rotating refresh token.
 
-    However many calls wait for a fresh token, one refresh is under way at a time.
+    Several clients, also in several processes, may share a store. They need no lock: those that race present the same
+    refresh token within seconds, which the server answers with the same next one, and nobody overwrites a later token.
 
     Args:
         store: Where the session is kept.
@@ -62,50 +95,46 @@ class SessionCredentials:
     def __init__(
         self, store: TokenStore, refresh: Callable[[RefreshTokensRequest], Awaitable[RefreshTokensResponse]]
     ) -> None:
+        super().__init__()
         self._store = store
         self._refresh = refresh
-        self._lock = asyncio.Lock()
-        self._access = _AccessToken("", 0.0)
 
     def signed_in(self, user_id: str, tokens: Tokens) -> None:
         """Takes over the tokens of a new session."""
         self._store.save(StoredSession(user_id, tokens.refresh_token))
-        self._access = _AccessToken(tokens.access_token, _renew_at(tokens.access_token))
+        self._access = _AccessToken.read(tokens.access_token)
 
     def signed_out(self) -> None:
         """Forgets the session."""
         self._store.save(None)
-        self._access = _AccessToken("", 0.0)
+        self._access = _AccessToken()
 
-    async def access_token(self, refused: str | None = None) -> str | None:
-        """Returns a token that is good now, or None when nobody is signed in.
-
-        Raises:
-            errors.Unauthenticated: The session has ended; the store is empty from now on.
-        """
-        if self._access.is_good(refused):
-            return self._access.value
-        async with self._lock:
-            if self._access.is_good(refused):
-                return self._access.value
-            session = self._store.load()
-            return await self._renewed(session) if session else None
-
-    async def _renewed(self, session: StoredSession) -> str:
+    async def _renew(self) -> str | None:
+        before, session = self._access, self._store.load()
+        if session is None:
+            return None
         if not session.request_id:
             session = replace(session, request_id=str(uuid.uuid4()))
             self._store.save(session)
         request = RefreshTokensRequest(refresh_token=session.refresh_token, request_id=session.request_id)
         try:
             tokens = (await self._refresh(request)).tokens
-        except errors.Unauthenticated:
-            self.signed_out()
+        except SESSION_OVER:
+            self._move_on(session, None)
             raise
-        self.signed_in(session.user_id, tokens)
-        return self._access.value
+        self._move_on(session, StoredSession(session.user_id, tokens.refresh_token))
+        if self._access is before:
+            self._access = _AccessToken.read(tokens.access_token)
+        return self._access.value or None
+
+    def _move_on(self, old: StoredSession, new: StoredSession | None) -> None:
+        """Stores what follows a session, unless the store has moved on already: a sign-in, or another process."""
+        stored = self._store.load()
+        if stored and stored.refresh_token == old.refresh_token:
+            self._store.save(new)
 
 
-class ServiceCredentials:
+class ServiceCredentials(Credentials):
     """Calls as a service account: signs an assertion with its key and exchanges it for an access token (RFC 7523).
 
     Args:
@@ -116,24 +145,15 @@ class ServiceCredentials:
     def __init__(
         self, key: ServiceKey, issue: Callable[[IssueServiceTokenRequest], Awaitable[IssueServiceTokenResponse]]
     ) -> None:
+        super().__init__()
         self._key = key
         self._issue = issue
-        self._lock = asyncio.Lock()
-        self._access = _AccessToken("", 0.0)
 
-    async def access_token(self, refused: str | None = None) -> str | None:
-        """Returns a token that is good now.
-
-        Raises:
-            errors.Unauthenticated: The server does not take the key.
-        """
-        if self._access.is_good(refused):
-            return self._access.value
-        async with self._lock:
-            if not self._access.is_good(refused):
-                answer = await self._issue(IssueServiceTokenRequest(assertion=self._assertion()))
-                self._access = _AccessToken(answer.access_token, _renew_at(answer.access_token))
-            return self._access.value
+    async def _renew(self) -> str | None:
+        # An assertion is good once, so the transport may not send it again; a new one may be sent as often as needed.
+        answer = await repeated(lambda: self._issue(IssueServiceTokenRequest(assertion=self._assertion())))
+        self._access = _AccessToken.read(answer.access_token)
+        return self._access.value
 
     def _assertion(self) -> str:
         now = datetime.now(UTC)
@@ -146,13 +166,3 @@ class ServiceCredentials:
             "exp": now + _ASSERTION_LIFE,
         }
         return jwt.encode(claims, self._key.private_key_pem, algorithm="ES256", headers={"kid": self._key.key_id})
-
-
-def _renew_at(access_token: str) -> float:
-    """Returns when to renew a token, in seconds of the monotonic clock.
-
-    Its life is read from its own claims, so that only the server's clock counts; the server verifies it, not we.
-    """
-    claims = jwt.decode(access_token, options={"verify_signature": False})
-    lifetime_seconds = float(claims["exp"] - claims["iat"])
-    return time.monotonic() + max(lifetime_seconds - _EARLY_SECONDS, lifetime_seconds / 2)

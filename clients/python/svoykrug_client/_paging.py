@@ -1,6 +1,7 @@
 """Lists as asynchronous iterators."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from copy import deepcopy
 from typing import Protocol, TypeVar
 
 _Item = TypeVar("_Item")
@@ -24,8 +25,9 @@ async def pages(method: Callable[[_Request], Awaitable[_Response]], request: _Re
 
     Args:
         method: A list method of a stub, such as `client.purchases.ListMyPurchases`.
-        request: The first page's request; its `page_token` is moved on.
+        request: The first page's request; it is left as it is.
     """
+    request = deepcopy(request)
     while True:
         page = await method(request)
         yield page

@@ -1,5 +1,7 @@
 """From a gRPC status to a typed exception."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import grpc
@@ -9,8 +11,18 @@ from google.rpc import error_details_pb2, status_pb2
 from svoykrug import errors
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_REQUEST_ID_KEY = "x-request-id"
 _DOMAIN = "svoykrug"
 _Detail = TypeVar("_Detail", bound=Message)
+
+
+@contextmanager
+def typed_errors() -> Iterator[None]:
+    """Raises the typed exception of a call that fails inside; its cause is gRPC's own."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as failure:
+        raise error_of(failure) from failure
 
 
 def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
@@ -20,7 +32,8 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
     makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE.
     """
     code = failure.code().name
-    details = _Details(failure)
+    trailers = dict(failure.trailing_metadata() or ())
+    details = _Details(trailers.get(_DETAILS_KEY, b""))
     info = details.first(error_details_pb2.ErrorInfo)
     reason = info.reason if info and info.domain == _DOMAIN else ""
     localized = details.first(error_details_pb2.LocalizedMessage)
@@ -33,7 +46,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
         metadata=dict(info.metadata) if info else {},
         field_violations={bad.field: bad.description for bad in bad_request.field_violations} if bad_request else {},
         retry_after=retry_info.retry_delay.ToTimedelta() if retry_info else None,
-        request_id=request_info.request_id if request_info else "",
+        request_id=request_info.request_id if request_info else str(trailers.get(_REQUEST_ID_KEY, "")),
         code=code,
     )
 
@@ -47,22 +60,26 @@ def _class(reason: str, code: str) -> type[errors.SvoyKrugError]:
 
 
 class _Details:
-    """The details of a status: messages of any type, each at most once."""
+    """The details of a status: messages of any type, each at most once.
 
-    def __init__(self, failure: grpc.aio.AioRpcError) -> None:
-        trailers = failure.trailing_metadata() or ()
-        packed = next((value for key, value in trailers if key == _DETAILS_KEY), b"")
+    Args:
+        packed: The trailer that carries them; bytes that nobody of ours wrote hold no details.
+    """
+
+    def __init__(self, packed: str | bytes) -> None:
         self._status = status_pb2.Status()
         try:
             self._status.ParseFromString(packed if isinstance(packed, bytes) else packed.encode())
         except DecodeError:
-            # Trailers that nobody here wrote say nothing: the status code still does.
             self._status.Clear()
 
     def first(self, kind: type[_Detail]) -> _Detail | None:
-        """Returns the first detail of a type, or None."""
+        """Returns the first readable detail of a type, or None."""
         for packed in self._status.details:
             detail = kind()
-            if packed.Unpack(detail):
-                return detail
+            try:
+                if packed.Unpack(detail):
+                    return detail
+            except DecodeError:
+                continue
         return None

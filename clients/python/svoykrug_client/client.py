@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -33,26 +34,24 @@ from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStu
 from svoykrug.users.v1.user_pb2 import ConsentGrant
 from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
 
-from svoykrug_client._calls import Calls, DownloadCalls, UnaryCalls, UploadCalls, wait_before
-from svoykrug_client._credentials import ServiceCredentials, SessionCredentials
+from svoykrug_client._calls import Calls, DownloadCalls, UnaryCalls, UploadCalls
+from svoykrug_client._credentials import SESSION_OVER, ServiceCredentials, SessionCredentials
 from svoykrug_client._methods import service_config
+from svoykrug_client._repeating import MOST_ATTEMPTS, PASSING, wait_after
 from svoykrug_client.imports import BATCH_ROWS, ImportSource, import_purchases
 from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.tokens import MemoryTokenStore, TokenStore
 
 _ENDED = (OPERATION_STATE_SUCCEEDED, OPERATION_STATE_FAILED, OPERATION_STATE_CANCELLED)
-_MOST_WATCHES = 5
 
 
 class Client:
     """A connection to the service.
 
     Use it as an asynchronous context manager. Every method of the API is on one of the typed stubs `auth`, `users`,
-    `businesses`,
-    `purchases`, `analytics`, `operations`. Each call gets the method's deadline unless it names a `timeout` in
-    seconds, carries a
-    fresh access token, is repeated when the server was unavailable and repeating is safe, and raises the exceptions of
-    `svoykrug.errors`.
+    `businesses`, `purchases`, `analytics`, `operations`. Each call gets the method's deadline unless it names a
+    `timeout` in seconds, carries a fresh access token, is repeated when the server was unavailable and repeating is
+    safe, and raises the exceptions of `svoykrug.errors`.
 
     Args:
         target: Where the service listens, such as `127.0.0.1:50051`.
@@ -82,6 +81,7 @@ class Client:
         self.analytics = AnalyticsServiceStub(self._channel)
         self.operations = OperationsServiceStub(self._channel)
         self._session = SessionCredentials(token_store or MemoryTokenStore(), self.auth.RefreshTokens)
+        self._sign_in = CompleteSignInRequest()
         self._calls.credentials = (
             ServiceCredentials(service_key, self.auth.IssueServiceToken) if service_key else self._session
         )
@@ -130,6 +130,9 @@ class Client:
     ) -> CompleteSignInResponse:
         """Signs in; from now on calls carry the person's token.
 
+        Called again with the same arguments after a deadline or a lost connection, it is the same sign-in: the code
+        is not used up by an answer that never came.
+
         Args:
             challenge: The answer of `start_sign_in`.
             code: The six digits of the SMS.
@@ -146,18 +149,27 @@ class Client:
         request = CompleteSignInRequest(
             challenge_id=challenge.challenge_id,
             code=code,
-            request_id=str(uuid.uuid4()),
+            request_id=self._sign_in.request_id,
             consents=consents,
             referral_code=referral_code,
             device_name=device_name,
         )
+        if request != self._sign_in:
+            request.request_id = str(uuid.uuid4())
+            self._sign_in = request
         answer = await self.auth.CompleteSignIn(request)
+        self._sign_in = CompleteSignInRequest()
         self._session.signed_in(answer.user_id, answer.tokens)
         return answer
 
     async def sign_out(self) -> None:
-        """Ends the session on the server, then forgets it."""
-        await self.auth.SignOut(SignOutRequest())
+        """Ends the session on the server, then forgets it; a session that is over already is only forgotten.
+
+        Raises:
+            errors.ConnectionLost: The server could not be told; she stays signed in here, so that it can be repeated.
+        """
+        with suppress(*SESSION_OVER):
+            await self.auth.SignOut(SignOutRequest())
         self._session.signed_out()
 
     async def import_purchases(
@@ -180,6 +192,11 @@ class Client:
 
         Returns:
             The counts of the last attempt, and the rejected rows with their number and reason.
+
+        Raises:
+            errors.SvoyKrugError: The import was refused, or broke five times.
+            ValueError: `batch_rows` is out of range.
+            Exception: Whatever the rows raise ends the import; the batches before are in.
         """
         source = ImportSource(rows) if callable(rows) else ImportSource(lambda: rows, len(rows))
         return await import_purchases(
@@ -187,27 +204,33 @@ class Client:
         )
 
     async def wait_for(self, operation: Operation, on_progress: Callable[[Operation], None] | None = None) -> Operation:
-        """Watches an operation until it has ended well; a broken stream is taken up again.
+        """Watches an operation until it has ended well; a broken watch is taken up again.
 
         Args:
             operation: The operation, as the call that started it returned it.
             on_progress: Called with each new state.
 
         Raises:
-            errors.SvoyKrugError: The operation failed or was cancelled; the class is the one of its reason.
+            errors.SvoyKrugError: The operation failed or was cancelled: the class is the one of its reason. Or it could
+                not be watched five times in a row; the operation goes on.
         """
-        for attempt in range(1, _MOST_WATCHES + 1):
+        failed = 0
+        while operation.state not in _ENDED:
+            watch = self.operations.WatchOperation(WatchOperationRequest(operation_id=operation.id))
             try:
-                async for answer in self.operations.WatchOperation(WatchOperationRequest(operation_id=operation.id)):
-                    operation = answer.operation
+                async for answer in watch:
+                    operation, failed = answer.operation, 0
                     if on_progress:
                         on_progress(operation)
-                if operation.state in _ENDED:
-                    break
-            except (errors.Unavailable, errors.ConnectionLost) as error:
-                if attempt == _MOST_WATCHES:
+                if operation.state not in _ENDED:
+                    raise errors.ConnectionLost("UNAVAILABLE", "The watch ended before the operation.")
+            except PASSING as error:
+                failed += 1
+                if failed == MOST_ATTEMPTS:
                     raise
-                await wait_before(attempt, error)
+                await wait_after(failed, error)
+            finally:
+                watch.cancel()
         return _ended_well(operation)
 
 

@@ -1,26 +1,27 @@
 """Importing purchases: any number, in batches, sent again from the start when the stream breaks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from svoykrug import errors
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesRequest, ImportPurchasesResponse, NewPurchase
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
 
-from svoykrug_client._calls import wait_before
+from svoykrug_client._repeating import repeated
 
 # Large messages decode far cheaper a row than small ones, and this stays well under the 4 MB of one message.
 BATCH_ROWS = 2_000
-_MOST_ATTEMPTS = 5
-_AGAIN = (
-    errors.Unavailable,
-    errors.ConnectionLost,
-    errors.ResourceExhausted,
-    errors.TokenExpired,
-    errors.AccessTokenRevoked,
-)
+_MOST_BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +41,44 @@ async def import_purchases(
     stub: PurchasesServiceStub, business_id: str, source: ImportSource, *, batch_rows: int, show_progress: bool
 ) -> ImportPurchasesResponse:
     """Sends all rows; see `Client.import_purchases`."""
+    if not 1 <= batch_rows <= _MOST_BATCH_ROWS:
+        raise ValueError(f"batch_rows is 1 to {_MOST_BATCH_ROWS}, not {batch_rows}")
     with _progress(show_progress) as progress:
         bar = progress.add_task("importing purchases", total=source.count)
-        for attempt in range(1, _MOST_ATTEMPTS + 1):
+
+        async def attempt() -> ImportPurchasesResponse:
             progress.reset(bar)
-            try:
-                return await stub.ImportPurchases(_messages(business_id, source, batch_rows, progress, bar))
-            except _AGAIN as error:
-                if attempt == _MOST_ATTEMPTS:
-                    raise
-                await wait_before(attempt, error)
-    raise AssertionError("the last attempt returns or raises")
+            return await _sent(stub, _messages(business_id, source, batch_rows, progress, bar))
+
+        return await repeated(attempt)
 
 
-async def _messages(
-    business_id: str, source: ImportSource, batch_rows: int, progress: Progress, bar: object
-) -> AsyncIterator[ImportPurchasesRequest]:
+async def _sent(stub: PurchasesServiceStub, messages: Iterator[ImportPurchasesRequest]) -> ImportPurchasesResponse:
+    failures: list[Exception] = []
+
+    async def requests() -> AsyncIterator[ImportPurchasesRequest]:
+        try:
+            for message in messages:
+                yield message
+        except Exception as failure:
+            failures.append(failure)
+            raise
+
+    try:
+        return await stub.ImportPurchases(requests())
+    except asyncio.CancelledError:
+        # What the caller's rows raise, grpc.aio takes for a cancelled call and keeps to itself.
+        if failures:
+            raise failures[0] from None
+        raise
+
+
+def _messages(
+    business_id: str, source: ImportSource, batch_rows: int, progress: Progress, bar: TaskID
+) -> Iterator[ImportPurchasesRequest]:
     for batch in _batches(source.rows(), batch_rows):
         yield ImportPurchasesRequest(business_id=business_id, purchases=batch)
-        progress.advance(bar, len(batch))  # type: ignore[arg-type]  # rich's TaskID is an int by another name
+        progress.advance(bar, len(batch))
 
 
 def _batches(rows: Iterable[NewPurchase], batch_rows: int) -> Iterator[list[NewPurchase]]:

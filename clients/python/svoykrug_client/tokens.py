@@ -1,9 +1,9 @@
-"""Where tokens are kept, and how they are kept fresh."""
+"""Where the session of a signed-in person is kept."""
 
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -14,19 +14,19 @@ class StoredSession:
 
     Attributes:
         user_id: Who is signed in, a UUID.
-        refresh_token: The secret of the next refresh.
+        refresh_token: The secret of the next refresh; never printed.
         request_id: The id of a refresh that was sent and not yet answered; empty when none is under way. It is
-            stored before the
-            call, so that a refresh whose answer was lost, even by a crash, is repeated and not mistaken for theft.
+            stored before the call, so that a refresh whose answer was lost, even by a crash, is repeated and not
+            mistaken for theft.
     """
 
     user_id: str
-    refresh_token: str
+    refresh_token: str = field(repr=False)
     request_id: str = ""
 
 
 class TokenStore(Protocol):
-    """Keeps the session of one signed-in person."""
+    """Keeps the session of one signed-in person. Both methods are called in the event loop, so they must be quick."""
 
     def load(self) -> StoredSession | None:
         """Returns the session, or None when nobody is signed in."""
@@ -79,14 +79,31 @@ class FileTokenStore:
             raise ValueError(f"{self._path} holds no session of this client") from error
 
     def save(self, session: StoredSession | None) -> None:
-        """Keeps the session; None removes the file."""
+        """Keeps the session; None removes the file.
+
+        Raises:
+            OSError: It cannot be written; the file holds what it held.
+        """
         if session is None:
             self._path.unlink(missing_ok=True)
-            return
+        else:
+            self._replace(json.dumps(asdict(session)))
+        # A rename or a removal is durable once its folder is.
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _replace(self, text: str) -> None:
         # mkstemp makes the file with mode 0600.
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(session), file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(self._path)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            Path(name).unlink()
+            raise

@@ -16,7 +16,8 @@ class SvoyKrugError(Exception):
     """A call that the server refused.
 
     Attributes:
-        reason: The name of the `ErrorReason` without its prefix, such as `CODE_WRONG`.
+        reason: The name of the `ErrorReason` without its prefix, such as `CODE_WRONG`; where the server itself did not
+            answer, the status code's name.
         text: What a person may read, in the language asked for.
         metadata: Facts for programs, such as `guesses_left`.
         field_violations: The rule that each bad field breaks, by the field's path.
@@ -33,9 +34,14 @@ class SvoyKrugError(Exception):
     request_id: str = ""
     code: str = "UNKNOWN"
 
+    def __post_init__(self) -> None:
+        # What an exception is pickled and copied by, together with its attributes.
+        self.args = (self.reason, self.text)
+
     def __str__(self) -> str:
+        request = f" (request {self.request_id})" if self.request_id else ""
         fields = "".join(f"\n  {path}: {rule}" for path, rule in self.field_violations.items())
-        return f"{self.reason}: {self.text} (request {self.request_id}){fields}"
+        return f"{self.reason}: {self.text}{request}{fields}"
 
 
 class ConnectionLost(SvoyKrugError):
