@@ -1,8 +1,153 @@
-"""Tables of purchases."""
+"""Tables of purchases: the ledger, its outbox and batches, the proof of equality, and rows kept for matching."""
+
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0006"
 down_revision = "0005"
 
+INSTANT = sa.DateTime(timezone=True)
+
 
 def upgrade() -> None:
     """Creates the tables of purchases."""
+    op.execute(sa.schema.CreateSequence(sa.Sequence("outbox_number")))
+    _create_ledger()
+    _create_outbox()
+    _create_proof()
+    op.execute("INSERT INTO relay_state DEFAULT VALUES")
+
+
+def _create_ledger() -> None:
+    op.create_table(
+        "purchase_entries",
+        sa.Column("entry_id", sa.Uuid, primary_key=True, comment="UUID version 7; a purchase's own id"),
+        sa.Column("purchase_id", sa.Uuid, nullable=False, comment="the purchase; of a purchase its own id"),
+        sa.Column("business_id", sa.Uuid, nullable=False),
+        sa.Column("member_id", sa.BigInteger, nullable=False),
+        sa.Column(
+            "outbox_id", sa.BigInteger, nullable=False, comment="the outbox entry of the transaction that wrote it"
+        ),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False, comment="signed: a refund takes away"),
+        sa.Column("purchase_time", INSTANT, nullable=False, comment="when it happened: of a refund, when it was given"),
+        sa.Column("kind", sa.SmallInteger, nullable=False, comment="1 purchase, 2 refund, 3 reversal"),
+        sa.Column("sensitive", sa.Boolean, nullable=False, comment="whether the business keeps its purchases secret"),
+        sa.Column("currency_code", sa.Text, nullable=False),
+        sa.Column("external_id", sa.Text, nullable=False, comment="the receipt's or refund's id at the business"),
+        sa.CheckConstraint("octet_length(currency_code) = 3", name="purchase_entries_currency_code_check"),
+        sa.CheckConstraint(
+            "kind = 1 AND amount_minor >= 0 AND purchase_id = entry_id OR kind IN (2, 3) AND purchase_id <> entry_id",
+            name="purchase_entries_kind_check",
+        ),
+        sa.UniqueConstraint("business_id", "external_id"),
+    )
+    op.create_index("purchase_entries_outbox_id_idx", "purchase_entries", ["outbox_id"])
+    op.create_index(
+        "purchase_entries_business_day_idx", "purchase_entries", ["business_id", "purchase_time", "entry_id"]
+    )
+    op.create_index(
+        "purchase_entries_member_idx",
+        "purchase_entries",
+        ["member_id", "purchase_time", "entry_id"],
+        postgresql_where=sa.text("kind = 1"),
+    )
+    op.create_index(
+        "purchase_entries_purchase_idx", "purchase_entries", ["purchase_id"], postgresql_where=sa.text("kind <> 1")
+    )
+    op.create_table(
+        "rejected_rows",
+        sa.Column("business_id", sa.Uuid, primary_key=True),
+        sa.Column("external_id", sa.Text, primary_key=True),
+        sa.Column("user_id", sa.Uuid, comment="the buyer as the row names her: by id ..."),
+        sa.Column("phone", sa.Text, comment="... or by phone, E.164"),
+        sa.Column("amount_minor", sa.BigInteger, nullable=False),
+        sa.Column("currency_code", sa.Text, nullable=False),
+        sa.Column("purchase_time", INSTANT, nullable=False),
+        sa.Column("reject_time", INSTANT, nullable=False, comment="when it was first rejected"),
+        sa.CheckConstraint("(user_id IS NULL) <> (phone IS NULL)", name="rejected_rows_buyer_check"),
+        comment="Imported rows whose member is unknown, kept until someone matches them or the import is sent again",
+    )
+
+
+def _create_outbox() -> None:
+    op.create_table(
+        "outbox",
+        sa.Column("outbox_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("business_id", sa.Uuid, nullable=False),
+        sa.Column("entry_count", sa.Integer, nullable=False, comment="how many ledger rows the transaction wrote"),
+        sa.Column("record_time", INSTANT, nullable=False, comment="when the circle learned of them"),
+        sa.Column("batch_id", sa.BigInteger, comment="the batch it was sealed into; null until then"),
+        sa.CheckConstraint("entry_count > 0", name="outbox_entry_count_check"),
+        comment="One entry for each transaction that wrote to the ledger, written in that transaction",
+    )
+    op.create_index("outbox_unclaimed_idx", "outbox", ["outbox_id"], postgresql_where=sa.text("batch_id IS NULL"))
+    op.create_index("outbox_batch_id_idx", "outbox", ["batch_id"])
+    op.create_table(
+        "sealed_batches",
+        sa.Column(
+            "batch_id", sa.BigInteger, primary_key=True, autoincrement=False, comment="1, 2, 3, ... without gaps"
+        ),
+        sa.Column("ingest_time", INSTANT, nullable=False, comment="when it was sealed; grows with batch_id"),
+        sa.Column("entry_count", sa.Integer, nullable=False),
+        sa.Column(
+            "content_hash", sa.LargeBinary, nullable=False, comment="BLAKE2b, 16 bytes, of the rows as COPY gives them"
+        ),
+        sa.Column("shipped_time", INSTANT, comment="when the warehouse was seen to hold it; null until then"),
+        comment="What goes to the warehouse in one insert; never changed but for shipped_time",
+    )
+    op.create_index(
+        "sealed_batches_unshipped_idx", "sealed_batches", ["batch_id"], postgresql_where=sa.text("shipped_time IS NULL")
+    )
+
+
+def _create_proof() -> None:
+    op.create_table(
+        "relay_state",
+        sa.Column("only_row", sa.Boolean, primary_key=True, server_default=sa.true()),
+        sa.Column("lease_holder", sa.Uuid, comment="the process that seals and ships"),
+        sa.Column("lease_expire_time", INSTANT),
+        sa.Column("clean_seal_time", INSTANT, comment="the last seal that left nothing unclaimed"),
+        sa.Column(
+            "clean_seal_batch_id", sa.BigInteger, nullable=False, server_default="0", comment="the last batch then"
+        ),
+        sa.Column("watermark", INSTANT, comment="the last clean seal of which every batch is shipped"),
+        sa.Column("full_proof_time", INSTANT, comment="when all days were last set to be proven again"),
+        sa.Column("rebuild_id", sa.Uuid, comment="the rebuild of the warehouse in progress"),
+        sa.Column("rebuild_batch_id", sa.BigInteger, comment="the last batch that rebuild has written"),
+        sa.CheckConstraint("only_row", name="relay_state_only_row_check"),
+        comment="One row, locked by whoever seals",
+    )
+    op.create_table(
+        "proven_days",
+        sa.Column("business_id", sa.Uuid, primary_key=True),
+        sa.Column("day", sa.Date, primary_key=True, comment="in the circle's time zone"),
+        sa.Column(
+            "touched_batch_id", sa.BigInteger, nullable=False, comment="the last batch with an entry of that day"
+        ),
+        sa.Column(
+            "proven_batch_id", sa.BigInteger, nullable=False, server_default="-1", comment="compared up to this batch"
+        ),
+        sa.Column("proven_time", INSTANT),
+        sa.Column("postgres_count", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("postgres_sum_minor", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("postgres_hash", sa.Numeric(20), nullable=False, server_default="0"),
+        sa.Column("clickhouse_count", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("clickhouse_sum_minor", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("clickhouse_hash", sa.Numeric(20), nullable=False, server_default="0"),
+        sa.Column(
+            "disputed_since_time", INSTANT, comment="when the stores were first seen to disagree; null while equal"
+        ),
+        comment="Count, sum and hash of each store by business and day, as last compared",
+    )
+    op.create_index(
+        "proven_days_unproven_idx",
+        "proven_days",
+        ["business_id", "day"],
+        postgresql_where=sa.text("touched_batch_id > proven_batch_id"),
+    )
+    op.create_index(
+        "proven_days_disputed_idx",
+        "proven_days",
+        ["business_id", "day"],
+        postgresql_where=sa.text("disputed_since_time IS NOT NULL"),
+    )

@@ -1,0 +1,1 @@
+"""Purchases and refunds: recorded, imported, listed, and carried to the warehouse."""

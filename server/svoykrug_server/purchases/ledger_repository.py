@@ -1,0 +1,334 @@
+"""SQL that writes the ledger. Everything happens in the caller's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from svoykrug_server.purchases.model import EntryKind, NewRefund, PurchaseRows, SellingBusiness
+from svoykrug_server.purchases.row_rules import buyer_columns
+from svoykrug_server.storage.postgres import Transaction
+
+# What must be known of this business to write down its purchases, and has it rows that wait for their member?
+_SELLING_BUSINESS = text(
+    """
+    SELECT id, sensitive, status = 'archived' AS archived,
+        EXISTS (SELECT FROM rejected_rows WHERE business_id = businesses.id) AS has_rejected_rows
+    FROM businesses WHERE id = :business_id
+    """
+)
+
+# Does nobody else write many purchases of this business until the transaction ends? (two imports cannot then wait in a
+# circle)
+_LOCK_BUSINESS = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended('purchase_entries ' || CAST(:business_id AS text), 0))"
+)
+
+_INPUT = """
+    WITH input AS MATERIALIZED (
+        SELECT rows.*, CAST(CAST(:id_prefix AS text) || lpad(to_hex(rows.position), 4, '0') AS uuid) AS entry_id
+        FROM unnest(
+            CAST(:external_ids AS text[]), CAST(:user_ids AS uuid[]), CAST(:phones AS text[]),
+            CAST(:amounts_minor AS bigint[]), CAST(:times_us AS bigint[])
+        ) WITH ORDINALITY AS rows (external_id, user_id, phone, amount_minor, time_us, position)
+    ), known AS MATERIALIZED (
+        SELECT input.*, member_links.member_id,
+            timestamptz '1970-01-01 00:00:00Z' + input.time_us * interval '1 microsecond' AS purchase_time
+        FROM input
+        LEFT JOIN users ON users.phone = input.phone
+        LEFT JOIN member_links ON member_links.user_id = coalesce(input.user_id, users.id)
+    )
+"""
+
+# Which of these purchases are new, and which name nobody? (ids count up from a random prefix; the first of two equal
+# ids is written)
+_WRITE = text(
+    f"""{_INPUT}    , written AS (
+        INSERT INTO purchase_entries (
+            entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
+            currency_code, external_id
+        )
+        SELECT entry_id, entry_id, CAST(:business_id AS uuid), member_id, CAST(:outbox_id AS bigint), amount_minor,
+            purchase_time, 1, CAST(:sensitive AS boolean), CAST(:currency_code AS text), external_id
+        FROM known WHERE member_id IS NOT NULL ORDER BY position
+        ON CONFLICT (business_id, external_id) DO NOTHING
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM written) AS recorded_count,
+        ARRAY(SELECT position - 1 FROM known WHERE member_id IS NULL ORDER BY position) AS unknown_positions
+    """  # noqa: S608 - constants only
+)
+
+# Which of these purchases have an external id that another entry has? (those that are not here are there with the same
+# body)
+_CONFLICTS = text(
+    f"""{_INPUT}    SELECT known.position - 1 AS position
+    FROM known JOIN purchase_entries AS entry
+        ON entry.business_id = CAST(:business_id AS uuid) AND entry.external_id = known.external_id
+    WHERE known.member_id IS NOT NULL AND entry.entry_id <> known.entry_id
+        AND (entry.kind, entry.member_id, entry.amount_minor, entry.currency_code, entry.purchase_time)
+            IS DISTINCT FROM (1, known.member_id, known.amount_minor, CAST(:currency_code AS text), known.purchase_time)
+    ORDER BY position
+    """  # noqa: S608 - constants only
+)
+
+# Which rows wait until someone says who their member is?
+_KEEP_REJECTED = text(
+    """
+    INSERT INTO rejected_rows (
+        business_id, external_id, user_id, phone, amount_minor, currency_code, purchase_time, reject_time
+    )
+    SELECT DISTINCT ON (external_id) CAST(:business_id AS uuid), external_id, user_id, phone, amount_minor,
+        CAST(:currency_code AS text), timestamptz '1970-01-01 00:00:00Z' + time_us * interval '1 microsecond', :now
+    FROM unnest(
+        CAST(:external_ids AS text[]), CAST(:user_ids AS uuid[]), CAST(:phones AS text[]),
+        CAST(:amounts_minor AS bigint[]), CAST(:times_us AS bigint[])
+    ) AS rows (external_id, user_id, phone, amount_minor, time_us)
+    WHERE NOT EXISTS (
+        SELECT FROM purchase_entries AS entry
+        WHERE entry.business_id = CAST(:business_id AS uuid) AND entry.external_id = rows.external_id
+    )
+    ORDER BY external_id
+    ON CONFLICT (business_id, external_id) DO UPDATE SET
+        user_id = excluded.user_id, phone = excluded.phone, amount_minor = excluded.amount_minor,
+        currency_code = excluded.currency_code, purchase_time = excluded.purchase_time
+    """
+)
+
+# Which rows need not wait any more, because they have been written?
+_FORGET_REJECTED = text(
+    """
+    DELETE FROM rejected_rows USING purchase_entries AS entry
+    WHERE rejected_rows.business_id = :business_id AND entry.business_id = rejected_rows.business_id
+        AND entry.external_id = rejected_rows.external_id AND entry.outbox_id = :outbox_id
+    """
+)
+
+_PURCHASE_TO_REFUND = """
+    SELECT entry_id, member_id, amount_minor, currency_code, purchase_time, sensitive FROM purchase_entries
+    WHERE business_id = :business_id AND kind = 1 AND {key} = :key FOR NO KEY UPDATE
+"""
+
+# What is to be refunded, and will nobody else refund it before this transaction ends? (by its id; by its id at the
+# business)
+_LOCK_BY_ID = text(_PURCHASE_TO_REFUND.format(key="entry_id"))
+_LOCK_BY_EXTERNAL_ID = text(_PURCHASE_TO_REFUND.format(key="external_id"))
+
+# What is left of this purchase?
+_REFUNDABLE = text(
+    """
+    SELECT CAST(coalesce(sum(amount_minor), 0) AS bigint) FROM purchase_entries
+    WHERE entry_id = :purchase_id OR purchase_id = :purchase_id AND kind <> 1
+    """
+)
+
+# Which entry of this business has this external id?
+_BY_EXTERNAL_ID = text(
+    """
+    SELECT entry_id, purchase_id, kind, amount_minor, purchase_time FROM purchase_entries
+    WHERE business_id = :business_id AND external_id = :external_id
+    """
+)
+
+# Is this refund the first entry of the business with its external id?
+_WRITE_REFUND = text(
+    """
+    INSERT INTO purchase_entries (
+        entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
+        currency_code, external_id
+    )
+    VALUES (
+        :entry_id, :purchase_id, :business_id, :member_id, :outbox_id, :amount_minor, :purchase_time, :kind, :sensitive,
+        :currency_code, :external_id
+    )
+    ON CONFLICT (business_id, external_id) DO NOTHING
+    RETURNING entry_id
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRows:
+    """What became of rows in the database.
+
+    Attributes:
+        recorded_count: How many were written.
+        unknown_positions: Which name nobody.
+        conflict_positions: Which have the external id of another entry.
+    """
+
+    recorded_count: int
+    unknown_positions: Sequence[int]
+    conflict_positions: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class RefundablePurchase:
+    """A purchase that is locked until the transaction ends.
+
+    Attributes:
+        id: The purchase.
+        member_id: Who bought.
+        amount_minor: What was paid.
+        refundable_minor: What is left of it.
+        currency_code: ISO 4217.
+        purchase_time: When she bought.
+        sensitive: Whether the business keeps it secret.
+    """
+
+    id: UUID
+    member_id: int
+    amount_minor: int
+    refundable_minor: int
+    currency_code: str
+    purchase_time: datetime
+    sensitive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    """An entry of the ledger that has a given external id.
+
+    Attributes:
+        id: The entry.
+        purchase_id: Its purchase.
+        kind: What it is.
+        amount_minor: Its signed amount.
+        entry_time: When it happened.
+    """
+
+    id: UUID
+    purchase_id: UUID
+    kind: EntryKind
+    amount_minor: int
+    entry_time: datetime
+
+
+class LedgerRepository:
+    """Writes purchases and refunds."""
+
+    async def selling_business(self, tx: Transaction, business_id: UUID) -> tuple[SellingBusiness, bool] | None:
+        """Returns the business and whether rows of it wait for their member; None when there is no such business."""
+        row = (await tx.execute(_SELLING_BUSINESS, {"business_id": business_id})).one_or_none()
+        if row is None:
+            return None
+        return SellingBusiness(row.id, row.sensitive, row.archived), row.has_rejected_rows
+
+    async def lock_business(self, tx: Transaction, business_id: UUID) -> None:
+        """Keeps other writers of many purchases of this business waiting until the transaction ends."""
+        await tx.execute(_LOCK_BUSINESS, {"business_id": str(business_id)})
+
+    async def write_purchases(
+        self,
+        tx: Transaction,
+        business: SellingBusiness,
+        rows: PurchaseRows,
+        *,
+        currency_code: str,
+        outbox_id: int,
+        first_id: UUID,
+    ) -> WrittenRows:
+        """Writes the rows whose external id is new and whose member is known.
+
+        Args:
+            tx: The transaction.
+            business: The business that sells.
+            rows: At most 65,535 rows that keep their own rules.
+            currency_code: The currency of all of them.
+            outbox_id: The outbox entry that they belong to.
+            first_id: A fresh UUID of version 7: the rows' ids have its first 28 digits and count up in the last 4.
+        """
+        values = {
+            **_columns(rows),
+            "id_prefix": first_id.hex[:28],
+            "business_id": business.id,
+            "sensitive": business.sensitive,
+            "currency_code": currency_code,
+            "outbox_id": outbox_id,
+        }
+        written = (await tx.execute(_WRITE, values)).one()
+        if written.recorded_count + len(written.unknown_positions) == len(rows):
+            return WrittenRows(written.recorded_count, written.unknown_positions, ())
+        compared = {name: value for name, value in values.items() if name not in ("sensitive", "outbox_id")}
+        conflicts = await tx.execute(_CONFLICTS, compared)
+        return WrittenRows(written.recorded_count, written.unknown_positions, conflicts.scalars().all())
+
+    async def keep_rejected(
+        self, tx: Transaction, business_id: UUID, rows: PurchaseRows, currency_code: str, now: datetime
+    ) -> None:
+        """Keeps rows whose member is unknown until someone matches them; a row sent again replaces itself."""
+        values = {**_columns(rows), "business_id": business_id, "currency_code": currency_code, "now": now}
+        await tx.execute(_KEEP_REJECTED, values)
+
+    async def forget_rejected(self, tx: Transaction, business_id: UUID, outbox_id: int) -> None:
+        """Forgets kept rows that this transaction has now written."""
+        await tx.execute(_FORGET_REJECTED, {"business_id": business_id, "outbox_id": outbox_id})
+
+    async def lock_purchase(self, tx: Transaction, business_id: UUID, refund: NewRefund) -> RefundablePurchase | None:
+        """Returns the purchase that a refund names, locked until the transaction ends; None when there is none."""
+        statement = _LOCK_BY_EXTERNAL_ID if refund.purchase_id is None else _LOCK_BY_ID
+        key = refund.purchase_external_id if refund.purchase_id is None else refund.purchase_id
+        row = (await tx.execute(statement, {"business_id": business_id, "key": key})).one_or_none()
+        if row is None:
+            return None
+        refundable = (await tx.execute(_REFUNDABLE, {"purchase_id": row.entry_id})).scalar_one()
+        return RefundablePurchase(
+            row.entry_id,
+            row.member_id,
+            row.amount_minor,
+            refundable,
+            row.currency_code,
+            row.purchase_time,
+            row.sensitive,
+        )
+
+    async def entry_by_external_id(self, tx: Transaction, business_id: UUID, external_id: str) -> FoundEntry | None:
+        """Returns the entry of a business that has an external id, or None."""
+        found = await tx.execute(_BY_EXTERNAL_ID, {"business_id": business_id, "external_id": external_id})
+        row = found.one_or_none()
+        if row is None:
+            return None
+        return FoundEntry(row.entry_id, row.purchase_id, EntryKind(row.kind), row.amount_minor, row.purchase_time)
+
+    async def write_refund(
+        self,
+        tx: Transaction,
+        business_id: UUID,
+        purchase: RefundablePurchase,
+        refund: NewRefund,
+        *,
+        refund_id: UUID,
+        outbox_id: int,
+    ) -> bool:
+        """Writes a refund; returns False when another entry has its external id."""
+        written = await tx.execute(
+            _WRITE_REFUND,
+            {
+                "entry_id": refund_id,
+                "purchase_id": purchase.id,
+                "business_id": business_id,
+                "member_id": purchase.member_id,
+                "outbox_id": outbox_id,
+                "amount_minor": -refund.amount_minor,
+                "purchase_time": refund.refund_time,
+                "kind": EntryKind.REFUND.value,
+                "sensitive": purchase.sensitive,
+                "currency_code": purchase.currency_code,
+                "external_id": refund.external_id,
+            },
+        )
+        return written.one_or_none() is not None
+
+
+def _columns(rows: PurchaseRows) -> dict[str, Any]:
+    user_ids, phones = buyer_columns(rows)
+    return {
+        "external_ids": list(rows.external_ids),
+        "user_ids": user_ids,
+        "phones": phones,
+        "amounts_minor": list(rows.amounts_minor),
+        "times_us": list(rows.times_us),
+    }

@@ -1,0 +1,259 @@
+"""SQL of the way from the ledger to the warehouse, and of the proof that both hold the same."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from sqlalchemy import text
+
+from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.storage.postgres import ReadConnection, Transaction
+
+if TYPE_CHECKING:
+    from svoykrug_server.purchases.ledger_block import LedgerBlock
+
+_ROWS = """
+    SELECT entry.entry_id, entry.purchase_id, entry.business_id, entry.member_id, entry.amount_minor,
+        entry.purchase_time, entry.kind, entry.sensitive, entry.currency_code, outbox.batch_id
+    FROM outbox JOIN purchase_entries AS entry USING (outbox_id)
+"""
+
+# Which ledger rows are in these batches? (in an order that never changes, so that their hash does not)
+_COPY_BATCHES = f"""
+    {_ROWS} WHERE outbox.batch_id BETWEEN $1 AND $2 ORDER BY outbox_id, entry.entry_id
+"""
+
+# Which ledger rows of this day at this business are in batches up to this one?
+_COPY_DAY = f"""
+    {_ROWS}
+    WHERE entry.business_id = $1 AND outbox.batch_id <= $4
+        AND entry.purchase_time >= $2::date::timestamp AT TIME ZONE $3
+        AND entry.purchase_time < ($2::date + 1)::timestamp AT TIME ZONE $3
+    ORDER BY outbox_id, entry.entry_id
+"""
+
+# When were these batches sealed?
+_INGEST_TIMES = text(
+    "SELECT batch_id, ingest_time FROM sealed_batches WHERE batch_id = ANY(CAST(:batch_ids AS bigint[]))"
+)
+
+# Which shipped batches come after this one, as many as together hold so many rows?
+_NEXT_SHIPPED = text(
+    """
+    SELECT max(batch_id) FROM (
+        SELECT batch_id, sum(entry_count) OVER (ORDER BY batch_id) AS so_far, entry_count FROM sealed_batches
+        WHERE batch_id > :after_id AND shipped_time IS NOT NULL ORDER BY batch_id LIMIT 10000
+    ) AS batches WHERE so_far <= :most_entries OR so_far = entry_count
+    """
+)
+
+# Which days does this batch touch?
+_TOUCH_DAYS = text(
+    """
+    INSERT INTO proven_days (business_id, day, touched_batch_id)
+    SELECT DISTINCT purchase_entries.business_id, CAST(purchase_time AT TIME ZONE :time_zone AS date), outbox.batch_id
+    FROM outbox JOIN purchase_entries USING (outbox_id) WHERE outbox.batch_id = :batch_id
+    ON CONFLICT (business_id, day) DO UPDATE SET touched_batch_id = excluded.touched_batch_id
+    """
+)
+
+# Which days have entries in the warehouse only, or must be read again for another reason?
+_TOUCH_AGAIN = text(
+    """
+    INSERT INTO proven_days (business_id, day, touched_batch_id)
+    SELECT business_id, day, 0
+    FROM unnest(CAST(:business_ids AS uuid[]), CAST(:days AS date[])) AS days (business_id, day)
+    ON CONFLICT (business_id, day) DO UPDATE SET proven_batch_id = -1
+    """
+)
+
+# Is every day to be read again?
+_TOUCH_ALL = text("UPDATE proven_days SET proven_batch_id = -1")
+
+# When was every day set to be read again?
+_NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = :now")
+
+# When was every day last set to be read again?
+_FULL_PROOF_TIME = "SELECT full_proof_time FROM relay_state"
+
+# Which days changed since they were proven, as far as everything of them is shipped?
+_UNPROVEN = """
+    SELECT business_id, day FROM proven_days WHERE touched_batch_id > proven_batch_id AND touched_batch_id <= $1
+    ORDER BY business_id, day LIMIT $2
+"""
+
+# On which days are the stores known to disagree?
+_DISPUTED = "SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL ORDER BY business_id, day"
+
+# What does the ledger hold of these days, of batches up to this one?
+_TOTALS = """
+    SELECT days.business_id, days.day, count(*) AS entry_count, sum(amount_minor)::bigint AS sum_minor,
+        mod(mod(sum(('x' || left(md5(concat_ws('|', entry_id, days.business_id, member_id, amount_minor, currency_code,
+            (extract(epoch FROM purchase_time) * 1000000)::bigint, kind)), 16))::bit(64)::bigint),
+            18446744073709551616) + 18446744073709551616, 18446744073709551616) AS hash
+    FROM unnest($1::uuid[], $2::date[]) AS days (business_id, day)
+    JOIN purchase_entries AS entry ON entry.business_id = days.business_id
+        AND purchase_time >= days.day::timestamp AT TIME ZONE $3
+        AND purchase_time < (days.day + 1)::timestamp AT TIME ZONE $3
+    JOIN outbox ON outbox.outbox_id = entry.outbox_id AND outbox.batch_id <= $4
+    GROUP BY days.business_id, days.day
+"""
+
+# What did each store hold of these days when they were compared, and did they disagree?
+_STORE_PROOF = text(
+    """
+    UPDATE proven_days SET proven_batch_id = :batch_id, proven_time = :now,
+        postgres_count = proof.postgres_count, postgres_sum_minor = proof.postgres_sum_minor,
+        postgres_hash = proof.postgres_hash, clickhouse_count = proof.clickhouse_count,
+        clickhouse_sum_minor = proof.clickhouse_sum_minor, clickhouse_hash = proof.clickhouse_hash,
+        disputed_since_time = CASE WHEN proof.equal THEN NULL ELSE coalesce(disputed_since_time, :now) END
+    FROM unnest(
+        CAST(:business_ids AS uuid[]), CAST(:days AS date[]), CAST(:postgres_counts AS bigint[]),
+        CAST(:postgres_sums AS bigint[]), CAST(:postgres_hashes AS numeric[]), CAST(:clickhouse_counts AS bigint[]),
+        CAST(:clickhouse_sums AS bigint[]), CAST(:clickhouse_hashes AS numeric[]), CAST(:equal AS boolean[])
+    ) AS proof (
+        business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count, clickhouse_sum_minor,
+        clickhouse_hash, equal
+    )
+    WHERE proven_days.business_id = proof.business_id AND proven_days.day = proof.day
+        AND proven_days.proven_batch_id <= :batch_id
+    """
+)
+
+# Is a rebuild of the warehouse wanted?
+_REQUEST_REBUILD = text("UPDATE relay_state SET rebuild_id = :rebuild_id")
+
+# Is this rebuild done?
+_END_REBUILD = text("UPDATE relay_state SET rebuild_id = NULL WHERE rebuild_id = :rebuild_id")
+
+
+@dataclass(frozen=True, slots=True)
+class DayProof:
+    """What each store holds of a day at a business.
+
+    Attributes:
+        at: The business and day.
+        postgres: What the ledger holds of what is shipped.
+        clickhouse: What the warehouse holds of the same batches.
+    """
+
+    at: BusinessDay
+    postgres: StoreTotals
+    clickhouse: StoreTotals
+
+    @property
+    def equal(self) -> bool:
+        """Whether both hold the same."""
+        return self.postgres == self.clickhouse
+
+
+class PipelineRepository:
+    """Reads what goes to the warehouse and keeps the proof.
+
+    Args:
+        time_zone: The circle's time zone: a day is a day there.
+    """
+
+    def __init__(self, time_zone: str) -> None:
+        self._time_zone = time_zone
+
+    async def copy_batches(self, tx: Transaction, first_id: int, last_id: int) -> "LedgerBlock":
+        """Returns the ledger rows of a range of batches; both ends belong to it."""
+        return await _copy(tx, _COPY_BATCHES, first_id, last_id)
+
+    async def copy_day(self, tx: Transaction, at: BusinessDay, up_to_batch_id: int) -> "LedgerBlock":
+        """Returns the ledger rows of a day at a business that are in batches up to one."""
+        return await _copy(tx, _COPY_DAY, at.business_id, at.day, self._time_zone, up_to_batch_id)
+
+    async def ingest_times(self, tx: Transaction, batch_ids: Sequence[int]) -> Mapping[int, datetime]:
+        """Returns when some batches were sealed."""
+        rows = await tx.execute(_INGEST_TIMES, {"batch_ids": list(batch_ids)})
+        return {row.batch_id: row.ingest_time for row in rows}
+
+    async def next_shipped(self, tx: Transaction, after_id: int, most_entries: int) -> int | None:
+        """Returns the last of the shipped batches after one that together hold so many rows; None for no more."""
+        found = await tx.execute(_NEXT_SHIPPED, {"after_id": after_id, "most_entries": most_entries})
+        last_id: int | None = found.scalar_one()
+        return last_id
+
+    async def touch_days(self, tx: Transaction, batch_id: int) -> None:
+        """Notes which days a batch that is being sealed touches: they must be proven again."""
+        await tx.execute(_TOUCH_DAYS, {"batch_id": batch_id, "time_zone": self._time_zone})
+
+    async def touch_again(self, tx: Transaction, days: Sequence[BusinessDay]) -> None:
+        """Notes days that must be proven again though no batch touches them."""
+        await tx.execute(
+            _TOUCH_AGAIN, {"business_ids": [at.business_id for at in days], "days": [at.day for at in days]}
+        )
+
+    async def touch_all(self, tx: Transaction, now: datetime) -> None:
+        """Notes that every day must be proven again, and that it was noted."""
+        await tx.execute(_TOUCH_ALL)
+        await tx.execute(_NOTE_FULL_PROOF, {"now": now})
+
+    async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
+        """Returns when every day was last set to be proven again."""
+        instant: datetime | None = await connection.fetchval(_FULL_PROOF_TIME)
+        return instant
+
+    async def unproven_days(self, connection: ReadConnection, up_to_batch_id: int, limit: int) -> Sequence[BusinessDay]:
+        """Returns days that changed since they were proven and are wholly in batches up to one."""
+        rows = await connection.fetch(_UNPROVEN, up_to_batch_id, limit)
+        return [BusinessDay(row["business_id"], row["day"]) for row in rows]
+
+    async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
+        """Returns the days on which the stores are known to disagree."""
+        return [BusinessDay(row["business_id"], row["day"]) for row in await connection.fetch(_DISPUTED)]
+
+    async def totals(
+        self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int
+    ) -> Mapping[BusinessDay, StoreTotals]:
+        """Returns what the ledger holds of days, of batches up to one; days without an entry are left out."""
+        business_ids, dates = [at.business_id for at in days], [at.day for at in days]
+        rows = await connection.fetch(_TOTALS, business_ids, dates, self._time_zone, up_to_batch_id)
+        return {
+            BusinessDay(row["business_id"], row["day"]): StoreTotals(
+                row["entry_count"], row["sum_minor"], int(row["hash"])
+            )
+            for row in rows
+        }
+
+    async def store_proof(self, tx: Transaction, proofs: Iterable[DayProof], batch_id: int, now: datetime) -> None:
+        """Keeps what each store held of days, of batches up to one; a day proven up to a later batch stays as it is."""
+        kept = list(proofs)
+        await tx.execute(
+            _STORE_PROOF,
+            {
+                "batch_id": batch_id,
+                "now": now,
+                "business_ids": [proof.at.business_id for proof in kept],
+                "days": [proof.at.day for proof in kept],
+                "postgres_counts": [proof.postgres.entry_count for proof in kept],
+                "postgres_sums": [proof.postgres.sum_minor for proof in kept],
+                "postgres_hashes": [proof.postgres.hash for proof in kept],
+                "clickhouse_counts": [proof.clickhouse.entry_count for proof in kept],
+                "clickhouse_sums": [proof.clickhouse.sum_minor for proof in kept],
+                "clickhouse_hashes": [proof.clickhouse.hash for proof in kept],
+                "equal": [proof.equal for proof in kept],
+            },
+        )
+
+    async def request_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
+        """Asks whoever holds the lease to rebuild the warehouse."""
+        await tx.execute(_REQUEST_REBUILD, {"rebuild_id": rebuild_id})
+
+    async def end_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
+        """Says that a rebuild is done."""
+        await tx.execute(_END_REBUILD, {"rebuild_id": rebuild_id})
+
+
+async def _copy(tx: Transaction, query: str, *parameters: object) -> "LedgerBlock":
+    from svoykrug_server.purchases.ledger_block import LedgerBlock  # noqa: PLC0415  pyarrow and numpy load beside the start
+
+    copied = BytesIO()
+    connection = await tx.driver()
+    await connection.copy_from_query(query, *parameters, output=copied, format="binary")
+    return LedgerBlock(copied.getvalue())

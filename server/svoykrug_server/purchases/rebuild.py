@@ -1,0 +1,92 @@
+"""Rebuilds the warehouse's copy of the ledger from PostgreSQL while serving and shipping go on.
+
+The rows go into a table beside the real one, batch by batch with the times at which they were sealed, so they come out
+identical. When it has caught up, shipping pauses for the moment it takes to exchange the two tables. A rebuild that was
+cut short begins again.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import structlog
+
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.purchases.pipeline_repository import PipelineRepository
+from svoykrug_server.purchases.relay import Relay
+from svoykrug_server.purchases.warehouse import PurchaseWarehouse
+from svoykrug_server.storage.postgres import Postgres
+
+log = structlog.get_logger(__name__)
+
+
+class Rebuild:
+    """Rebuilds on request.
+
+    Args:
+        postgres: The system of record.
+        pipeline: SQL of the ledger.
+        warehouse: SQL of its copy.
+        relay: What ships meanwhile.
+        clock: The time.
+        most_insert_entries: How many rows go into one insert.
+        table_definitions: The statements that make the warehouse's tables where they are missing.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        pipeline: PipelineRepository,
+        warehouse: PurchaseWarehouse,
+        relay: Relay,
+        clock: Clock,
+        most_insert_entries: int,
+        table_definitions: Sequence[str],
+    ) -> None:
+        self._postgres = postgres
+        self._pipeline = pipeline
+        self._warehouse = warehouse
+        self._relay = relay
+        self._clock = clock
+        self._most_insert_entries = most_insert_entries
+        self._table_definitions = table_definitions
+
+    async def run(self, rebuild_id: UUID) -> None:
+        """Rebuilds, and says so in PostgreSQL when it is done; every day is then proven again.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        log.info("rebuild_begun", rebuild_id=str(rebuild_id))
+        await self._warehouse.begin_rebuild(self._table_definitions)
+        last_id = await self._copy(rebuild_id, 0)
+        async with self._relay.shipping, self._postgres.transaction() as tx:
+            if not await self._relay.take_lease(tx):
+                return
+            await self._copy(rebuild_id, last_id)
+            await self._warehouse.exchange_rebuilt()
+            failpoint("rebuild.exchanged")
+            await self._pipeline.end_rebuild(tx, rebuild_id)
+            await self._pipeline.touch_all(tx, self._clock.now())
+        await self._warehouse.drop_replaced()
+        log.info("rebuild_done", rebuild_id=str(rebuild_id))
+
+    async def _copy(self, rebuild_id: UUID, after_id: int) -> int:
+        """Copies all shipped batches after one; returns the last."""
+        while True:
+            async with self._postgres.transaction() as tx:
+                last_id = await self._pipeline.next_shipped(tx, after_id, self._most_insert_entries)
+                if last_id is None:
+                    return after_id
+                block = await self._pipeline.copy_batches(tx, after_id + 1, last_id)
+                ingest_times = await self._pipeline.ingest_times(tx, block.batch_ids)
+            await self._warehouse.insert_rebuilt(block.to_arrow(ingest_times), f"rebuild-{rebuild_id}-{last_id}")
+            after_id = last_id
+
+
+async def request_rebuild(postgres: Postgres, pipeline: PipelineRepository) -> UUID:
+    """Asks the process that ships to rebuild the warehouse; returns the rebuild's id."""
+    rebuild_id = uuid4()
+    async with postgres.transaction() as tx:
+        await pipeline.request_rebuild(tx, rebuild_id)
+    return rebuild_id

@@ -1,0 +1,147 @@
+"""The reconciler: proves that both stores hold the same by business and day, and repairs where they do not.
+
+Days that a batch touched since their last proof are read again from both stores; once a week all of them. Both stores
+are asked for batches up to the last one shipped, so that serving and shipping go on meanwhile. A day that differs is
+disputed until it is
+repaired: snapshots that would cover it are not published.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import uuid4
+
+import structlog
+
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
+from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository
+from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.purchases.warehouse import PurchaseWarehouse
+from svoykrug_server.storage import outbox
+from svoykrug_server.storage.postgres import Postgres
+
+log = structlog.get_logger(__name__)
+_DAYS_AT_ONCE = 1_000
+
+
+class Reconciler:
+    """Compares the stores.
+
+    Args:
+        postgres: The system of record.
+        pipeline: SQL of the ledger and of the proof.
+        warehouse: SQL of the ledger's copy.
+        clock: The time.
+        metrics: What is counted.
+        full_proof_days: After how many days all days are read again.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        pipeline: PipelineRepository,
+        warehouse: PurchaseWarehouse,
+        clock: Clock,
+        metrics: PipelineMetrics,
+        full_proof_days: int,
+    ) -> None:
+        self._postgres = postgres
+        self._pipeline = pipeline
+        self._warehouse = warehouse
+        self._clock = clock
+        self._metrics = metrics
+        self._full_proof_days = full_proof_days
+        self._proving = asyncio.Lock()
+
+    async def step(self) -> None:
+        """Proves what changed, and everything when a week has passed; repairs what is disputed."""
+        async with self._postgres.read() as connection:
+            last_full_proof = await self._pipeline.full_proof_time(connection)
+        due = self._clock.now() - timedelta(days=self._full_proof_days)
+        if last_full_proof is None or last_full_proof < due:
+            await self.touch_all()
+        await self.prove_changed()
+        await self.repair()
+
+    async def touch_all(self) -> None:
+        """Makes the next proof read every day again, of either store."""
+        in_warehouse = await self._warehouse.days()
+        async with self._postgres.transaction() as tx:
+            await self._pipeline.touch_again(tx, in_warehouse)
+            await self._pipeline.touch_all(tx, self._clock.now())
+
+    async def prove_changed(self) -> None:
+        """Proves every day that changed since it was proven, as far as it is shipped.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        async with self._proving:
+            while True:
+                async with self._postgres.read() as connection:
+                    up_to = await outbox.shipped_up_to(connection)
+                    days = await self._pipeline.unproven_days(connection, up_to, _DAYS_AT_ONCE)
+                if not days:
+                    break
+                await self._prove(days, up_to)
+        await self._count_disputed()
+
+    async def prove(self, days: Sequence[BusinessDay]) -> Sequence[DayProof]:
+        """Proves some days now, whether they changed or not, and returns what each store holds.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        proofs: list[DayProof] = []
+        async with self._proving:
+            async with self._postgres.read() as connection:
+                up_to = await outbox.shipped_up_to(connection)
+            for first in range(0, len(days), _DAYS_AT_ONCE):
+                proofs += await self._prove(days[first : first + _DAYS_AT_ONCE], up_to)
+        return proofs
+
+    async def repair(self) -> None:
+        """Writes every disputed day of the warehouse again from PostgreSQL and proves it."""
+        disputed = await self._count_disputed()
+        for at in disputed:
+            async with self._proving:
+                await self._repair_day(at)
+        if disputed:
+            await self._count_disputed()
+
+    async def _prove(self, days: Sequence[BusinessDay], up_to: int) -> Sequence[DayProof]:
+        async with self._postgres.read() as connection:
+            ours = await self._pipeline.totals(connection, days, up_to)
+        theirs = await self._warehouse.totals(days, up_to)
+        nothing = StoreTotals()
+        proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing)) for at in days]
+        for proof in proofs:
+            if not proof.equal:
+                self._metrics.mismatched_days.inc()
+                log.error("stores_disagree", business_id=str(proof.at.business_id), day=str(proof.at.day))
+        async with self._postgres.transaction() as tx:
+            await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
+        return proofs
+
+    async def _repair_day(self, at: BusinessDay) -> None:
+        async with self._postgres.read() as connection:
+            up_to = await outbox.shipped_up_to(connection)
+        async with self._postgres.transaction() as tx:
+            block = await self._pipeline.copy_day(tx, at, up_to)
+            ingest_times = await self._pipeline.ingest_times(tx, block.batch_ids)
+        await self._warehouse.delete_day(at, up_to)
+        failpoint("reconciler.deleted")
+        if len(block):
+            await self._warehouse.insert(block.to_arrow(ingest_times), f"repair-{uuid4().hex}")
+        (proof,) = await self._prove([at], up_to)
+        if proof.equal:
+            self._metrics.repaired_days.inc()
+            log.warning("day_repaired", business_id=str(at.business_id), day=str(at.day))
+
+    async def _count_disputed(self) -> Sequence[BusinessDay]:
+        async with self._postgres.read() as connection:
+            disputed = await self._pipeline.disputed_days(connection)
+        self._metrics.disputed_days.set(len(disputed))
+        return disputed

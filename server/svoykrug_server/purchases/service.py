@@ -1,0 +1,161 @@
+"""Use cases about single purchases and small batches, and the lists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition, FieldViolation, InvalidFields
+from svoykrug_server.kit.paging import PageTokens, page_size
+from svoykrug_server.purchases.model import (
+    Purchase,
+    PurchaseRows,
+    Rejection,
+    WriteOutcome,
+    instant_of_us,
+    us_of_instant,
+)
+from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.writer import PurchaseWriter, not_found_for
+from svoykrug_server.storage.postgres import Postgres
+
+_DEFAULT_PAGE_SIZE = 50
+_MAX_PAGE_SIZE = 500
+_LATEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=(1 << 128) - 1))
+
+_RULES_IN_WORDS = {
+    ("INVALID_FIELDS", "external_id"): "must have 1 to 100 characters and no control character",
+    ("INVALID_FIELDS", "user_id"): "must be a UUID",
+    ("INVALID_FIELDS", "phone"): "must be a phone number, unless user_id is given",
+    ("AMOUNT_OUT_OF_RANGE", "amount_minor"): "must be 0 to 100,000,000,000",
+    ("CURRENCY_FOREIGN", "currency_code"): "must be the circle's currency",
+    ("PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"): "must not lie in the future or too long ago",
+    ("EXTERNAL_ID_CONFLICT", "external_id"): "belongs to a different purchase",
+    ("MEMBER_UNKNOWN", "phone"): "belongs to no member",
+    ("MEMBER_UNKNOWN", "user_id"): "belongs to no member",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PurchasePage:
+    """A page of purchases.
+
+    Attributes:
+        purchases: The latest first.
+        next_page_token: Asks for the next page; empty on the last.
+    """
+
+    purchases: Sequence[Purchase]
+    next_page_token: str
+
+
+class PurchaseService:
+    """Records and reads purchases.
+
+    Args:
+        postgres: The system of record.
+        purchases: SQL that reads.
+        writer: Writes rows.
+        page_tokens: Makes and reads page tokens.
+    """
+
+    def __init__(
+        self, postgres: Postgres, purchases: PurchaseRepository, writer: PurchaseWriter, page_tokens: PageTokens
+    ) -> None:
+        self._postgres = postgres
+        self._purchases = purchases
+        self._writer = writer
+        self._page_tokens = page_tokens
+
+    async def record(self, caller: Caller, business_id: UUID, rows: PurchaseRows) -> tuple[Purchase, bool]:
+        """Writes down one purchase; returns it and whether it was there already.
+
+        Args:
+            caller: Staff or owner of the business, an admin, or a service.
+            business_id: The business that sells.
+            rows: Exactly one row.
+
+        Raises:
+            DomainError: The row breaks a rule (its reason says which), the business is archived or does not exist.
+        """
+        judged = self._writer.judge(rows)
+        outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
+        if outcome.rejections:
+            raise _refusal(outcome.rejections[0])
+        async with self._postgres.read() as connection:
+            purchase = await self._purchases.get_by_external_id(connection, business_id, rows.external_ids[0])
+        if purchase is None:
+            raise LookupError("a recorded purchase can be read")
+        return purchase, outcome.recorded_count == 0
+
+    async def record_batch(self, caller: Caller, business_id: UUID, rows: PurchaseRows) -> WriteOutcome:
+        """Writes down up to 1,000 purchases in one transaction; a refused row stops no other.
+
+        Raises:
+            DomainError: The business is archived or does not exist.
+        """
+        return await self._writer.write(caller, business_id, self._writer.judge(rows), keep_unknown=False)
+
+    async def get(self, caller: Caller, business_id: UUID, purchase_id: UUID) -> Purchase:
+        """Returns a purchase of a business with its refunds.
+
+        Raises:
+            NotFound: There is no such purchase at that business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        async with self._postgres.read() as connection:
+            purchase = await self._purchases.get(connection, business_id, purchase_id)
+        if purchase is None:
+            raise not_found_for(caller)
+        return purchase
+
+    async def list_mine(self, caller: Caller, asked_size: int, page_token: str) -> PurchasePage:
+        """Returns a page of the caller's own purchases, the latest first.
+
+        Raises:
+            InvalidFields: The page size is negative, or the token of another list.
+        """
+        listing = f"purchases of user {caller.subject_id}"
+        size, before = self._page(listing, asked_size, page_token)
+        async with self._postgres.read() as connection:
+            found = await self._purchases.of_user(connection, caller.subject_id, before, size + 1)
+        return self._make_page(listing, found, size)
+
+    async def list_of_business(self, business_id: UUID, asked_size: int, page_token: str) -> PurchasePage:
+        """Returns a page of a business's purchases, the latest first.
+
+        Raises:
+            InvalidFields: The page size is negative, or the token of another list.
+        """
+        listing = f"purchases of business {business_id}"
+        size, before = self._page(listing, asked_size, page_token)
+        async with self._postgres.read() as connection:
+            found = await self._purchases.of_business(connection, business_id, before, size + 1)
+        return self._make_page(listing, found, size)
+
+    def _page(self, listing: str, asked_size: int, page_token: str) -> tuple[int, tuple[datetime, UUID]]:
+        size = page_size(asked_size, default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE)
+        position = self._page_tokens.read(listing, page_token)
+        if position is None:
+            return size, _LATEST
+        time_us, purchase_id = position
+        return size, (instant_of_us(int(time_us)), UUID(str(purchase_id)))
+
+    def _make_page(self, listing: str, found: Sequence[Purchase], size: int) -> PurchasePage:
+        if len(found) <= size:
+            return PurchasePage(found, "")
+        last = found[size - 1]
+        token = self._page_tokens.make(listing, [us_of_instant(last.purchase_time), last.id.hex])
+        return PurchasePage(found[:size], token)
+
+
+def _refusal(rejection: Rejection) -> DomainError:
+    """Returns what a caller is told whose only row was refused."""
+    path = f"purchase.{rejection.field}"
+    description = _RULES_IN_WORDS[rejection.reason, rejection.field]
+    if rejection.reason == "MEMBER_UNKNOWN":
+        return FailedPrecondition(rejection.reason, violations=(FieldViolation(path, description),))
+    if rejection.reason == "EXTERNAL_ID_CONFLICT":
+        return Conflict(rejection.reason, violations=(FieldViolation(path, description),))
+    return InvalidFields.of(path, description, rejection.reason)

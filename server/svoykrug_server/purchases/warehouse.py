@@ -1,0 +1,131 @@
+"""ClickHouse SQL of the ledger's copy."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from svoykrug_server.storage.warehouse import Warehouse
+
+# What does the warehouse hold of this batch? (the instant of sealing leads straight to its part)
+_BATCH = """
+    SELECT count(), sum(amount_minor) FROM purchases
+    WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
+"""
+
+# Rows of this batch that are not as they were sealed: none are to be left.
+_DELETE_BATCH = """
+    DELETE FROM purchases
+    WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
+"""
+
+# What does the warehouse hold of these days, of batches up to this one?
+_TOTALS = """
+    SELECT business_id, toDate(purchase_time, {time_zone:String}) AS day, count(), sum(amount_minor),
+        sum(reinterpretAsUInt64(reverse(substring(MD5(concat(
+            toString(entry_id), '|', toString(business_id), '|', toString(member_id), '|', toString(amount_minor), '|',
+            currency, '|', toString(toUnixTimestamp64Micro(purchase_time)), '|', toString(toInt8(kind))
+        )), 1, 8))))
+    FROM purchases
+    WHERE batch_id <= {up_to_batch_id:Int64}
+        AND (business_id, day) IN (SELECT arrayJoin(arrayZip({business_ids:Array(UUID)}, {days:Array(Date)})))
+    GROUP BY business_id, day
+"""
+
+# Which days at which businesses does the warehouse have entries of?
+_DAYS = "SELECT DISTINCT business_id, toDate(purchase_time, {time_zone:String}) AS day FROM purchases"
+
+# Entries of this day that are in batches up to this one: none are to be left.
+_DELETE_DAY = """
+    DELETE FROM purchases
+    WHERE business_id = {business_id:UUID} AND toDate(purchase_time, {time_zone:String}) = {day:Date}
+        AND batch_id <= {up_to_batch_id:Int64}
+"""
+
+
+class PurchaseWarehouse:
+    """Writes and compares the ledger's copy.
+
+    Args:
+        warehouse: The analytics copy.
+        time_zone: The circle's time zone: a day is a day there.
+    """
+
+    def __init__(self, warehouse: "Warehouse", time_zone: str) -> None:
+        self._warehouse = warehouse
+        self._time_zone = time_zone
+
+    async def insert(self, rows: "pa.Table", deduplication_token: str) -> None:
+        """Inserts rows as one block, once for each token."""
+        await self._warehouse.insert_arrow("purchases", rows, deduplication_token)
+
+    async def batch(self, batch_id: int, ingest_time: datetime) -> tuple[int, int]:
+        """Returns count and sum of what the warehouse holds of a batch."""
+        rows = await self._warehouse.query(_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
+        entry_count, sum_minor = rows[0]
+        return int(entry_count), int(sum_minor)
+
+    async def delete_batch(self, batch_id: int, ingest_time: datetime) -> None:
+        """Deletes whatever the warehouse holds of a batch."""
+        await self._warehouse.command(_DELETE_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
+
+    async def totals(self, days: Sequence[BusinessDay], up_to_batch_id: int) -> Mapping[BusinessDay, StoreTotals]:
+        """Returns what the warehouse holds of days, of batches up to one; days without an entry are left out."""
+        parameters = {
+            "time_zone": self._time_zone,
+            "up_to_batch_id": up_to_batch_id,
+            "business_ids": [at.business_id for at in days],
+            "days": [at.day for at in days],
+        }
+        rows = await self._warehouse.query(_TOTALS, parameters, background=True)
+        return {
+            BusinessDay(UUID(str(business_id)), day): StoreTotals(int(entry_count), int(sum_minor), int(hash_))
+            for business_id, day, entry_count, sum_minor, hash_ in rows
+        }
+
+    async def days(self) -> Sequence[BusinessDay]:
+        """Returns every day at a business of which the warehouse has an entry."""
+        rows = await self._warehouse.query(_DAYS, {"time_zone": self._time_zone}, background=True)
+        return [BusinessDay(UUID(str(business_id)), day) for business_id, day in rows]
+
+    async def delete_day(self, at: BusinessDay, up_to_batch_id: int) -> None:
+        """Deletes the entries of a day at a business that are in batches up to one; later batches stay."""
+        parameters = {
+            "time_zone": self._time_zone,
+            "up_to_batch_id": up_to_batch_id,
+            "business_id": at.business_id,
+            "day": at.day,
+        }
+        await self._warehouse.command(_DELETE_DAY, parameters, background=True)
+
+    async def begin_rebuild(self, table_definitions: Sequence[str]) -> None:
+        """Makes an empty table beside the real one, which is made anew when somebody dropped it.
+
+        Args:
+            table_definitions: The statements that make the warehouse's tables where they are missing.
+        """
+        for definition in table_definitions:
+            await self._warehouse.command(definition)
+        # Is anything left of a rebuild that was cut short?
+        await self._warehouse.command("DROP TABLE IF EXISTS purchases_rebuilt")
+        # Where do the rows go until all are there?
+        await self._warehouse.command("CREATE TABLE purchases_rebuilt AS purchases")
+
+    async def insert_rebuilt(self, rows: "pa.Table", deduplication_token: str) -> None:
+        """Inserts rows into the table that is being rebuilt."""
+        await self._warehouse.insert_arrow("purchases_rebuilt", rows, deduplication_token)
+
+    async def exchange_rebuilt(self) -> None:
+        """Puts the rebuilt table in the place of the real one, in one step."""
+        # From now on the rebuilt rows are the ones that count.
+        await self._warehouse.command("EXCHANGE TABLES purchases AND purchases_rebuilt")
+
+    async def drop_replaced(self) -> None:
+        """Drops the table that the rebuilt one replaced."""
+        # Nobody reads the old rows any more.
+        await self._warehouse.command("DROP TABLE IF EXISTS purchases_rebuilt")

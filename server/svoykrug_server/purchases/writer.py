@@ -1,0 +1,117 @@
+"""Writes down purchases of one business in one transaction: one, a thousand, or a batch of an import."""
+
+from uuid import UUID
+
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
+from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.purchases.ledger_repository import LedgerRepository
+from svoykrug_server.purchases.model import (
+    MAX_REJECTIONS_RETURNED,
+    PurchaseRows,
+    Rejection,
+    SellingBusiness,
+    WriteOutcome,
+)
+from svoykrug_server.purchases.ports import WakeRelay
+from svoykrug_server.purchases.row_rules import CircleRules, Judgement, judge, reject, reject_unknown_member
+from svoykrug_server.storage import outbox
+from svoykrug_server.storage.postgres import Postgres, Transaction
+
+
+class PurchaseWriter:
+    """Writes rows with their outbox entry.
+
+    Args:
+        postgres: The system of record.
+        ledger: The SQL.
+        rules: What the circle takes.
+        clock: The time.
+        wake_relay: Called after each commit that wrote something.
+    """
+
+    def __init__(
+        self, postgres: Postgres, ledger: LedgerRepository, rules: CircleRules, clock: Clock, wake_relay: WakeRelay
+    ) -> None:
+        self._postgres = postgres
+        self._ledger = ledger
+        self._rules = rules
+        self._clock = clock
+        self._wake_relay = wake_relay
+
+    def judge(self, rows: PurchaseRows) -> Judgement:
+        """Splits rows by the rules they must keep by themselves; asks no database."""
+        return judge(rows, self._rules, self._clock)
+
+    async def write(self, caller: Caller, business_id: UUID, judged: Judgement, *, keep_unknown: bool) -> WriteOutcome:
+        """Writes the good rows in one transaction and says what became of all.
+
+        Args:
+            caller: Who calls; decides what a missing business is called.
+            business_id: The business that sells.
+            judged: The rows, split by `judge`.
+            keep_unknown: Whether rows with an unknown member are kept until someone matches them.
+
+        Raises:
+            NotFound: There is no such business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+            FailedPrecondition: BUSINESS_ARCHIVED.
+        """
+        async with self._postgres.transaction() as tx:
+            found = await self._ledger.selling_business(tx, business_id)
+            if found is None:
+                raise not_found_for(caller)
+            business, has_rejected_rows = found
+            if business.archived:
+                raise FailedPrecondition("BUSINESS_ARCHIVED")
+            outcome = await self._write_good(tx, business, judged, keep_unknown, has_rejected_rows)
+            failpoint("import.batch_written")
+        if outcome.recorded_count:
+            self._wake_relay()
+        failpoint("import.batch_committed")
+        return outcome
+
+    async def _write_good(
+        self, tx: Transaction, business: SellingBusiness, judged: Judgement, keep_unknown: bool, forget: bool
+    ) -> WriteOutcome:
+        rows, rejections = judged.good, list(judged.rejections)
+        received_count = len(rows) + len(rejections)
+        if not len(rows):
+            return _outcome(received_count, 0, rejections)
+        if len(rows) > 1:
+            await self._ledger.lock_business(tx, business.id)
+        now, currency_code = self._clock.now(), self._rules.currency_code
+        outbox_id = await outbox.reserve(tx)
+        written = await self._ledger.write_purchases(
+            tx, business, rows, currency_code=currency_code, outbox_id=outbox_id, first_id=uuid7(now)
+        )
+        if written.recorded_count:
+            await outbox.append(tx, outbox_id, business.id, written.recorded_count, now)
+            if forget:
+                await self._ledger.forget_rejected(tx, business.id, outbox_id)
+        if keep_unknown and written.unknown_positions:
+            unknown = rows.at(written.unknown_positions)
+            await self._ledger.keep_rejected(tx, business.id, unknown, currency_code, now)
+        rejections += [reject_unknown_member(rows, position) for position in written.unknown_positions]
+        rejections += [
+            reject(rows, position, "EXTERNAL_ID_CONFLICT", "external_id") for position in written.conflict_positions
+        ]
+        return _outcome(received_count, written.recorded_count, rejections)
+
+
+def not_found_for(caller: Caller) -> DomainError:
+    """Returns what a caller is told about something that does not exist: only admins and services learn that."""
+    return NotFound() if caller.is_admin or caller.is_service else PermissionDenied()
+
+
+def _outcome(received_count: int, recorded_count: int, rejections: list[Rejection]) -> WriteOutcome:
+    rejections.sort(key=lambda rejection: rejection.row_number)
+    return WriteOutcome(
+        received_count=received_count,
+        recorded_count=recorded_count,
+        duplicate_count=received_count - recorded_count - len(rejections),
+        rejected_count=len(rejections),
+        rejections=rejections[:MAX_REJECTIONS_RETURNED],
+    )

@@ -1,0 +1,149 @@
+"""The proof that both stores are equal, and what happens when they are not."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from svoykrug_server.purchases.model import NewRefund, us_of_instant
+from svoykrug_server.purchases.rebuild import request_rebuild
+from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from tests.purchases.circle import IMPORTER, NOON, Circle, rows_of
+
+
+async def proofs(circle: Circle) -> list[tuple[UUID, date, int, int, int, int, bool]]:
+    async with circle.postgres.read() as connection:
+        rows = await connection.fetch(
+            "SELECT business_id, day, postgres_count, postgres_sum_minor, clickhouse_count, clickhouse_sum_minor, "
+            "disputed_since_time IS NOT NULL FROM proven_days ORDER BY business_id, day"
+        )
+    return [tuple(row) for row in rows]
+
+
+async def test_days_that_changed_are_proven_by_business_and_day_in_the_circles_zone(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "still May in Moscow", 100, datetime(2026, 5, 31, 20, 59, tzinfo=UTC))
+    await circle.buy(business_id, member, "June in Moscow", 20, datetime(2026, 5, 31, 21, 0, tzinfo=UTC))
+    await circle.relay.step()
+
+    await circle.reconciler.step()
+
+    assert await proofs(circle) == [
+        (business_id, date(2026, 5, 31), 1, 100, 1, 100, False),
+        (business_id, date(2026, 6, 1), 1, 20, 1, 20, False),
+    ]
+    assert circle.metric("pipeline_mismatched_days_total") == 0
+
+
+async def test_one_kopeck_changed_in_the_warehouse_is_seen_blocks_and_is_repaired(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(3):
+        await circle.buy(business_id, member, f"receipt-{number}", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command(
+        "ALTER TABLE purchases UPDATE amount_minor = 101 WHERE entry_id = (SELECT min(entry_id) FROM purchases) "
+        "SETTINGS mutations_sync = 1"
+    )
+    circle.pass_time(8 * 86_400)
+
+    await circle.reconciler.touch_all()
+    await circle.reconciler.prove_changed()
+    seen, disputed = await proofs(circle), circle.metric("pipeline_disputed_days")
+    await circle.reconciler.repair()
+
+    assert seen == [(business_id, NOON.date(), 3, 300, 3, 301, True)]
+    assert (disputed, circle.metric("pipeline_mismatched_days_total")) == (1, 1)
+    assert await proofs(circle) == [(business_id, NOON.date(), 3, 300, 3, 300, False)]
+    assert (circle.metric("pipeline_disputed_days"), circle.metric("pipeline_repaired_days_total")) == (0, 1)
+    assert await circle.warehouse_rows() == await circle.ledger()
+
+
+async def test_after_a_week_every_day_is_read_again_also_one_that_only_the_warehouse_has(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "receipt")
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command(
+        "INSERT INTO purchases SELECT * REPLACE (generateUUIDv4() AS entry_id, "
+        "purchase_time - INTERVAL 90 DAY AS purchase_time) FROM purchases"
+    )
+    circle.pass_time(8 * 86_400)
+
+    await circle.reconciler.step()
+
+    assert circle.metric("pipeline_repaired_days_total") == 1
+    assert await circle.warehouse_rows() == await circle.ledger()
+
+
+async def test_a_rebuilt_warehouse_repeats_identical_rows_while_new_ones_arrive(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(4):
+        purchase_id = await circle.buy(business_id, member, f"receipt-{number}", 100)
+        circle.pass_time()
+        await circle.relay.step()
+    await circle.refunds.refund(IMPORTER, business_id, NewRefund(purchase_id, None, "back", 5, "", NOON))
+    await circle.relay.step()
+    before = await circle.warehouse_rows()
+    await circle.warehouse.command("DROP TABLE purchases SYNC")
+
+    await circle.rebuild.run(await request_rebuild(circle.postgres, circle.pipeline))
+    rebuilt = await circle.warehouse_rows()
+    await circle.buy(business_id, member, "new", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+
+    assert rebuilt == before
+    assert await circle.warehouse_rows() == await circle.ledger()
+    assert circle.metric("pipeline_mismatched_days_total") == 0
+
+
+def expected_totals(rows: Sequence[tuple[object, ...]]) -> StoreTotals:
+    """Returns the totals of ledger rows by the definition, in Python."""
+    total = StoreTotals()
+    for entry_id, _, business_id, member_id, kind, amount_minor, currency, purchase_time, *_ in rows:
+        assert isinstance(amount_minor, int)
+        assert isinstance(purchase_time, datetime)
+        text = f"{entry_id}|{business_id}|{member_id}|{amount_minor}|{currency}|{us_of_instant(purchase_time)}|{kind}"
+        head = hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8]
+        total += StoreTotals(1, amount_minor, int.from_bytes(head, "big"))
+    return total
+
+
+OLDEST = datetime(2017, 1, 1, tzinfo=UTC)
+PURCHASES = st.lists(
+    st.tuples(
+        st.integers(0, 100_000_000_000),
+        st.integers(0, 3_400 * 86_400 * 1_000_000).map(lambda passed_us: OLDEST + timedelta(microseconds=passed_us)),
+        st.integers(0, 100),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(bought=PURCHASES)
+async def test_both_stores_compute_the_hash_that_python_computes(
+    circle: Circle, bought: list[tuple[int, datetime, int]]
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    rows = rows_of(*((f"r{number}", member.phone, row[0], row[1]) for number, row in enumerate(bought)))
+    await circle.purchases.record_batch(IMPORTER, business_id, rows)
+    for number, (amount_minor, at, percent) in enumerate(bought):
+        if given_back := amount_minor * percent // 100:
+            refund = NewRefund(None, f"r{number}", f"back-{number}", given_back, "", at + timedelta(hours=1))
+            await circle.refunds.refund(IMPORTER, business_id, refund)
+    await circle.relay.step()
+
+    entries = [row for row in await circle.ledger() if row[2] == business_id]
+    days = {BusinessDay(proof[0], proof[1]) for proof in await proofs(circle) if proof[0] == business_id}
+    compared = await circle.reconciler.prove(sorted(days))
+
+    assert all(proof.equal for proof in compared)
+    assert sum((proof.postgres for proof in compared), StoreTotals()) == expected_totals(entries)
