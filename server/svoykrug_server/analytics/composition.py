@@ -1,0 +1,70 @@
+"""Builds analytics from what it stands on; `app.py` calls it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from svoykrug_server.analytics.churn.composition import Churn, compose_churn
+from svoykrug_server.analytics.insight import InsightService
+from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
+from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.service import SnapshotService
+from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
+from svoykrug_server.analytics.warehouse import SnapshotWarehouse
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.warehouse import Warehouse
+
+Work = Callable[[Mapping[str, Any], Progress], Awaitable[Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Analytics:
+    """Analytics, ready to be served.
+
+    Attributes:
+        snapshots: The use cases of snapshots.
+        insight: What is known of one member.
+        churn: The use cases of churn.
+        work: The work functions of all operations of analytics, by kind.
+    """
+
+    snapshots: SnapshotService
+    insight: InsightService
+    churn: Churn
+    work: Mapping[str, Work]
+
+
+def compose_analytics(
+    postgres: Postgres,
+    warehouse: Warehouse,
+    zone: ZoneInfo,
+    watermarks: Watermarks,
+    disputes: Disputes,
+    operations: Operations,
+    page_tokens: PageTokens,
+    clock: Clock,
+) -> Analytics:
+    """Builds the use cases and the work functions.
+
+    Args:
+        postgres: The system of record.
+        warehouse: The analytics copy.
+        zone: The circle's time zone.
+        watermarks: How far the warehouse is.
+        disputes: Where the stores disagree.
+        operations: Starts long work.
+        page_tokens: Makes and reads page tokens.
+        clock: Tells the time.
+    """
+    repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
+    churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock)
+    builder = SnapshotBuilder(repository, rows, disputes, clock)
+    return Analytics(
+        snapshots=SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock),
+        insight=InsightService(repository, rows, churn.risk, watermarks),
+        churn=churn,
+        work={KIND: builder.run, **churn.work},
+    )
