@@ -30,7 +30,8 @@ _CONSENTS = [
     ConsentGrant(kind=kind, version="2026-11", granted=True)
     for kind in (CONSENT_KIND_TERMS, CONSENT_KIND_PERSONAL_DATA)
 ]
-_CODE = re.compile(r"(?<!\d)\d{6}(?!\d)")
+# The line by which a telephone fills the code in by itself: `@host #123456`.
+_CODE = re.compile(r"@\S+ #(\d{6})")
 _RESEND = timedelta(seconds=60)
 _START_SECONDS, _CODE_SECONDS, _STOP_SECONDS = 60.0, 20.0, 30.0
 
@@ -55,7 +56,7 @@ class Service:
             while True:
                 for line in self.console[lines_before:]:
                     if found := _CODE.search(line):
-                        return found.group()
+                        return found.group(1)
                 await asyncio.sleep(0.05)
 
 
@@ -65,8 +66,9 @@ def environment(folder: Path, target: str) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith("SVOYKRUG_")},
         "SVOYKRUG_DATA_DIR": str(folder),
         "SVOYKRUG_LISTEN": f'["{target}"]',
-        "SVOYKRUG_CURRENCY_CODE": CURRENCY_CODE,
-        "SVOYKRUG_TIME_ZONE": "UTC",
+        "SVOYKRUG_CIRCLE_CURRENCY_CODE": CURRENCY_CODE,
+        "SVOYKRUG_CIRCLE_TIME_ZONE": "UTC",
+        "SVOYKRUG_HTTP_PORT": "0",
     }
 
 
