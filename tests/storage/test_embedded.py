@@ -97,7 +97,6 @@ async def test_a_taken_port_is_replaced_by_another(folder: DataFolder) -> None:
     first.stop()
     port = Cluster(folder).preferred_port
 
-
     with socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         squatter.bind(("127.0.0.1", port))

@@ -46,9 +46,7 @@ def test_a_folder_that_existed_keeps_its_permissions(tmp_path: Path) -> None:
         ("none", ExitCode.DATA_FOLDER_UNUSABLE, "damaged"),
     ],
 )
-def test_a_folder_of_another_version_is_refused(
-    tmp_path: Path, version: str, exit_code: ExitCode, words: str
-) -> None:
+def test_a_folder_of_another_version_is_refused(tmp_path: Path, version: str, exit_code: ExitCode, words: str) -> None:
     (tmp_path / "version").write_text(version)
     with pytest.raises(CannotStart, match=words) as refusal:
         DataFolder(tmp_path).open(0)

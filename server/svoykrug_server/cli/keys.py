@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -22,17 +23,28 @@ Kid = Annotated[str, typer.Argument(help="The key's id, as `svoykrug keys list` 
 Scopes = Annotated[
     list[str], typer.Option("--scope", help="What it may ask for, such as users.write; repeat for more.")
 ]
-KeyFile = Annotated[Path, typer.Option("--key-file", help="Where the new key is written, for its owner's eyes alone.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key-file", help="Where the new key is written, for its owner's eyes alone.")
+]
+PublicKey = Annotated[
+    Path | None,
+    typer.Option("--public-key", help="The PEM file of the public key (P-256, or RSA of 2048 bits) the service has."),
+]
 AtOnce = Annotated[bool, typer.Option("--at-once", help="Do not wait: for a key that replaces a stolen one.")]
 
 
 @keys.command("create-service-account")
-def create_service_account(name: Name, scope: Scopes, key_file: KeyFile) -> None:
-    """Make a service account with a new key pair; the private key stands in the one file and nowhere else."""
-    if key_file.exists():
-        raise CommandRefused(f"{key_file} exists already; name a new file for the new key")
-    account_id = asyncio.run(_create_service_account(name, frozenset(scope), key_file))
-    typer.echo(f"Service account {name} is {account_id}; its private key is in {key_file}.")
+def create_service_account(name: Name, scope: Scopes, key_file: KeyFile = None, public_key: PublicKey = None) -> None:
+    """Make a service account, with a key it has, or with a new pair whose private key stands in the one file alone."""
+    if (key_file is None) == (public_key is None):
+        raise CommandRefused("name either --key-file, for a new key pair, or --public-key, for one the service has")
+    if public_key is not None:
+        account_id = asyncio.run(_create_with_public_key(name, frozenset(scope), _pem_in(public_key)))
+        typer.echo(f"Service account {name} is {account_id}; it signs with the key of {public_key}.")
+    elif key_file is not None:
+        _check_place(key_file)
+        account_id = asyncio.run(_create_service_account(name, frozenset(scope), key_file))
+        typer.echo(f"Service account {name} is {account_id}; its private key is in {key_file}.")
 
 
 @keys.command("list-service-accounts")
@@ -76,6 +88,21 @@ def retire_signing_key(kid: Kid) -> None:
     typer.echo(f"Key {kid} is retired.")
 
 
+def _check_place(key_file: Path) -> None:
+    """Refuses a place for a new key before an account is made whose key could not be kept."""
+    if key_file.exists():
+        raise CommandRefused(f"{key_file} exists already; name a new file for the new key")
+    if not os.access(key_file.parent, os.W_OK):
+        raise CommandRefused(f"{key_file.parent} is not a folder that can be written")
+
+
+def _pem_in(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CommandRefused(f"{file} cannot be read") from error
+
+
 async def _create_service_account(name: str, scopes: frozenset[str], key_file: Path) -> str:
     from svoykrug_server.auth import key_material  # noqa: PLC0415  each command imports what it needs
     from svoykrug_server.storage.folder import write_atomically  # noqa: PLC0415  as above
@@ -90,6 +117,20 @@ async def _create_service_account(name: str, scopes: frozenset[str], key_file: P
         "private_key_pem": key_material.private_to_pem(private_key).decode(),
     }
     write_atomically(key_file, json.dumps(content, indent=2) + "\n", mode=0o600)
+    return str(account.service_account_id)
+
+
+async def _create_with_public_key(name: str, scopes: frozenset[str], pem: bytes) -> str:
+    from svoykrug_server.auth import key_material  # noqa: PLC0415  each command imports what it needs
+
+    try:
+        public_key = key_material.public_from_pem(pem)
+    except ValueError as error:
+        raise CommandRefused(
+            "the file does not hold the PEM of a P-256 public key, or an RSA one of 2048 bits"
+        ) from error
+    async with _service_accounts() as accounts:
+        account = await accounts.create(name, scopes, public_key)
     return str(account.service_account_id)
 
 
@@ -150,7 +191,9 @@ async def _signing_keys() -> AsyncIterator["SigningKeys"]:
     settings = settings_of_environment()
     async with open_stores(settings) as stores:
         with _refusals():
-            yield signing_keys(settings, stores.postgres, stores.secrets, SystemClock())
+            signing = signing_keys(settings, stores.postgres, stores.secrets, SystemClock())
+            await signing.open()
+            yield signing
 
 
 @contextmanager

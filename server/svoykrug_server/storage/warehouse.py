@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import clickhouse_connect
+import structlog
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 from clickhouse_connect.driver.query import QueryResult
@@ -30,6 +31,8 @@ from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 Parameters = Mapping[str, Any]
@@ -79,7 +82,7 @@ class Warehouse:
     """
 
     def __init__(self, options: WarehouseOptions, migrate: Callable[[Client], None]) -> None:
-        self._options = options
+        self.options = options
         self._migrate = migrate
         self._calls = _ClientThreads("warehouse", options.connections, self._open)
         self._background = _ClientThreads("warehouse-background", options.background_connections, self._open)
@@ -91,7 +94,7 @@ class Warehouse:
     @property
     def database(self) -> str:
         """The database that holds our tables."""
-        return self._options.database
+        return self.options.database
 
     async def prepare(self) -> None:
         """Makes the database and brings its tables up to date, once; every statement does so first.
@@ -200,9 +203,9 @@ class Warehouse:
 
     async def _run(self, work: Work[Answer], background: bool) -> Answer:
         await self.prepare()
-        settings: EngineSettings = {"max_execution_time": self._options.timeout_seconds}
+        settings: EngineSettings = {"max_execution_time": self.options.timeout_seconds}
         if background:
-            settings["max_threads"] = self._options.background_threads
+            settings["max_threads"] = self.options.background_threads
         return await self._submit(self._background if background else self._calls, work, settings)
 
     async def _submit(self, threads: "_ClientThreads", work: Work[Answer], settings: EngineSettings) -> Answer:
@@ -218,10 +221,10 @@ class Warehouse:
             raise _warehouse_error(error) from error
 
     def _kill(self, future: "Future[Any]", comment: str) -> None:
-        self._killer.submit(partial(_kill_until_done, future, comment), {}, comment)
+        self._killer.submit(partial(_kill_until_done, future, comment), {}, f"kill {comment}")
 
     def _open(self) -> Client:
-        options = self._options
+        options = self.options
         settings = {"session_timezone": "UTC"}
         if not options.is_server:
             bare = clickhouse_connect.get_client(
@@ -285,10 +288,16 @@ class _ClientThreads:
 def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settings: EngineSettings) -> None:
     """Kills the statement that carries a comment, again and again until it has ended: it may not have begun yet."""
     while not future.done():
-        # Which statement does nobody wait for any more?
-        client.command(
-            "KILL QUERY WHERE Settings['log_comment'] = {comment:String} ASYNC", {"comment": comment}, settings=settings
-        )
+        try:
+            # Which statement does nobody wait for any more?
+            client.command(
+                "KILL QUERY WHERE Settings['log_comment'] = {comment:String} ASYNC",
+                {"comment": comment},
+                settings=settings,
+                use_database=False,
+            )
+        except (ClickHouseError, OSError) as error:
+            log.warning("statement_not_killed", reason=str(error))
         wait_for([future], timeout=KILL_INTERVAL_SECONDS)
 
 
