@@ -25,6 +25,7 @@ from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.secrets import Secret, SecretName, Secrets
 from svoykrug_server.users.accounts import UserAccounts
+from tests.waiting import until
 
 PHONE = "+79991234567"
 OTHER_PHONE = "+79997654321"
@@ -119,6 +120,10 @@ class World:
     async def audited(self, action: str) -> list[asyncpg.Record]:
         """Returns the audit rows of an action, read by another connection."""
         return await self.read("SELECT * FROM audit_events WHERE action = $1 ORDER BY event_time", action)
+
+    async def heard_by(self, auth: Auth, grant_id: UUID) -> None:
+        """Waits until a server has heard that tokens were ended."""
+        await until(lambda: grant_id in auth.revocations._by_grant, seconds=1.0)
 
     async def another_server(self) -> Auth:
         """Returns the auth of a second server on the same Postgres."""

@@ -3,11 +3,10 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.auth.v1 import auth_service_pb2, session_pb2
 from svoykrug.users.v1 import user_pb2
 
@@ -15,6 +14,7 @@ from svoykrug_server.auth.key_model import ServiceToken
 from svoykrug_server.auth.model import DEFAULT_DEVICE_NAME, ChallengeView, SessionView, SignedIn, SignInAnswer, Tokens
 from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 CONSENT_KINDS = {
     user_pb2.CONSENT_KIND_TERMS: "terms",
@@ -22,7 +22,6 @@ CONSENT_KINDS = {
     user_pb2.CONSENT_KIND_MARKETING: "marketing",
     user_pb2.CONSENT_KIND_PROFILING: "profiling",
 }
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CHALLENGE_ID_BYTES = 16
 
 
@@ -50,8 +49,8 @@ def challenge_to_proto(view: ChallengeView) -> auth_service_pb2.Challenge:
     """Returns a challenge as a client counts it down."""
     return auth_service_pb2.Challenge(
         challenge_id=challenge_id_to_text(view.challenge_id),
-        expire_time=_time_to_proto(view.expire_time),
-        resend_time=_time_to_proto(view.resend_time),
+        expire_time=timestamp_from(view.expire_time),
+        resend_time=timestamp_from(view.resend_time),
         guesses_left_count=view.guesses_left,
     )
 
@@ -88,9 +87,9 @@ def tokens_to_proto(tokens: Tokens) -> session_pb2.Tokens:
     """Returns a pair of tokens."""
     return session_pb2.Tokens(
         access_token=tokens.access_token,
-        access_expire_time=_time_to_proto(tokens.access_expire_time),
+        access_expire_time=timestamp_from(tokens.access_expire_time),
         refresh_token=tokens.refresh_token,
-        refresh_expire_time=_time_to_proto(tokens.refresh_expire_time),
+        refresh_expire_time=timestamp_from(tokens.refresh_expire_time),
     )
 
 
@@ -99,9 +98,9 @@ def session_to_proto(session: SessionView) -> session_pb2.Session:
     return session_pb2.Session(
         id=str(session.session_id),
         device_name=session.device_name,
-        create_time=_time_to_proto(session.create_time),
-        last_use_time=_time_to_proto(session.last_use_time),
-        expire_time=_time_to_proto(session.expire_time),
+        create_time=timestamp_from(session.create_time),
+        last_use_time=timestamp_from(session.last_use_time),
+        expire_time=timestamp_from(session.expire_time),
         current=session.current,
     )
 
@@ -118,11 +117,6 @@ def service_token_to_proto(token: ServiceToken) -> auth_service_pb2.IssueService
     """Returns a service's access token."""
     return auth_service_pb2.IssueServiceTokenResponse(
         access_token=token.access_token,
-        expire_time=_time_to_proto(token.expire_time),
+        expire_time=timestamp_from(token.expire_time),
         scopes=sorted(token.scopes),
     )
-
-
-def _time_to_proto(instant: datetime) -> Timestamp:
-    since_epoch = instant - _EPOCH
-    return Timestamp(seconds=since_epoch.days * 86_400 + since_epoch.seconds, nanos=since_epoch.microseconds * 1000)

@@ -1,0 +1,116 @@
+import asyncio
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from svoykrug_server.auth import key_material
+from svoykrug_server.auth.composition import auth_options, service_accounts
+from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.storage.postgres import Postgres
+from tests.conftest import isolated_settings
+
+
+class Operator:
+    """Somebody at the server's command line."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith("SVOYKRUG_")}
+        self._environment |= {"SVOYKRUG_DATABASE_URL": url, "SVOYKRUG_DATA_DIR": str(data_dir)}
+
+    async def runs(self, *arguments: str) -> tuple[int, str]:
+        """Runs `svoykrug keys` as a process and returns its exit code and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "svoykrug_server", "keys", *arguments),
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await asyncio.wait_for(process.communicate(), timeout=60)
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+
+@pytest.fixture
+def operator(postgres_url: str, data_dir: Path) -> Operator:
+    """An operator of a server on a fresh Postgres."""
+    return Operator(postgres_url, data_dir)
+
+
+async def test_a_service_account_is_made_with_a_key_that_only_its_owner_can_read_and_that_signs_it_in(
+    operator: Operator, postgres: Postgres, tmp_path: Path
+) -> None:
+    file = tmp_path / "crm.json"
+    code, said = await operator.runs("create-service-account", "crm", "--scope", "users.write", "--key-file", str(file))
+    assert code == 0, said
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    kept = json.loads(file.read_text())
+    assert "PRIVATE KEY" not in said
+    (account,) = await service_accounts(isolated_settings(), postgres, SystemClock()).listed()
+    assert (str(account.service_account_id), account.key_ids) == (kept["service_account_id"], (kept["key_id"],))
+    private_key = serialization.load_pem_private_key(kept["private_key_pem"].encode(), None)
+    assert isinstance(private_key, key_material.PrivateKey)
+    assert key_material.thumbprint(private_key.public_key()) == kept["key_id"]
+    assert jwt.encode({"jti": str(uuid4())}, private_key, algorithm="ES256")
+    assert kept["audience"] == auth_options(isolated_settings()).party.issuer
+
+
+async def test_a_service_account_is_made_with_the_public_key_that_a_service_has(
+    operator: Operator, tmp_path: Path
+) -> None:
+    key, file = key_material.generate("RS256").public_key(), tmp_path / "public.pem"
+    file.write_bytes(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    code, said = await operator.runs(
+        "create-service-account", "crm", "--scope", "users.write", "--public-key", str(file)
+    )
+    assert code == 0, said
+    _, listed = await operator.runs("list-service-accounts")
+    assert key_material.thumbprint(key) in listed
+    assert "enabled" in listed
+
+
+async def test_a_service_account_is_disabled_once(operator: Operator, tmp_path: Path) -> None:
+    arguments = ("create-service-account", "crm", "--scope", "users.write", "--key-file")
+    assert (await operator.runs(*arguments, str(tmp_path / "one.json")))[0] == 0
+    assert (await operator.runs("disable-service-account", "crm"))[0] == 0
+    code, said = await operator.runs("disable-service-account", "crm")
+    assert (code, said) == (1, "svoykrug: the service account crm is disabled already\n")
+
+
+async def test_a_signing_key_is_made_and_signs_and_the_one_before_retires(operator: Operator) -> None:
+    code, said = await operator.runs("create")
+    assert code == 0, said
+    new = said.split()[1]
+    assert (await operator.runs("activate", new, "--at-once"))[0] == 0
+    _, listed = await operator.runs("list")
+    states = {line.split()[0]: line.split()[1] for line in listed.splitlines()}
+    assert states.pop(new) == "active"
+    assert list(states.values()) == ["retired"]
+    code, said = await operator.runs("retire", new)
+    assert (code, said) == (1, f"svoykrug: the key {new} signs: activate another one first\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--scope", "users.write"), "--key-file"),
+        (("--scope", "nonsense", "--key-file", "{folder}/key.json"), "scope"),
+        (("--scope", "users.write", "--key-file", "{folder}/missing/key.json"), "folder"),
+        (("--scope", "users.write", "--public-key", "{folder}/missing.pem"), "cannot be read"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_in_one_line(
+    operator: Operator, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    filled = [argument.format(folder=tmp_path) for argument in arguments]
+    code, output = await operator.runs("create-service-account", "crm", *filled)
+    assert code == 1
+    assert said in output
+    assert len(output.splitlines()) == 1
+    assert not os.listdir(tmp_path)
