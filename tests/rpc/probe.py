@@ -115,7 +115,7 @@ add_file(
 ProbeRequest: type[Any] = message_factory.GetMessageClass(
     descriptor_pool.Default().FindMessageTypeByName(f"{PACKAGE}.ProbeRequest")
 )
-bare_method = _method
+probe_method = _method
 
 
 def add_service(server: grpc.aio.Server, servicer: Servicer, service: str = SERVICE) -> None:

@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Any, NoReturn, cast
 
 import grpc
-import structlog
 from google.protobuf.message import Message
 from opentelemetry.trace import Span
+from structlog.typing import FilteringBoundLogger
 
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.errors import DomainError, PermissionDenied
@@ -26,7 +26,6 @@ from svoykrug_server.rpc.metrics import MethodMetrics
 from svoykrug_server.rpc.status import CATALOGUE, DETAILS_KEY, INTERNAL, status_of
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
-_log = structlog.get_logger("svoykrug_server.rpc")
 _OK = grpc.StatusCode.OK
 _CODES_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -67,6 +66,7 @@ class Steps:
         default_locale: The language when the caller names none.
         trusted_proxies: The networks whose `x-forwarded-for` is believed.
         draining: Ends endless calls when the server stops.
+        log: Where a line for every call is written.
     """
 
     verifier: TokenVerifier
@@ -75,6 +75,7 @@ class Steps:
     default_locale: Locale
     trusted_proxies: tuple[Network, ...]
     draining: Draining
+    log: FilteringBoundLogger
 
 
 class Call:
@@ -177,7 +178,7 @@ class Call:
         if not isinstance(error, Exception) or self._servicer_context.cancelled():
             self._code = grpc.StatusCode.CANCELLED
             raise error
-        _log.error("call failed unexpectedly", method=self._method.path, exc_info=error)
+        self._steps.log.error("call failed unexpectedly", method=self._method.path, exc_info=error)
         await self._abort(DomainError(INTERNAL))
 
     def close(self) -> None:
@@ -224,7 +225,7 @@ class Call:
         return address.client_address(self._servicer_context.peer(), forwarded, self._steps.trusted_proxies)
 
     def _write_line(self, code: grpc.StatusCode, reason: str, seconds: float) -> None:
-        write = _log.debug if self._method.is_standard else _log.info
+        write = self._steps.log.debug if self._method.is_standard else self._steps.log.info
         facts: dict[str, object] = {"method": self._method.path, "code": code.name, "ms": round(seconds * 1000, 2)}
         if reason:
             facts["reason"] = reason

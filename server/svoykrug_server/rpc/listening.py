@@ -27,8 +27,10 @@ def listen(server: grpc.aio.Server, options: RpcOptions) -> tuple[str, ...]:
     credentials = Certificates(options.tls).credentials() if options.tls is not None else None
     bound = []
     for address in options.listen:
-        host = _host(address)
-        if credentials is None and not _is_loopback(host):
+        host, _, port_text = address.rpartition(":")
+        if not host or (host != "unix" and not port_text.isdecimal()):
+            raise _no_address(address)
+        if credentials is None and not _is_loopback(host.strip("[]")):
             _check_plaintext(address, options)
         try:
             port = (
@@ -67,9 +69,11 @@ def _cannot_listen(address: str) -> CannotStart:
             )
         why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else "no such host"
         return CannotStart(f"Cannot listen on {address}: {why}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
-    except ValueError:
-        return CannotStart(f"{address} is no address such as 127.0.0.1:50051. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
     return CannotStart(f"Cannot listen on {address}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
+
+
+def _no_address(address: str) -> CannotStart:
+    return CannotStart(f"{address} is no address such as 127.0.0.1:50051. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
 
 
 def _host(address: str) -> str:

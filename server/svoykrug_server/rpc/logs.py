@@ -47,7 +47,8 @@ def configure_logging(*, human: bool, level: str = "INFO", stream: TextIO | None
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(severity),
         logger_factory=structlog.WriteLoggerFactory(file=target),
-        cache_logger_on_first_use=True,
+        # Whoever logs for every call binds a logger once; then caching would only keep old settings alive.
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(target)
     handler.setFormatter(

@@ -51,6 +51,7 @@ class RpcServer:
                 default_locale=options.default_locale,
                 trusted_proxies=options.trusted_proxies,
                 draining=self._draining,
+                log=_log.bind(),
             ),
             RpcMetrics(registry),
         )
@@ -89,11 +90,13 @@ class RpcServer:
         self.addresses = addresses
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """Says NOT_SERVING, waits, ends endless streams, lets the other calls finish, and stops.
+        """Says NOT_SERVING, waits, ends endless streams, lets the other calls finish, and stops; once.
 
         Args:
             hurry: When it is set, what is not finished is cancelled at once.
         """
+        if self._draining.started:
+            return
         hurry = hurry or asyncio.Event()
         await self._health.enter_graceful_shutdown()
         _log.info("draining", calls=self.calls_in_progress, seconds=self._options.drain_seconds)
