@@ -9,6 +9,8 @@ from tests.analytics.snapshots import Analytics
 
 
 @pytest.fixture
-def analytics(postgres: Postgres, warehouse: Warehouse, clock: ManualClock) -> Analytics:
-    """Snapshots on fresh stores."""
-    return Analytics(postgres, warehouse, clock)
+async def analytics(postgres: Postgres, warehouse: Warehouse, clock: ManualClock) -> Analytics:
+    """Snapshots on fresh stores, for a circle of five businesses."""
+    circle = Analytics(postgres, warehouse, clock)
+    await circle.open_businesses()
+    return circle

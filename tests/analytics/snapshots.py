@@ -20,7 +20,7 @@ from svoykrug_server.operations.runner import OperationRunner, RunnerOptions
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
-from tests.analytics.circles import CUTOFF, WATERMARK
+from tests.analytics.circles import BUSINESSES, CUTOFF, SENSITIVE, WATERMARK
 from tests.callers import admin
 
 MOSCOW = ZoneInfo("Europe/Moscow")
@@ -108,6 +108,15 @@ class Analytics:
         """Returns how many rows of snapshots the warehouse holds, published or not."""
         # How many rows are there?
         return int((await self.warehouse.query("SELECT count() FROM snapshot_members"))[0][0])
+
+    async def open_businesses(self) -> None:
+        """Makes the businesses of the tests' circle."""
+        async with self.postgres.transaction() as tx:
+            await (await tx.driver()).executemany(
+                "INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)"
+                " VALUES ($1, $2, 'beauty', $3, now(), now())",
+                [(business_id, str(business_id), business_id in SENSITIVE) for business_id in BUSINESSES],
+            )
 
     async def join(self, member_ids: Sequence[int]) -> dict[int, UUID]:
         """Makes users behind member numbers."""

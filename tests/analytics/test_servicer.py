@@ -1,7 +1,7 @@
 """Snapshots, segments and members over a real server: scopes, pages, streams, and what is told to whom."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -86,6 +86,25 @@ async def test_an_impossible_instant_is_refused_by_its_field(analytics: Analytic
     request = pb.CreateSnapshotRequest(cutoff_time=Timestamp(seconds=10**15), request_id=str(uuid4()))
     refusal = await refusal_of(stub(served).CreateSnapshot(request, metadata=as_admin(served)))
     assert (refusal.reason, refusal.paths) == ("INVALID_FIELDS", ("cutoff_time",))
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "path"),
+    [
+        ({"business_id": str(uuid4())}, "business_id"),
+        ({"cutoff_time": Timestamp(seconds=-62_000_000_000)}, "cutoff_time"),
+        ({"cutoff_time": at(datetime(1999, 12, 31, tzinfo=UTC))}, "cutoff_time"),
+        ({"window_days": 3_661}, "window_days"),
+        ({"business_id": "x"}, "business_id"),
+    ],
+)
+async def test_what_cannot_be_computed_is_refused_by_its_field(
+    analytics: Analytics, served: Served, request_fields: dict[str, Any], path: str
+) -> None:
+    request = pb.CreateSnapshotRequest(request_id=str(uuid4()), **request_fields)
+    refusal = await refusal_of(stub(served).CreateSnapshot(request, metadata=as_admin(served)))
+    assert (refusal.reason, refusal.paths) == ("INVALID_FIELDS", (path,))
+    assert not await analytics.runner().run_one()
 
 
 async def test_snapshots_are_listed_page_by_page_the_latest_cutoff_first(analytics: Analytics, served: Served) -> None:

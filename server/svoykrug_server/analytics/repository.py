@@ -10,6 +10,7 @@ from sqlalchemy import insert, select, update
 from svoykrug_server.analytics.model import BuildContents, Snapshot, SnapshotPlan
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.schema.analytics import snapshots
+from svoykrug_server.storage.schema.businesses import businesses
 
 
 class SnapshotRepository:
@@ -36,6 +37,12 @@ class SnapshotRepository:
                 create_time=now,
             )
         )
+
+    async def knows_business(self, tx: Transaction, business_id: UUID) -> bool:
+        """Tells whether there is such a business."""
+        # Is there such a business?
+        found = await tx.execute(select(businesses.c.id).where(businesses.c.id == business_id))
+        return found.first() is not None
 
     async def begin_build(
         self, snapshot_id: UUID, build_id: UUID, rules_version: str

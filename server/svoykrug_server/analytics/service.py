@@ -6,7 +6,7 @@ check here is that a snapshot is one of that scope.
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from svoykrug_server.analytics.model import (
@@ -42,6 +42,7 @@ STREAM_MEMBERS = 1_000
 """How many members one message of a stream holds."""
 FETCH_MEMBERS = 20_000
 """How many members a stream reads from the warehouse at a time."""
+EARLIEST_CUTOFF = datetime(2000, 1, 1, tzinfo=UTC)
 CREATE_METHOD = "/svoykrug.analytics.v1.AnalyticsService/CreateSnapshot"
 
 
@@ -98,7 +99,7 @@ class SnapshotService:
 
         Raises:
             FailedPrecondition: CUTOFF_AHEAD_OF_WATERMARK, not everything before the cutoff is known yet.
-            InvalidFields: REQUEST_ID_REUSED.
+            InvalidFields: REQUEST_ID_REUSED; or there is no such business, or the cutoff lies before any purchase.
         """
         body = {"business_id": asked.business_id, "cutoff": asked.cutoff, "window_days": asked.window_days}
         key = RequestKey(str(caller.subject_id), CREATE_METHOD, asked.request_id, hash_of(body))
@@ -108,6 +109,8 @@ class SnapshotService:
             first_answer = await idempotency.claim(tx, key, now)
             if first_answer is not None:
                 return await self._operations.find(tx, UUID(first_answer["operation_id"]))
+            if asked.business_id is not None and not await self._repository.knows_business(tx, asked.business_id):
+                raise InvalidFields.of("business_id", "must name a business of the circle")
             plan = _plan(asked, watermark, uuid7(now))
             await self._repository.add(tx, plan, now)
             operation = await self._operations.start(tx, KIND, {"snapshot_id": str(plan.id)}, caller.subject_id)
@@ -235,6 +238,8 @@ def _plan(asked: NewSnapshot, watermark: datetime | None, snapshot_id: UUID) -> 
     if watermark is None or (asked.cutoff is not None and asked.cutoff > watermark):
         metadata = {} if watermark is None else {"watermark": watermark.isoformat()}
         raise FailedPrecondition("CUTOFF_AHEAD_OF_WATERMARK", metadata=metadata)
+    if asked.cutoff is not None and asked.cutoff < EARLIEST_CUTOFF:
+        raise InvalidFields.of("cutoff_time", "must not lie before the year 2000")
     return SnapshotPlan(
         id=snapshot_id,
         business_id=asked.business_id,
