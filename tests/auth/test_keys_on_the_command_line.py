@@ -37,6 +37,11 @@ class Operator:
         return process.returncode, output.decode()
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Returns what is in a folder."""
+    return list(folder.iterdir())
+
+
 @pytest.fixture
 def operator(postgres_url: str, data_dir: Path) -> Operator:
     """An operator of a server on a fresh Postgres."""
@@ -113,4 +118,4 @@ async def test_what_cannot_be_done_is_said_in_one_line(
     assert code == 1
     assert said in output
     assert len(output.splitlines()) == 1
-    assert not os.listdir(tmp_path)
+    assert not files_in(tmp_path)

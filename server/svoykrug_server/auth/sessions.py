@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from svoykrug_server.auth.call import Call, event_of
-from svoykrug_server.auth.model import RevokeReason, Session, SessionLimits, SessionView
+from svoykrug_server.auth.model import Revocation, RevokeReason, Session, SessionLimits, SessionView
 from svoykrug_server.auth.repository import sessions as repository
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.session_ends import SessionEnds
@@ -54,7 +54,9 @@ class Sessions:
 
     async def sign_out(self, caller: Caller, call: Call) -> None:
         """Ends the session that asks. Ended already, nothing changes."""
-        await self._end(caller, call, "SIGNED_OUT", RevokeReason.SIGNED_OUT, only=caller.session_id)
+        async with self._postgres.transaction() as tx:
+            ended = await self._end(tx, caller, call, "SIGNED_OUT", RevokeReason.SIGNED_OUT, only=caller.session_id)
+        self._hear(ended)
 
     async def revoke(self, caller: Caller, session_id: UUID, call: Call) -> None:
         """Ends one of the caller's sessions. Ended already, nothing changes.
@@ -63,15 +65,20 @@ class Sessions:
             PermissionDenied: It is not the caller's, or there is none.
         """
         async with self._postgres.transaction() as tx:
-            refusal = await self._not_hers(tx, caller, session_id, call)
-        if refusal is not None:
-            raise refusal
-        await self._end(caller, call, "SESSION_REVOKED", RevokeReason.REVOKED_BY_USER, only=session_id)
+            outcome = await self._not_hers(tx, caller, session_id, call) or await self._end(
+                tx, caller, call, "SESSION_REVOKED", RevokeReason.REVOKED_BY_USER, only=session_id
+            )
+        if isinstance(outcome, DomainError):
+            raise outcome
+        self._hear(outcome)
 
     async def revoke_others(self, caller: Caller, call: Call) -> int:
         """Ends all of the caller's sessions but the one that asks, and returns how many."""
         reason = RevokeReason.REVOKED_BY_USER
-        return await self._end(caller, call, "OTHER_SESSIONS_REVOKED", reason, but=caller.session_id)
+        async with self._postgres.transaction() as tx:
+            ended = await self._end(tx, caller, call, "OTHER_SESSIONS_REVOKED", reason, but=caller.session_id)
+        self._hear(ended)
+        return len(ended)
 
     async def _not_hers(self, tx: Transaction, caller: Caller, session_id: UUID, call: Call) -> DomainError | None:
         if await repository.is_owned(tx, session_id, caller.subject_id):
@@ -89,6 +96,7 @@ class Sessions:
 
     async def _end(
         self,
+        tx: Transaction,
         caller: Caller,
         call: Call,
         action: str,
@@ -96,16 +104,18 @@ class Sessions:
         *,
         only: UUID | None = None,
         but: UUID | None = None,
-    ) -> int:
-        async with self._postgres.transaction() as tx:
-            ended = await self._ends.end(tx, caller.subject_id, reason, only=only, but=but)
-            for revocation in ended:
-                target = ("session", str(revocation.grant_id))
-                event = event_of(call, action, self._clock.now(), target=target, actor_id=caller.subject_id)
-                await audit.append(tx, event)
+    ) -> tuple[Revocation, ...]:
+        ended = await self._ends.end(tx, caller.subject_id, reason, only=only, but=but)
+        for revocation in ended:
+            target = ("session", str(revocation.grant_id))
+            event = event_of(call, action, self._clock.now(), target=target, actor_id=caller.subject_id)
+            await audit.append(tx, event)
+        return ended
+
+    def _hear(self, ended: tuple[Revocation, ...]) -> None:
+        """Lets this server know without delay what it has just committed."""
         for revocation in ended:
             self._revocations.hear(revocation)
-        return len(ended)
 
 
 def view_of(session: Session, limits: SessionLimits, *, current: bool) -> SessionView:
