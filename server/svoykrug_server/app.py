@@ -9,6 +9,7 @@ import grpc
 from prometheus_client import CollectorRegistry
 from svoykrug.auth.v1 import auth_service_pb2_grpc
 from svoykrug.businesses.v1 import businesses_service_pb2_grpc
+from svoykrug.purchases.v1 import purchases_service_pb2_grpc
 from svoykrug.users.v1 import users_service_pb2_grpc
 
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
@@ -19,8 +20,13 @@ from svoykrug_server.businesses.servicer import BusinessesServicer
 from svoykrug_server.businesses.staff import StaffService
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.failpoints import arm_failpoints, parse_failpoints
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
+from svoykrug_server.purchases.relay import RelayOptions
+from svoykrug_server.purchases.row_rules import CircleRules
+from svoykrug_server.purchases.servicer import PurchasesServicer
 from svoykrug_server.rpc.context import find_current
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
@@ -67,11 +73,13 @@ async def compose(foundation: Foundation) -> RpcServer:
         CannotStart: Something is wrong that a person must mend.
         AccessRuleError: A method has no access rule.
     """
+    arm_failpoints(parse_failpoints(foundation.settings.failpoints))
     auth = await _auth(foundation)
     server = RpcServer(rpc_options(foundation.settings), auth.verifier, foundation.registry)
     _add_auth(auth, server.methods)
     _add_users(foundation, server.methods)
     _add_businesses(foundation, server.methods, auth)
+    _add_purchases(foundation, server.methods)
     return server
 
 
@@ -100,6 +108,40 @@ def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth
     staff = StaffService(foundation.postgres, foundation.clock, auth.ends)
     servicer = BusinessesServicer(businesses, staff)
     businesses_service_pb2_grpc.add_BusinessesServiceServicer_to_server(servicer, methods)
+
+
+def _add_purchases(foundation: Foundation, methods: grpc.aio.Server) -> Purchases:
+    purchases = compose_purchases(
+        purchase_options(foundation.settings),
+        foundation.postgres,
+        foundation.warehouse,
+        foundation.page_tokens,
+        foundation.registry,
+        foundation.clock,
+    )
+    servicer = PurchasesServicer(purchases.service, purchases.refunds, purchases.imports)
+    purchases_service_pb2_grpc.add_PurchasesServiceServicer_to_server(servicer, methods)
+    for name, job in purchases.background.items():
+        foundation.supervisor.start(name, job)
+    return purchases
+
+
+def purchase_options(settings: Settings) -> PurchaseOptions:
+    """Returns the numbers and rules of purchases, as the settings say."""
+    return PurchaseOptions(
+        rules=CircleRules(
+            settings.circle_currency_code, settings.purchase_oldest_days, settings.purchase_newest_seconds
+        ),
+        time_zone=settings.circle_time_zone,
+        relay=RelayOptions(
+            most_batch_entries=settings.relay_batch_entries,
+            poll_seconds=settings.relay_poll_seconds,
+            spacing_seconds=settings.relay_spacing_seconds,
+            lease_seconds=settings.relay_lease_seconds,
+        ),
+        proof_interval_seconds=settings.proof_interval_seconds,
+        full_proof_days=settings.full_proof_days,
+    )
 
 
 def rpc_options(settings: Settings) -> RpcOptions:

@@ -181,5 +181,5 @@ class Settings(BaseSettings):
     """How often days that changed are proven to be equal in both stores."""
     full_proof_days: int = Field(default=7, ge=1)
     """After how many days every day is proven again."""
-    failpoints: str = ""
+    failpoints: str = Field(default="", pattern=r"^([a-z_.]+:[1-9][0-9]*)?(,[a-z_.]+:[1-9][0-9]*)*$")
     """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""

@@ -9,6 +9,9 @@ import os
 import signal
 from collections.abc import Mapping
 
+import structlog
+
+_log = structlog.get_logger(__name__)
 _armed: dict[str, int] = {}
 
 
@@ -34,6 +37,8 @@ def arm_failpoints(armed: Mapping[str, int]) -> None:
     """Arms exactly these places in this process."""
     _armed.clear()
     _armed.update(armed)
+    if armed:
+        _log.warning("failpoints_armed", failpoints=dict(armed))
 
 
 def failpoint(name: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -85,6 +85,22 @@ _UNPROVEN = """
     ORDER BY business_id, day LIMIT $2
 """
 
+# Which days of this business, or of all when it is null, lie in this range?
+_DAYS_BETWEEN = """
+    SELECT business_id, day FROM proven_days
+    WHERE ($1::uuid IS NULL OR business_id = $1) AND day >= $2 AND day < $3 ORDER BY business_id, day
+"""
+
+# What should the warehouse hold in total, by the proofs, and are these of everything that is sealed?
+_STANDING = """
+    SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
+        NOT EXISTS (SELECT FROM sealed_batches WHERE shipped_time IS NULL)
+            AND NOT EXISTS (SELECT FROM proven_days WHERE touched_batch_id > proven_batch_id) AS settled,
+        coalesce(sum(clickhouse_count), 0)::bigint AS entry_count,
+        coalesce(sum(clickhouse_sum_minor), 0)::bigint AS sum_minor
+    FROM proven_days
+"""
+
 # On which days are the stores known to disagree?
 _DISPUTED = "SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL ORDER BY business_id, day"
 
@@ -128,6 +144,23 @@ _REQUEST_REBUILD = text("UPDATE relay_state SET rebuild_id = :rebuild_id")
 
 # Is this rebuild done?
 _END_REBUILD = text("UPDATE relay_state SET rebuild_id = NULL WHERE rebuild_id = :rebuild_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the warehouse should hold in total, by the proofs.
+
+    Attributes:
+        batch_id: The last sealed batch.
+        settled: Whether everything sealed is shipped and proven, so that the totals are of exactly that.
+        entry_count: How many entries.
+        sum_minor: Their signed sum in minor units.
+    """
+
+    batch_id: int
+    settled: bool
+    entry_count: int
+    sum_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +236,20 @@ class PipelineRepository:
         """Returns days that changed since they were proven and are wholly in batches up to one."""
         rows = await connection.fetch(_UNPROVEN, up_to_batch_id, limit)
         return [BusinessDay(row["business_id"], row["day"]) for row in rows]
+
+    async def days_between(
+        self, connection: ReadConnection, business_id: UUID | None, from_day: date, to_day: date
+    ) -> Sequence[BusinessDay]:
+        """Returns the days with entries from one day to before another, at a business or at all."""
+        rows = await connection.fetch(_DAYS_BETWEEN, business_id, from_day, to_day)
+        return [BusinessDay(row["business_id"], row["day"]) for row in rows]
+
+    async def standing(self, connection: ReadConnection) -> Standing:
+        """Returns what the warehouse should hold in total, by the proofs."""
+        row = await connection.fetchrow(_STANDING)
+        if row is None:
+            raise LookupError("an aggregate has one row")
+        return Standing(row["batch_id"], row["settled"], row["entry_count"], row["sum_minor"])
 
     async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
         """Returns the days on which the stores are known to disagree."""

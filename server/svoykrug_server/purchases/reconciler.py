@@ -8,8 +8,8 @@ repaired: snapshots that would cover it are not published.
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
-from uuid import uuid4
+from datetime import date, timedelta
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -87,6 +87,28 @@ class Reconciler:
                     break
                 await self._prove(days, up_to)
         await self._count_disputed()
+
+    async def prove_scope(self, business_id: UUID | None, days: tuple[date, date] | None) -> None:
+        """Proves what changed, and some days again though they did not; then looks whether the totals are as proven.
+
+        Args:
+            business_id: The business whose days are proven again; None for all.
+            days: From which day to before which; None for none.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        await self.prove_changed()
+        if days is not None:
+            async with self._postgres.read() as connection:
+                between = await self._pipeline.days_between(connection, business_id, *days)
+            await self.prove(between)
+        async with self._postgres.read() as connection:
+            standing = await self._pipeline.standing(connection)
+        held = await self._warehouse.total(standing.batch_id)
+        if standing.settled and held != (standing.entry_count, standing.sum_minor):
+            await self.touch_all()
+            await self.prove_changed()
 
     async def prove(self, days: Sequence[BusinessDay]) -> Sequence[DayProof]:
         """Proves some days now, whether they changed or not, and returns what each store holds.

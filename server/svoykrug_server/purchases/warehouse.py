@@ -24,6 +24,9 @@ _DELETE_BATCH = """
     WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
 """
 
+# What does the warehouse hold of batches up to this one, in total?
+_TOTAL = "SELECT count(), sum(amount_minor) FROM purchases WHERE batch_id <= {up_to_batch_id:Int64}"
+
 # What does the warehouse hold of these days, of batches up to this one?
 _TOTALS = """
     SELECT business_id, toDate(purchase_time, {time_zone:String}) AS day, count(), sum(amount_minor),
@@ -73,6 +76,12 @@ class PurchaseWarehouse:
     async def delete_batch(self, batch_id: int, ingest_time: datetime) -> None:
         """Deletes whatever the warehouse holds of a batch."""
         await self._warehouse.command(_DELETE_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
+
+    async def total(self, up_to_batch_id: int) -> tuple[int, int]:
+        """Returns count and sum of what the warehouse holds of batches up to one."""
+        rows = await self._warehouse.query(_TOTAL, {"up_to_batch_id": up_to_batch_id}, background=True)
+        entry_count, sum_minor = rows[0]
+        return int(entry_count), int(sum_minor)
 
     async def totals(self, days: Sequence[BusinessDay], up_to_batch_id: int) -> Mapping[BusinessDay, StoreTotals]:
         """Returns what the warehouse holds of days, of batches up to one; days without an entry are left out."""

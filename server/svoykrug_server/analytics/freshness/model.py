@@ -1,0 +1,91 @@
+"""What freshness tells."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+MOST_DAYS = 366
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTotals:
+    """What one store holds of some entries.
+
+    Attributes:
+        entry_count: How many purchases, refunds and reversals.
+        sum_minor: Their signed sum in minor units.
+        hash: The sum modulo 2^64 of the hashes of the entries.
+    """
+
+    entry_count: int
+    sum_minor: int
+    hash: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayComparison:
+    """The two stores for one business and day.
+
+    Attributes:
+        business_id: The business.
+        day: The day in the circle's time zone.
+        postgres: What PostgreSQL holds of what is shipped.
+        clickhouse: What ClickHouse holds.
+    """
+
+    business_id: UUID
+    day: date
+    postgres: StoreTotals
+    clickhouse: StoreTotals
+
+
+@dataclass(frozen=True, slots=True)
+class DayRange:
+    """Days to list.
+
+    Attributes:
+        from_day: The first.
+        to_day: The day after the last.
+    """
+
+    from_day: date
+    to_day: date
+
+    def __post_init__(self) -> None:
+        if not 0 < (self.to_day - self.from_day).days <= MOST_DAYS:
+            raise ValueError("a range has 1 to 366 days")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The two stores for a scope.
+
+    Attributes:
+        postgres: What PostgreSQL holds of what is shipped.
+        clickhouse: What ClickHouse holds.
+        disputed_day_count: How many days are known to disagree and wait for repair.
+    """
+
+    postgres: StoreTotals
+    clickhouse: StoreTotals
+    disputed_day_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessReport:
+    """How far the warehouse is, and the proof.
+
+    Attributes:
+        watermark: Up to here the warehouse holds everything; None before the first seal.
+        waiting_count: How many entries are not shipped yet.
+        lag_ms: How old the oldest of them is; 0 when none waits.
+        totals: The whole scope.
+        days: The days asked for, by business and day.
+    """
+
+    watermark: datetime | None
+    waiting_count: int
+    lag_ms: int
+    totals: Comparison
+    days: Sequence[DayComparison]

@@ -1,0 +1,88 @@
+"""SQL that reads the proof of equality, which the reconciler keeps by business and day."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from svoykrug_server.analytics.freshness.model import Comparison, DayComparison, DayRange, StoreTotals
+from svoykrug_server.storage.postgres import ReadConnection
+
+_IN_SCOPE = """
+    FROM proven_days JOIN businesses ON businesses.id = proven_days.business_id
+    WHERE ($1::uuid IS NULL OR business_id = $1) AND ($2 OR NOT businesses.sensitive)
+"""
+
+# What does each store hold of the scope in total, and on how many days do they disagree?
+_TOTALS = f"""
+    SELECT coalesce(sum(postgres_count), 0)::bigint AS postgres_count,
+        coalesce(sum(postgres_sum_minor), 0)::bigint AS postgres_sum_minor,
+        mod(coalesce(sum(postgres_hash), 0), 18446744073709551616) AS postgres_hash,
+        coalesce(sum(clickhouse_count), 0)::bigint AS clickhouse_count,
+        coalesce(sum(clickhouse_sum_minor), 0)::bigint AS clickhouse_sum_minor,
+        mod(coalesce(sum(clickhouse_hash), 0), 18446744073709551616) AS clickhouse_hash,
+        count(disputed_since_time) AS disputed_day_count
+    {_IN_SCOPE}
+"""
+
+# What does each store hold of the scope on these days?
+_DAYS = f"""
+    SELECT business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count,
+        clickhouse_sum_minor, clickhouse_hash
+    {_IN_SCOPE} AND day >= $3 AND day < $4 AND proven_time IS NOT NULL ORDER BY business_id, day
+"""
+
+# Do the stores disagree on a day of the scope that begins before this instant?
+_DISPUTED = f"""
+    SELECT EXISTS (
+        SELECT {_IN_SCOPE} AND disputed_since_time IS NOT NULL AND day::timestamp AT TIME ZONE $4 < $3
+    )
+"""
+
+# Does this business keep its purchases secret?
+_SENSITIVE = "SELECT sensitive FROM businesses WHERE id = $1"
+
+
+class FreshnessRepository:
+    """Reads the proof.
+
+    Args:
+        time_zone: The circle's time zone: a day is a day there.
+    """
+
+    def __init__(self, time_zone: str) -> None:
+        self._time_zone = time_zone
+
+    async def totals(self, connection: ReadConnection, business_id: UUID | None, *, with_sensitive: bool) -> Comparison:
+        """Returns what each store holds of a business, or of the circle."""
+        row = await connection.fetchrow(_TOTALS, business_id, with_sensitive)
+        if row is None:
+            raise LookupError("an aggregate has one row")
+        return Comparison(_totals(row, "postgres"), _totals(row, "clickhouse"), row["disputed_day_count"])
+
+    async def days(
+        self, connection: ReadConnection, business_id: UUID | None, days: DayRange, *, with_sensitive: bool
+    ) -> Sequence[DayComparison]:
+        """Returns what each store holds of each day at each business of a scope."""
+        rows = await connection.fetch(_DAYS, business_id, with_sensitive, days.from_day, days.to_day)
+        return [
+            DayComparison(row["business_id"], row["day"], _totals(row, "postgres"), _totals(row, "clickhouse"))
+            for row in rows
+        ]
+
+    async def disputed(
+        self, connection: ReadConnection, business_id: UUID | None, cutoff: datetime, *, with_sensitive: bool
+    ) -> bool:
+        """Tells whether the stores disagree on a day of a scope that begins before a cutoff."""
+        found: bool = await connection.fetchval(_DISPUTED, business_id, with_sensitive, cutoff, self._time_zone)
+        return found
+
+    async def is_sensitive(self, connection: ReadConnection, business_id: UUID) -> bool | None:
+        """Tells whether a business keeps its purchases secret; None when there is no such business."""
+        sensitive: bool | None = await connection.fetchval(_SENSITIVE, business_id)
+        return sensitive
+
+
+def _totals(row: asyncpg.Record, store: str) -> StoreTotals:
+    return StoreTotals(row[f"{store}_count"], row[f"{store}_sum_minor"], int(row[f"{store}_hash"]))

@@ -1,0 +1,108 @@
+"""Builds purchases from what they stand on; `app.py` calls it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.imports import ImportService
+from svoykrug_server.purchases.ledger_repository import LedgerRepository
+from svoykrug_server.purchases.pipeline import Upkeep
+from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
+from svoykrug_server.purchases.pipeline_repository import PipelineRepository
+from svoykrug_server.purchases.rebuild import Rebuild
+from svoykrug_server.purchases.reconciler import Reconciler
+from svoykrug_server.purchases.refunds import RefundService
+from svoykrug_server.purchases.relay import Relay, RelayOptions
+from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.row_rules import CircleRules
+from svoykrug_server.purchases.service import PurchaseService
+from svoykrug_server.purchases.warehouse import PurchaseWarehouse
+from svoykrug_server.purchases.writer import PurchaseWriter
+from svoykrug_server.storage.migrate import MIGRATIONS, numbered_files
+from svoykrug_server.storage.migrate_warehouse import statements
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.warehouse import Warehouse
+
+Job = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseOptions:
+    """The numbers and rules of purchases.
+
+    Attributes:
+        rules: What the circle takes.
+        time_zone: The circle's time zone: a day is a day there.
+        relay: How the relay works.
+        proof_interval_seconds: How often days that changed are proven.
+        full_proof_days: After how many days every day is proven again.
+    """
+
+    rules: CircleRules
+    time_zone: str
+    relay: RelayOptions
+    proof_interval_seconds: float
+    full_proof_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purchases:
+    """Purchases, ready to be served.
+
+    Attributes:
+        service: Single purchases, small batches and lists.
+        refunds: Refunds.
+        imports: Imports.
+        reconciler: Proves that both stores hold the same.
+        background: The jobs to run beside the server, by name.
+    """
+
+    service: PurchaseService
+    refunds: RefundService
+    imports: ImportService
+    reconciler: Reconciler
+    background: Mapping[str, Job]
+
+
+def compose_purchases(
+    options: PurchaseOptions,
+    postgres: Postgres,
+    warehouse: Warehouse,
+    page_tokens: PageTokens,
+    registry: CollectorRegistry,
+    clock: Clock,
+) -> Purchases:
+    """Builds the use cases and the jobs.
+
+    Args:
+        options: The numbers and rules.
+        postgres: The system of record.
+        warehouse: The analytics copy.
+        page_tokens: Makes and reads page tokens.
+        registry: Where metrics are registered.
+        clock: Tells the time.
+    """
+    metrics, pipeline = PipelineMetrics(registry), PipelineRepository(options.time_zone)
+    copy = PurchaseWarehouse(warehouse, options.time_zone)
+    relay = Relay(postgres, pipeline, copy, clock, metrics, options.relay)
+    reconciler = Reconciler(postgres, pipeline, copy, clock, metrics, options.full_proof_days)
+    rebuild = Rebuild(postgres, pipeline, copy, relay, clock, options.relay.most_batch_entries, _table_definitions())
+    upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
+    ledger, purchases = LedgerRepository(), PurchaseRepository()
+    writer = PurchaseWriter(postgres, ledger, options.rules, clock, relay.wake)
+    return Purchases(
+        service=PurchaseService(postgres, purchases, writer, page_tokens),
+        refunds=RefundService(postgres, ledger, purchases, options.rules, clock, relay.wake),
+        imports=ImportService(writer),
+        reconciler=reconciler,
+        background={"relay": relay.run, "upkeep": upkeep.run},
+    )
+
+
+def _table_definitions() -> list[str]:
+    """Returns the statements that make the warehouse's tables where they are missing."""
+    files = numbered_files(MIGRATIONS / "clickhouse")
+    return [statement for file in files for statement in statements(file.read_text())]
