@@ -131,9 +131,14 @@ def logit(probability: Vector) -> Vector:
 
 
 def bg_nbd_statistics(raw: Matrix) -> tuple[Vector, Vector, Vector]:
-    """Returns x, t_x and T of each member, each of shape (members,)."""
-    tenure = raw[:, COLUMN["tenure_days"]]
-    return raw[:, COLUMN["purchase_days"]] - 1.0, tenure - raw[:, COLUMN["recency_days"]], tenure
+    """Returns x, t_x and T of each member, each of shape (members,).
+
+    A member whose columns were made typical one group at a time (see `reasons`) may be silent for longer than she is
+    known: then she was silent since her first purchase.
+    """
+    recency = np.maximum(raw[:, COLUMN["recency_days"]], 0.0)
+    tenure = np.maximum(raw[:, COLUMN["tenure_days"]], recency)
+    return np.maximum(raw[:, COLUMN["purchase_days"]] - 1.0, 0.0), tenure - recency, tenure
 
 
 def design(raw: Matrix, bg_nbd: BgNbd, horizon_days: int) -> Matrix:
@@ -164,14 +169,14 @@ def design(raw: Matrix, bg_nbd: BgNbd, horizon_days: int) -> Matrix:
         np.where(once, 1.0, column["gap_deviation_days"] / np.maximum(column["mean_gap_days"], 1.0)),
         log["recency_days"] - log_recent_gap,
         *(log[f"days_in_{span}"] for span in _SPANS),
-        np.log(column["recent_weight"] + 0.01),
-        np.log(column["lasting_weight"] + 0.01),
+        np.log(np.maximum(column["recent_weight"], 0.0) + 0.01),
+        np.log(np.maximum(column["lasting_weight"], 0.0) + 0.01),
         column["business_count"],
         column["recent_business_count"],
         np.log1p(spend_per_day),
         log["recent_spend_minor"],
         column["long_gap_count"],
-        (column["outlasted_horizon_gap_count"] + 0.5) / (column["outlasted_gap_count"] + 1.5),
+        (column["outlasted_horizon_gap_count"] + 0.5) / (np.maximum(column["outlasted_gap_count"], 0.0) + 1.5),
         column["active_period_share"],
         column["active_quarter_count"],
         log["last_year_days"],

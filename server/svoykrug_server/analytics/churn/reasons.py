@@ -47,8 +47,8 @@ class Typical:
     def rows(self, segments: npt.NDArray[np.int64]) -> Matrix:
         """Returns the typical member of each member's segment, shape (members, 23)."""
         kinds, positions = np.unique(segments, return_inverse=True)
-        table = np.array([self.of_segment.get(int(kind), self.of_scope) for kind in kinds])
-        rows: Matrix = table[positions]
+        typical = [self.of_segment.get(int(kind), self.of_scope) for kind in kinds]
+        rows: Matrix = np.array(typical).reshape(len(kinds), len(self.of_scope))[positions]
         return rows
 
 

@@ -191,7 +191,7 @@ class Scorer:
                 slope=float(document["calibration"]["slope"]),
                 offset=float(document["calibration"]["offset"]),
             )
-        except (KeyError, TypeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError("the document of a model is damaged") from error
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.model import MemberScore, Reason
 from svoykrug_server.analytics.churn.statements import (
@@ -91,9 +92,9 @@ class ChurnWarehouse:
         zone: The circle's time zone: a day is a day there.
     """
 
-    def __init__(self, warehouse: Warehouse, zone: str) -> None:
+    def __init__(self, warehouse: Warehouse, zone: ZoneInfo) -> None:
         self._warehouse = warehouse
-        self._zone = zone
+        self._zone = zone.key
 
     async def known_until(self, scope: Scope, cutoff: datetime) -> datetime:
         """Returns up to which ingestion time rows count as known at a cutoff.

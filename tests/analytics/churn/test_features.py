@@ -1,0 +1,231 @@
+"""The columns the warehouse gives, against their definitions in plain Python; and nothing from the future in them."""
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+
+import pytest
+
+from svoykrug_server.analytics.churn.features import RAW
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks, sample
+from svoykrug_server.storage.warehouse import Warehouse
+from tests.analytics.churn.circle import ZONE, fill_entries
+from tests.analytics.circles import BUSINESSES, SENSITIVE, WATERMARK, Entry, correction, purchase, random_circle
+
+CUTOFF = datetime(2026, 3, 1, tzinfo=UTC)
+HORIZON = 28
+EVERYONE = sample(1.0)
+Row = dict[str, float]
+
+
+def known_entries(
+    entries: Sequence[Entry], business_id: UUID | None, until: datetime, ingested: datetime
+) -> list[Entry]:
+    """Returns the entries of purchases that count, as known at an instant."""
+    known = [
+        entry
+        for entry in entries
+        if entry.purchase_time <= until
+        and entry.ingest_time <= ingested
+        and (not entry.sensitive if business_id is None else entry.business_id == business_id)
+    ]
+    corrected = {entry.purchase_id for entry in known if entry.kind != "purchase"}
+    net = {pid: sum(each.amount_minor for each in known if each.purchase_id == pid) for pid in corrected}
+    return [entry for entry in known if net.get(entry.purchase_id, 1) > 0]
+
+
+def expected_row(entries: Sequence[Entry], cutoff: datetime) -> Row | None:
+    """Returns the columns of one member by their definitions."""
+    ago = [((cutoff.date() - entry.purchase_time.date()).days, entry) for entry in entries]
+    days = sorted({day for day, entry in ago if entry.kind == "purchase"})
+    if not days:
+        return None
+    gaps = [later - earlier for earlier, later in pairwise(days)]
+    mean = sum(gaps) / len(gaps) if gaps else 0.0
+    tenure, recency = days[-1], days[0]
+    periods = (max(tenure, 1) - 1) // HORIZON + 1
+    return {
+        "recency_days": recency,
+        "tenure_days": tenure,
+        "purchase_days": len(days),
+        "mean_gap_days": mean,
+        "gap_deviation_days": math.sqrt(sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) if gaps else 0.0,
+        "recent_gap_days": sum(gaps[:5]) / len(gaps[:5]) if gaps else 0.0,
+        "long_gap_count": sum(gap > HORIZON for gap in gaps),
+        "outlasted_gap_count": sum(gap > recency for gap in gaps),
+        "outlasted_horizon_gap_count": sum(gap > recency + HORIZON for gap in gaps),
+        **{f"days_in_{name}": sum(day <= span for day in days) for name, span in SPANS.items()},
+        "recent_weight": sum(math.exp(-day / HORIZON) for day in days),
+        "lasting_weight": sum(math.exp(-day / (3 * HORIZON)) for day in days),
+        "active_period_share": len({(max(day, 1) - 1) // HORIZON for day in days}) / periods,
+        "active_quarter_count": len({(max(day, 1) - 1) // 7 for day in days if day <= 3 * HORIZON}),
+        "business_count": len({entry.business_id for _, entry in ago if entry.kind == "purchase"}),
+        "recent_business_count": len(
+            {entry.business_id for day, entry in ago if entry.kind == "purchase" and day <= 2 * HORIZON}
+        ),
+        "spend_minor": sum(entry.amount_minor for _, entry in ago),
+        "recent_spend_minor": sum(entry.amount_minor for day, entry in ago if day <= 4 * HORIZON),
+        "last_year_days": sum(365 - HORIZON < day <= 365 for day in days),
+        "net_spend_minor": sum(entry.amount_minor for day, entry in ago if day <= 365),
+    }
+
+
+SPANS = {"quarter_horizon": 7, "half_horizon": 14, "horizon": 28, "two_horizons": 56, "four_horizons": 112}
+
+
+async def rows_of(
+    warehouse: Warehouse, business_id: UUID | None = None, known_until: datetime = CUTOFF, population_days: int = 0
+) -> dict[int, Row]:
+    """Returns the warehouse's columns by member."""
+    known = ChurnWarehouse(warehouse, ZONE)
+    scope = Scope(business_id, WATERMARK)
+    table = await known.window(scope, CUTOFF, known_until, HORIZON, population_days, EVERYONE)
+    return {int(row.pop("member_id")): row for row in table.to_pylist()}
+
+
+@pytest.mark.parametrize("business_id", [None, BUSINESSES[0], BUSINESSES[3]])
+@pytest.mark.parametrize("known_until", [CUTOFF, WATERMARK])
+async def test_columns_equal_their_definitions_on_random_purchases(
+    warehouse: Warehouse, business_id: UUID | None, known_until: datetime
+) -> None:
+    entries = random_circle(11)
+    await fill_entries(warehouse, entries)
+    found = await rows_of(warehouse, business_id, known_until)
+    known = known_entries(entries, business_id, CUTOFF, known_until)
+    expected = {
+        member_id: row
+        for member_id in {entry.member_id for entry in known}
+        if (row := expected_row([entry for entry in known if entry.member_id == member_id], CUTOFF)) is not None
+    }
+    assert found.keys() == expected.keys()
+    for member_id, row in expected.items():
+        assert {name: found[member_id][name] for name in row} == pytest.approx(row), member_id
+        assert set(RAW) <= found[member_id].keys()
+
+
+async def test_labels_say_who_bought_within_the_horizon_and_kept_it(warehouse: Warehouse) -> None:
+    entries = random_circle(12)
+    await fill_entries(warehouse, entries)
+    found = await rows_of(warehouse, known_until=WATERMARK)
+    end = CUTOFF + timedelta(days=HORIZON)
+    later = [
+        entry
+        for entry in known_entries(
+            [e for e in entries if e.purchase_time > CUTOFF], None, datetime.max.replace(tzinfo=UTC), WATERMARK
+        )
+        if entry.kind == "purchase" and entry.purchase_time <= end
+    ]
+    buyers = {entry.member_id for entry in later}
+    assert {member_id: row["churned"] for member_id, row in found.items()} == {
+        member_id: float(member_id not in buyers) for member_id in found
+    }
+    assert 0 < sum(row["churned"] for row in found.values()) < len(found)
+
+
+async def test_a_purchase_at_the_cutoff_is_known_and_the_last_moment_of_the_horizon_counts(
+    warehouse: Warehouse,
+) -> None:
+    end = CUTOFF + timedelta(days=HORIZON)
+    moment = timedelta(microseconds=1)
+    await fill_entries(
+        warehouse,
+        [
+            purchase(1, 1, 100, CUTOFF),
+            purchase(2, 2, 100, CUTOFF - timedelta(days=3)),
+            purchase(3, 2, 100, end, ingest_time=end),
+            purchase(4, 3, 100, CUTOFF - timedelta(days=3)),
+            purchase(5, 3, 100, end + moment),
+            purchase(6, 4, 100, CUTOFF + moment),
+        ],
+    )
+    found = await rows_of(warehouse)
+    assert {member_id: row["churned"] for member_id, row in found.items()} == {1: 1.0, 2: 0.0, 3: 1.0}
+
+
+async def test_nothing_that_happens_or_arrives_after_the_cutoff_changes_a_column(warehouse: Warehouse) -> None:
+    entries = random_circle(13)
+    past = [entry for entry in entries if entry.purchase_time <= CUTOFF and entry.ingest_time <= CUTOFF]
+    await fill_entries(warehouse, past)
+    before = await rows_of(warehouse)
+    await fill_entries(warehouse, [entry for entry in entries if entry not in set(past)])
+    after = await rows_of(warehouse)
+    assert features_of(after) == features_of(before)
+
+
+async def test_a_column_that_looks_into_the_future_is_caught(warehouse: Warehouse) -> None:
+    """The same comparison with the label as a column: it changes, so the comparison above would notice."""
+    entries = random_circle(13)
+    past = [entry for entry in entries if entry.purchase_time <= CUTOFF and entry.ingest_time <= CUTOFF]
+    await fill_entries(warehouse, past)
+    before = await rows_of(warehouse)
+    await fill_entries(warehouse, [entry for entry in entries if entry not in set(past)])
+    after = await rows_of(warehouse)
+    assert {member_id: row["churned"] for member_id, row in after.items()} != {
+        member_id: row["churned"] for member_id, row in before.items()
+    }
+
+
+def features_of(rows: dict[int, Row]) -> dict[int, Row]:
+    """Returns rows without their labels."""
+    return {member_id: {name: row[name] for name in (*RAW, "net_spend_minor")} for member_id, row in rows.items()}
+
+
+async def test_a_late_row_is_unknown_until_it_was_ingested(warehouse: Warehouse) -> None:
+    early = CUTOFF - timedelta(days=40)
+    late = purchase(2, 1, 100, CUTOFF - timedelta(days=2), ingest_time=CUTOFF + timedelta(days=1))
+    await fill_entries(warehouse, [purchase(1, 1, 100, early), late])
+    known = ChurnWarehouse(warehouse, ZONE)
+    assert await known.known_until(Scope(None, WATERMARK), CUTOFF) == CUTOFF
+    assert (await rows_of(warehouse))[1]["recency_days"] == 40
+    assert (await rows_of(warehouse, known_until=WATERMARK))[1]["recency_days"] == 2
+
+
+async def test_a_cutoff_before_the_first_ingestion_replays_the_imported_history(warehouse: Warehouse) -> None:
+    imported = WATERMARK - timedelta(days=1)
+    await fill_entries(warehouse, [purchase(1, 1, 100, CUTOFF - timedelta(days=5), ingest_time=imported)])
+    known = ChurnWarehouse(warehouse, ZONE)
+    assert await known.known_until(Scope(None, WATERMARK), CUTOFF) == WATERMARK
+    assert await known.known_until(Scope(None, WATERMARK), imported) == imported
+
+
+async def test_the_circle_never_reads_a_sensitive_purchase(warehouse: Warehouse) -> None:
+    secret = next(iter(SENSITIVE))
+    await fill_entries(
+        warehouse,
+        [
+            purchase(1, 1, 100, CUTOFF - timedelta(days=50)),
+            purchase(2, 1, 900, CUTOFF - timedelta(days=2), secret),
+            purchase(3, 1, 900, CUTOFF + timedelta(days=2), secret),
+            purchase(4, 2, 900, CUTOFF - timedelta(days=2), secret),
+        ],
+    )
+    found = await rows_of(warehouse)
+    assert found.keys() == {1}
+    assert found[1]["recency_days"] == 50
+    assert found[1]["spend_minor"] == 100
+    assert found[1]["churned"] == 1.0
+    assert (await rows_of(warehouse, secret)).keys() == {1, 2}
+
+
+async def test_a_purchase_given_back_in_full_leaves_every_column(warehouse: Warehouse) -> None:
+    kept = purchase(1, 1, 500, CUTOFF - timedelta(days=60))
+    returned = purchase(2, 1, 700, CUTOFF - timedelta(days=10))
+    refund = correction(3, returned, "refund", 700, timedelta(days=1), timedelta(0))
+    await fill_entries(warehouse, [kept, returned, refund])
+    found = (await rows_of(warehouse))[1]
+    assert (found["recency_days"], found["purchase_days"], found["spend_minor"]) == (60, 1, 500)
+
+
+async def test_the_population_is_those_who_bought_lately(warehouse: Warehouse) -> None:
+    entries = [purchase(number, number, 100, CUTOFF - timedelta(days=10 * number)) for number in range(1, 10)]
+    await fill_entries(warehouse, entries)
+    assert (await rows_of(warehouse, population_days=50)).keys() == {1, 2, 3, 4, 5}
+
+
+def test_blocks_hold_every_member_id_exactly_once() -> None:
+    edges = [(block.first_member_id, block.last_member_id) for block in blocks(7)]
+    assert edges[0][0] == 0
+    assert edges[-1][1] == 2**63 - 1
+    assert all(first[1] + 1 == second[0] for first, second in pairwise(edges))
