@@ -116,8 +116,8 @@ async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[R
         )
         foundations.append(foundation)
         server = await compose(foundation)
-        closing.push_async_callback(server.stop, at_once)
         await server.start()
+        closing.push_async_callback(server.stop, at_once)
         servers.append(server)
         yield Running(server, http_port)
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, cast
 
 import asyncpg
+import structlog
 from sqlalchemy import URL, CursorResult, Executable, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
@@ -27,6 +28,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
+
+log = structlog.get_logger(__name__)
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values bound to one statement, or to each of many executions of it."""
@@ -47,6 +50,9 @@ _LOST = (
 
 InternalClientError is what a statement meets on a connection whose last word was the server's good-bye, not yet read.
 """
+
+CANCEL_SECONDS = 5.0
+"""How long the cancellation of a statement may take before its connection is dropped."""
 
 _UNREACHABLE = (*_LOST, OSError, PoolTimeoutError)
 """What getting a connection raises; the built-in TimeoutError is an OSError."""
@@ -143,11 +149,31 @@ class _Reading:
         lost = isinstance(error, _LOST) or (isinstance(error, asyncpg.InterfaceError) and closed)
         if lost and not closed:
             self._connection.terminate()
+        if isinstance(error, asyncio.CancelledError):
+            self._release_later()
+            return
         await self._pool.release(self._connection)
         if lost:
             raise StoreUnavailable from error
         if isinstance(error, asyncpg.QueryCanceledError):
             raise DomainError("DEADLINE_EXCEEDED") from error
+
+
+    def _release_later(self) -> None:
+        """Gives the connection back once its statement is cancelled; whoever was cancelled does not wait for that."""
+        releasing = asyncio.ensure_future(self._pool.release(self._connection, timeout=CANCEL_SECONDS))
+        _RELEASING.add(releasing)
+        releasing.add_done_callback(_released)
+
+
+_RELEASING: set["asyncio.Future[None]"] = set()
+"""Connections on their way back; the event loop itself would not keep them alive."""
+
+
+def _released(releasing: "asyncio.Future[None]") -> None:
+    _RELEASING.discard(releasing)
+    if not releasing.cancelled() and (error := releasing.exception()) is not None:
+        log.warning("connection_dropped", reason=type(error).__name__)
 
 
 class Postgres:
