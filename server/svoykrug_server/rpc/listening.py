@@ -32,6 +32,9 @@ def listen(server: grpc.aio.Server, options: RpcOptions) -> tuple[str, ...]:
             raise _no_address(address)
         if credentials is None and not _is_loopback(host.strip("[]")):
             _check_plaintext(address, options)
+        problem = _problem(address)
+        if problem is not None:
+            raise problem
         try:
             port = (
                 server.add_insecure_port(address)
@@ -39,7 +42,7 @@ def listen(server: grpc.aio.Server, options: RpcOptions) -> tuple[str, ...]:
                 else server.add_secure_port(address, credentials)
             )
         except RuntimeError as error:
-            raise _cannot_listen(address) from error
+            raise CannotStart(f"Cannot listen on {address}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS) from error
         bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
     return tuple(bound)
 
@@ -54,12 +57,15 @@ def _check_plaintext(address: str, options: RpcOptions) -> None:
     _log.warning("listening without TLS: anyone between can read tokens", address=address)
 
 
-def _cannot_listen(address: str) -> CannotStart:
-    """Finds out why by trying the address once more: gRPC's own words do not tell."""
+def _problem(address: str) -> CannotStart | None:
+    """Finds out whether an address can be listened on by trying: gRPC would tell in lines of its own, and not why."""
     host, port = _host(address), address.rpartition(":")[2]
+    if host == "unix":
+        return None
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(target)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
@@ -69,7 +75,7 @@ def _cannot_listen(address: str) -> CannotStart:
             )
         why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else "no such host"
         return CannotStart(f"Cannot listen on {address}: {why}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
-    return CannotStart(f"Cannot listen on {address}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
+    return None
 
 
 def _no_address(address: str) -> CannotStart:
