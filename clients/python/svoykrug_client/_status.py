@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import grpc
@@ -45,7 +46,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
         text=localized.message if localized else failure.details() or "",
         metadata=dict(info.metadata) if info else {},
         field_violations={bad.field: bad.description for bad in bad_request.field_violations} if bad_request else {},
-        retry_after=retry_info.retry_delay.ToTimedelta() if retry_info else None,
+        retry_after=_retry_after(retry_info) if retry_info else None,
         request_id=request_info.request_id if request_info else str(trailers.get(_REQUEST_ID_KEY, "")),
         code=code,
     )
@@ -57,6 +58,14 @@ def _class(reason: str, code: str) -> type[errors.SvoyKrugError]:
     if not reason and code == grpc.StatusCode.UNAVAILABLE.name:
         return errors.ConnectionLost
     return errors.BY_CODE.get(code, errors.SvoyKrugError)
+
+
+def _retry_after(info: error_details_pb2.RetryInfo) -> timedelta | None:
+    try:
+        return info.retry_delay.ToTimedelta()
+    except (OverflowError, ValueError):
+        # Longer than a timedelta can say: waiting does not help.
+        return None
 
 
 class _Details:

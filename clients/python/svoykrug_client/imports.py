@@ -83,6 +83,8 @@ def _messages(
 
 def _batches(rows: Iterable[NewPurchase], batch_rows: int) -> Iterator[list[NewPurchase]]:
     iterator = iter(rows)
+    # At least one, for the first message names the business.
+    yield list(islice(iterator, batch_rows))
     while batch := list(islice(iterator, batch_rows)):
         yield batch
 
