@@ -4,14 +4,23 @@ Every feature has one function here that makes its services, registers its servi
 """
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import grpc
 from prometheus_client import CollectorRegistry
+from svoykrug.analytics.v1 import analytics_service_pb2_grpc
 from svoykrug.auth.v1 import auth_service_pb2_grpc
 from svoykrug.businesses.v1 import businesses_service_pb2_grpc
+from svoykrug.operations.v1 import operations_service_pb2_grpc
 from svoykrug.purchases.v1 import purchases_service_pb2_grpc
 from svoykrug.users.v1 import users_service_pb2_grpc
 
+from svoykrug_server.analytics.churn.servicer import ChurnServicer
+from svoykrug_server.analytics.composition import compose_analytics
+from svoykrug_server.analytics.freshness.repository import FreshnessRepository
+from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.analytics.freshness.servicer import FreshnessServicer
+from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.servicer import AuthServicer
 from svoykrug_server.auth.sms.console import ConsoleSmsSender
@@ -23,6 +32,11 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import arm_failpoints, parse_failpoints
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.operations.convert import operation_to_proto
+from svoykrug_server.operations.repository import OperationsRepository
+from svoykrug_server.operations.runner import OperationRunner
+from svoykrug_server.operations.service import OperationsService
+from svoykrug_server.operations.servicer import OperationsServicer
 from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
 from svoykrug_server.purchases.relay import RelayOptions
 from svoykrug_server.purchases.row_rules import CircleRules
@@ -79,7 +93,8 @@ async def compose(foundation: Foundation) -> RpcServer:
     _add_auth(auth, server.methods)
     _add_users(foundation, server.methods)
     _add_businesses(foundation, server.methods, auth)
-    _add_purchases(foundation, server.methods)
+    purchases = _add_purchases(foundation, server.methods)
+    _add_analytics(foundation, server.methods, purchases)
     return server
 
 
@@ -124,6 +139,31 @@ def _add_purchases(foundation: Foundation, methods: grpc.aio.Server) -> Purchase
     for name, job in purchases.background.items():
         foundation.supervisor.start(name, job)
     return purchases
+
+
+def _add_analytics(foundation: Foundation, methods: grpc.aio.Server, purchases: Purchases) -> None:
+    settings, postgres, clock = foundation.settings, foundation.postgres, foundation.clock
+    repository = OperationsRepository(postgres)
+    operations = OperationsService(postgres, repository, foundation.page_tokens, clock)
+    operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(OperationsServicer(operations), methods)
+    proofs = FreshnessRepository(settings.circle_time_zone)
+    freshness = FreshnessService(postgres, proofs, purchases.reconciler, clock)
+    analytics = compose_analytics(
+        postgres,
+        foundation.warehouse,
+        ZoneInfo(settings.circle_time_zone),
+        freshness,
+        freshness,
+        operations,
+        foundation.page_tokens,
+        clock,
+    )
+    churn = ChurnServicer(analytics.churn.models, analytics.churn.risk, operation_to_proto)
+    servicer = AnalyticsServicer(
+        analytics.snapshots, analytics.insight, operation_to_proto, FreshnessServicer(freshness), churn
+    )
+    analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
+    foundation.supervisor.start("operations", OperationRunner(repository, analytics.work, clock).run)
 
 
 def purchase_options(settings: Settings) -> PurchaseOptions:
