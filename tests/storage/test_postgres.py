@@ -3,10 +3,11 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -17,7 +18,11 @@ from svoykrug_server.storage.postgres import Postgres, PostgresOptions, driver_e
 from tests.waiting import until
 
 NOTES = "CREATE TABLE notes (note text PRIMARY KEY, body jsonb)"
-RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%'"
+Sleep = Callable[[Postgres], Awaitable[None]]
+RUNNING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND state = 'active' AND query LIKE 'SELECT pg_sleep%'"
+)
 
 
 @pytest.fixture
@@ -126,13 +131,13 @@ async def sleep_in_transaction(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
-async def test_cancelling_the_task_ends_its_statement_in_the_database(postgres: Postgres, sleep) -> None:  # type: ignore[no-untyped-def]  # one of the two above
+async def test_cancelling_the_task_ends_its_statement_in_the_database(postgres: Postgres, sleep: Sleep) -> None:
     async def running() -> int:
         async with postgres.read() as connection:
             count: int = await connection.fetchval(RUNNING)
             return count
 
-    task = asyncio.create_task(sleep(postgres))
+    task = asyncio.ensure_future(sleep(postgres))
     await until(lambda: is_number(running, 1))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -141,8 +146,8 @@ async def test_cancelling_the_task_ends_its_statement_in_the_database(postgres: 
     assert (await asyncio.gather(*(notes_of_nothing(postgres) for _ in range(30)))) == [1] * 30
 
 
-async def is_number(count, expected: int) -> bool:  # type: ignore[no-untyped-def]  # a coroutine function that counts
-    return bool(await count() == expected)
+async def is_number(count: Callable[[], Awaitable[int]], expected: int) -> bool:
+    return await count() == expected
 
 
 async def notes_of_nothing(postgres: Postgres) -> int:
@@ -152,7 +157,7 @@ async def notes_of_nothing(postgres: Postgres) -> int:
 
 
 @pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
-async def test_a_statement_over_the_limit_is_a_deadline_exceeded(postgres_url: str, sleep) -> None:  # type: ignore[no-untyped-def]  # as above
+async def test_a_statement_over_the_limit_is_a_deadline_exceeded(postgres_url: str, sleep: Sleep) -> None:
     impatient = await Postgres.connect(PostgresOptions(postgres_url, statement_timeout_seconds=0.1))
     with pytest.raises(DomainError) as refusal:
         await sleep(impatient)
@@ -183,7 +188,7 @@ async def test_a_killed_database_is_unavailable_and_back_by_itself(
 async def test_a_statement_that_runs_when_the_database_dies_is_unavailable(
     mortal: Postgres, own_server: EmbeddedPostgres
 ) -> None:
-    tasks = [asyncio.create_task(sleep(mortal)) for sleep in (sleep_in_read, sleep_in_transaction)]
+    tasks = [asyncio.ensure_future(sleep(mortal)) for sleep in (sleep_in_read, sleep_in_transaction)]
 
     async def running() -> int:
         async with mortal.read() as connection:
@@ -216,3 +221,28 @@ def test_a_broken_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="database URL") as refusal:
         parse_url(url)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
+async def test_a_cancelled_call_does_not_wait_for_a_database_that_hangs(
+    mortal: Postgres, own_server: EmbeddedPostgres, sleep: Sleep
+) -> None:
+    task = asyncio.ensure_future(sleep(mortal))
+
+    async def running() -> int:
+        async with mortal.read() as connection:
+            count: int = await connection.fetchval(RUNNING)
+            return count
+
+    await until(lambda: is_number(running, 1))
+    main = psutil.Process(own_server.process_id)
+    hanging = [main, *main.children()]
+    for process in hanging:
+        process.suspend()
+    task.cancel()
+    done, _ = await asyncio.wait([task], timeout=4)
+    for process in hanging:
+        process.resume()
+    assert done
+    assert task.cancelled()
+    await until(lambda: is_number(running, 0))

@@ -230,6 +230,7 @@ def _session(options: PostgresOptions, name: str) -> dict[str, str]:
         "timezone": "UTC",
         "statement_timeout": timeout_ms,
         "idle_in_transaction_session_timeout": timeout_ms,
+        "client_connection_check_interval": "2s",
         "jit": "off",
     }
 
