@@ -157,7 +157,7 @@ async def _revenue(service: Client, business_ids: dict[str, str]) -> None:
             "net_minor": [row.clickhouse.sum_minor for row in days],
         }
     )
-    frame["week"] = frame["day"] - pd.to_timedelta(frame["day"].dt.dayofweek, unit="D")
+    frame["week"] = frame["day"] - pd.to_timedelta(frame["day"].dt.day_of_week, unit="D")
     weekly = frame.pivot_table(index="week", columns="business", values="net_minor", aggfunc="sum", fill_value=0)
     # The first and the last week are cut by the year's ends.
     pictures.revenue(_REPORT / "revenue.png", weekly.iloc[1:-1], CURRENCY_CODE)

@@ -1,5 +1,6 @@
 """What the demo shows a person while she waits."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-console = Console(highlight=False)
+# Tables stay readable where the output goes to a file and no terminal says how wide it is.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 class StepTimes:

@@ -65,7 +65,7 @@ def calibration(path: Path, model: ChurnModel) -> None:
         f"{model.test_member_count:,} members, horizon {model.horizon_days} days: ROC-AUC {ours.roc_auc.value:.3f}, "
         f"ECE {ours.ece.value:.3f}, Brier {ours.brier.value:.3f}"
     )
-    figure, (axis,) = _new("When we say 30 %, do 30 % leave?", subtitle)
+    figure, (axis, ranks) = _new("When we say 30 %, do 30 % leave?", subtitle, 2)
     said = [each.predicted for each in model.calibration]
     happened = [each.observed for each in model.calibration]
     # The interval of a share: 1.96 standard errors of a binomial.
@@ -73,9 +73,22 @@ def calibration(path: Path, model: ChurnModel) -> None:
     axis.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1, label="perfect")
     axis.errorbar(said, happened, yerr=error, fmt="o-", color=_ACCENT, capsize=3, label="the model, 95 % interval")
     axis.set(xlabel="probability of leaving, as said", ylabel="share that left", xlim=(0, 1), ylim=(0, 1))
-    axis.set_aspect("equal")
     axis.legend(frameon=False, loc="upper left")
+    _ranking(ranks, model)
     _save(figure, path)
+
+
+def _ranking(axis: Axes, model: ChurnModel) -> None:
+    """Draws the ROC-AUC of the model and of the baselines with their intervals."""
+    rows = sorted(model.metrics, key=lambda row: row.roc_auc.value)
+    for position, row in enumerate(rows):
+        auc, colour = row.roc_auc, _ACCENT if row.name == "model" else _QUIET
+        interval = [[auc.value - auc.low], [auc.high - auc.value]]
+        axis.errorbar(auc.value, position, xerr=interval, fmt="o", color=colour, capsize=3)
+        axis.annotate(f"{auc.value:.3f}", (auc.value, position), (0, 8), textcoords="offset points", ha="center")
+    axis.set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])
+    axis.set(xlabel="ROC-AUC with its 95 % bootstrap interval", ylim=(-0.6, len(rows) - 0.4))
+    axis.grid(axis="x", color=_QUIET, alpha=0.25)
 
 
 def revenue(path: Path, weekly: "pd.DataFrame", currency_code: str) -> None:
