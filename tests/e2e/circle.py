@@ -1,7 +1,7 @@
 """The whole server in the test's process, and people who use it over the network as an app does."""
 
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 from svoykrug.auth.v1 import auth_service_pb2, session_pb2
@@ -42,10 +42,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Circle:
-    """A channel to the whole server, and the codes it sends."""
+    """A channel to the whole server, the codes it sends, and where it listens."""
 
     channel: grpc.aio.Channel
     codes: Codes
+    target: str
 
     @property
     def auth(self) -> AuthServiceStub:
@@ -62,12 +63,17 @@ class Circle:
         """Businesses and their staff."""
         return BusinessesServiceStub(self.channel)
 
+    def code_of(self, challenge_id: UUID) -> str:
+        """Returns the code that a challenge's SMS carries."""
+        code = self.codes.derive(challenge_id, self.codes.active_kid)
+        assert code is not None
+        return code
+
     async def sign_in(self, phone: str) -> Person:
         """Signs a person in with the code she was sent."""
         started = await self.auth.StartSignIn(auth_service_pb2.StartSignInRequest(phone=phone))
         challenge_id = started.challenge.challenge_id
-        code = self.codes.derive(challenge_id_from_text(challenge_id), self.codes.active_kid)
-        assert code is not None
+        code = self.code_of(challenge_id_from_text(challenge_id))
         answer = await self.auth.CompleteSignIn(
             auth_service_pb2.CompleteSignInRequest(
                 challenge_id=challenge_id, code=code, request_id=str(uuid4()), consents=CONSENTS

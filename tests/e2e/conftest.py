@@ -32,6 +32,6 @@ async def circle(postgres: Postgres, warehouse: Warehouse) -> AsyncIterator[Circ
     server = await compose(foundation)
     await server.start()
     async with grpc.aio.insecure_channel(server.addresses[0]) as channel:
-        yield Circle(channel, Codes(secrets))
+        yield Circle(channel, Codes(secrets), server.addresses[0])
     await server.stop()
     await supervisor.stop()
