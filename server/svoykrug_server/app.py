@@ -177,7 +177,9 @@ def purchase_options(settings: Settings) -> PurchaseOptions:
             most_batch_entries=settings.relay_batch_entries,
             poll_seconds=settings.relay_poll_seconds,
             spacing_seconds=settings.relay_spacing_seconds,
-            lease_seconds=settings.relay_lease_seconds,
+            lease_seconds=max(
+                settings.relay_lease_seconds, 3 * (settings.relay_poll_seconds + settings.relay_spacing_seconds)
+            ),
         ),
         proof_interval_seconds=settings.proof_interval_seconds,
         full_proof_days=settings.full_proof_days,

@@ -175,8 +175,8 @@ class Settings(BaseSettings):
     """How often the relay looks for what another server recorded; what this one records it sees at once."""
     relay_spacing_seconds: float = Field(default=0.1, ge=0, le=2)
     """The least time between two inserts."""
-    relay_lease_seconds: float = Field(default=6.0, ge=6)
-    """How long another server waits before it takes over from a relay that says nothing."""
+    relay_lease_seconds: float = Field(default=6.0, ge=1)
+    """How long another server waits before it takes over from a relay that says nothing; at least three polls."""
     proof_interval_seconds: float = Field(default=5.0, gt=0)
     """How often days that changed are proven to be equal in both stores."""
     full_proof_days: int = Field(default=7, ge=1)

@@ -159,6 +159,7 @@ class Relay:
                 raise ValueError("the outbox counts other rows than the ledger has")
             await self._pipeline.touch_days(tx, claim.batch_id)
             batch = await outbox.seal(tx, claim, block.content_hash)
+            failpoint("relay.claimed")
         return (batch, block), claim.clean
 
     async def _ship(self, batch: SealedBatch, block: "LedgerBlock") -> None:

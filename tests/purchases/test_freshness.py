@@ -1,0 +1,128 @@
+"""How far the warehouse is, and who is shown what."""
+
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+from google.type.date_pb2 import Date
+from svoykrug.analytics.v1 import analytics_service_pb2 as pb
+
+from svoykrug_server.analytics.freshness import convert
+from svoykrug_server.analytics.freshness.model import DayRange
+from svoykrug_server.analytics.freshness.repository import FreshnessRepository
+from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.kit.caller import StaffRole
+from svoykrug_server.kit.errors import InvalidFields, PermissionDenied, WarehouseUnavailable
+from tests.callers import admin, person, service
+from tests.purchases.circle import NOON, TIME_ZONE, Circle
+
+READER = service("analytics.read")
+MAY = DayRange(date(2026, 5, 1), date(2026, 6, 1))
+
+
+@pytest.fixture
+def freshness(circle: Circle) -> FreshnessService:
+    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, circle.clock)
+
+
+async def test_what_waits_and_how_long_is_told_until_it_is_shipped(circle: Circle, freshness: FreshnessService) -> None:
+    business_id = await circle.add_business()
+    await circle.buy(business_id, await circle.add_member(), "receipt", 100)
+    circle.pass_time(2.5)
+
+    waiting = await freshness.report(READER, None, None)
+    await circle.relay.step()
+    shipped = await freshness.report(READER, None, None)
+
+    assert (waiting.watermark, waiting.waiting_count, waiting.lag_ms) == (None, 1, 2_500)
+    assert (shipped.watermark, shipped.waiting_count, shipped.lag_ms) == (circle.clock.now(), 0, 0)
+    assert waiting.totals.postgres.entry_count == 0
+    assert shipped.totals.postgres == shipped.totals.clickhouse
+    assert (shipped.totals.postgres.entry_count, shipped.totals.postgres.sum_minor) == (1, 100)
+
+
+async def test_days_are_listed_by_business_in_the_range_asked_for(circle: Circle, freshness: FreshnessService) -> None:
+    businesses, member = sorted([await circle.add_business() for _ in range(2)]), await circle.add_member()
+    for number, business_id in enumerate(businesses):
+        await circle.buy(business_id, member, f"r{number}", 100 + number)
+        await circle.buy(business_id, member, f"old{number}", 1, at=NOON - timedelta(days=40))
+    await circle.relay.step()
+
+    of_circle = await freshness.report(READER, None, MAY)
+    of_business = await freshness.report(READER, businesses[1], MAY)
+
+    assert [(day.business_id, day.day, day.clickhouse.sum_minor) for day in of_circle.days] == [
+        (businesses[0], NOON.date(), 100),
+        (businesses[1], NOON.date(), 101),
+    ]
+    assert [day.postgres.sum_minor for day in of_business.days] == [101]
+    assert of_business.totals.postgres.sum_minor == 102
+
+
+async def test_a_kopeck_changed_in_the_warehouse_is_seen_by_whoever_asks_and_blocks_snapshots(
+    circle: Circle, freshness: FreshnessService
+) -> None:
+    business_id = await circle.add_business()
+    await circle.buy(business_id, await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    await freshness.report(READER, None, None)
+    await circle.warehouse.command("ALTER TABLE purchases UPDATE amount_minor = 99 WHERE 1 SETTINGS mutations_sync = 1")
+
+    report = await freshness.report(READER, None, None)
+    disputed = [await freshness.disputed(scope, circle.clock.now()) for scope in (None, business_id)]
+    before_that_day = await freshness.disputed(None, NOON - timedelta(days=2))
+    await circle.reconciler.repair()
+
+    assert (report.totals.postgres.sum_minor, report.totals.clickhouse.sum_minor) == (100, 99)
+    assert report.totals.disputed_day_count == 1
+    assert not convert.report_to_proto(report).equal
+    assert disputed == [True, True]
+    assert not before_that_day
+    assert not await freshness.disputed(None, circle.clock.now())
+
+
+async def test_sensitive_purchases_are_shown_to_admins_and_their_own_business_only(
+    circle: Circle, freshness: FreshnessService
+) -> None:
+    clinic_id, member = await circle.add_business(sensitive=True), await circle.add_member()
+    await circle.buy(clinic_id, member, "receipt", 100)
+    await circle.relay.step()
+    owner = person(staff={clinic_id: StaffRole.OWNER})
+
+    counts = [
+        (await freshness.report(caller, scope, MAY)).totals.postgres.entry_count
+        for caller, scope in ((admin(), None), (admin(), clinic_id), (owner, clinic_id), (READER, None))
+    ]
+
+    assert counts == [1, 1, 1, 0]
+    assert (await freshness.report(READER, None, MAY)).days == []
+    with pytest.raises(PermissionDenied):
+        await freshness.report(READER, clinic_id, None)
+    with pytest.raises(PermissionDenied):
+        await freshness.report(READER, UUID(int=1), None)
+
+
+async def test_a_warehouse_that_is_away_is_said(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise WarehouseUnavailable
+
+    monkeypatch.setattr(circle.warehouse, "query", away)
+    with pytest.raises(WarehouseUnavailable):
+        await freshness.report(READER, None, None)
+
+
+@pytest.mark.parametrize(
+    ("from_date", "to_date"),
+    [
+        (Date(year=2026, month=2, day=30), Date(year=2026, month=3, day=1)),
+        (Date(year=2026, month=2, day=1), None),
+        (Date(year=2026, month=2, day=1), Date(year=2026, month=2, day=1)),
+        (Date(year=2025, month=1, day=1), Date(year=2026, month=1, day=3)),
+        (Date(year=2026), Date(year=2027)),
+    ],
+)
+def test_a_range_of_days_that_is_none_is_refused(from_date: Date, to_date: Date | None) -> None:
+    with pytest.raises(InvalidFields):
+        convert.days_from_proto(pb.GetFreshnessRequest(from_date=from_date, to_date=to_date))
