@@ -3,11 +3,13 @@
 import asyncio
 import socket
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from google.type.date_pb2 import Date
 from svoykrug.analytics.v1.analytics_service_pb2 import (
+    DayComparison,
     GetFreshnessRequest,
     GetFreshnessResponse,
     GetSegmentMovementsRequest,
@@ -15,7 +17,7 @@ from svoykrug.analytics.v1.analytics_service_pb2 import (
 )
 
 from demo import analysis, circle, pictures, report
-from demo.console import StepTimes, console
+from demo.console import StepTimes, bar, console
 from demo.service import running, service_client, signed_in_admin
 from demo.source import CURRENCY_CODE, receipts
 from svoykrug_client import Client
@@ -148,8 +150,13 @@ async def _revenue(service: Client, business_ids: dict[str, str]) -> None:
     import pandas as pd  # noqa: PLC0415  # see source.receipts
 
     names = {business_id: name for name, business_id in business_ids.items()}
-    request = GetFreshnessRequest(from_date=_date(date(2017, 1, 1)), to_date=_date(date(2018, 1, 1)))
-    days = (await service.analytics.GetFreshness(request)).days
+    firsts = [*(date(2017, month, 1) for month in range(1, 13)), date(2018, 1, 1)]
+    days: list[DayComparison] = []
+    with bar("reading both stores month by month", len(firsts) - 1) as advance:
+        for first, following in pairwise(firsts):
+            request = GetFreshnessRequest(from_date=_date(first), to_date=_date(following))
+            days += (await service.analytics.GetFreshness(request)).days
+            advance(1)
     frame = pd.DataFrame(
         {
             "day": pd.to_datetime([f"{row.date.year}-{row.date.month}-{row.date.day}" for row in days]),

@@ -27,14 +27,20 @@ class StepTimes:
         """Measures a step and says what it is and, at its end, how long it took."""
         console.print(f"[bold cyan]▸[/] {name}")
         start = time.perf_counter()
-        yield
+        with bar(name, None):
+            yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
         console.print(f"  [dim]{self.seconds[name]:.2f} s[/]")
 
 
 @contextmanager
-def bar(description: str, total: float) -> Iterator[Callable[[int], None]]:
-    """Shows a progress bar; yields a function that moves it on by a number of rows."""
+def bar(description: str, total: float | None) -> Iterator[Callable[[int], None]]:
+    """Shows a progress bar, inside another one if need be; yields a function that moves it on by a number of rows.
+
+    Args:
+        description: What is going on.
+        total: How many rows there are; None for a bar that only shows that time passes.
+    """
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
