@@ -1,5 +1,4 @@
-"""What a sign-in and an account say to each other: the words that auth and users share, since features never import
-each other."""
+"""What a sign-in and an account say to each other: the words that auth and users share, as neither imports the other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

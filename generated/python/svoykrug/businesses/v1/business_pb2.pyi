@@ -32,9 +32,9 @@ class _CategoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Category.Val
     CATEGORY_COSMETOLOGY: _Category.ValueType  # 2
     """Cosmetology clinics."""
     CATEGORY_DENTAL: _Category.ValueType  # 3
-    """Dentists; sensitive unless said otherwise."""
+    """Dentists; always sensitive."""
     CATEGORY_MEDICAL: _Category.ValueType  # 4
-    """Clinics and laboratories; sensitive unless said otherwise."""
+    """Clinics and laboratories; always sensitive."""
     CATEGORY_GASTRONOMY: _Category.ValueType  # 5
     """Restaurants, cafes, food."""
     CATEGORY_FLORISTRY: _Category.ValueType  # 6
@@ -56,9 +56,9 @@ CATEGORY_BEAUTY: Category.ValueType  # 1
 CATEGORY_COSMETOLOGY: Category.ValueType  # 2
 """Cosmetology clinics."""
 CATEGORY_DENTAL: Category.ValueType  # 3
-"""Dentists; sensitive unless said otherwise."""
+"""Dentists; always sensitive."""
 CATEGORY_MEDICAL: Category.ValueType  # 4
-"""Clinics and laboratories; sensitive unless said otherwise."""
+"""Clinics and laboratories; always sensitive."""
 CATEGORY_GASTRONOMY: Category.ValueType  # 5
 """Restaurants, cafes, food."""
 CATEGORY_FLORISTRY: Category.ValueType  # 6

@@ -25,7 +25,8 @@ def upgrade() -> None:
         sa.Column("update_time", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="businesses_name_check"),
         sa.CheckConstraint(
-            "category IN ('beauty', 'cosmetology', 'dental', 'medical', 'gastronomy', 'floristry', 'optics', 'textile', 'legal')",
+            "category IN ('beauty', 'cosmetology', 'dental', 'medical', 'gastronomy', 'floristry', "
+            "'optics', 'textile', 'legal')",
             name="businesses_category_check",
         ),
         sa.CheckConstraint(
