@@ -11,13 +11,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1 import churn_pb2
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
-    AnalyticsServiceServicer,
     AnalyticsServiceStub,
     add_AnalyticsServiceServicer_to_server,
 )
 
 from svoykrug_server.analytics.churn.model import default_training_cutoffs
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
+from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.kit.caller import Role, StaffRole
 from svoykrug_server.operations.convert import operation_to_proto
 from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, fill, simulated
@@ -29,13 +29,11 @@ DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
-class OnlyChurn(ChurnServicer, AnalyticsServiceServicer):
-    """The service with its churn methods alone."""
-
-
 @pytest.fixture
 async def served(circle: Circle) -> AsyncIterator[Served]:
-    servicer = OnlyChurn(circle.churn.models, circle.churn.risk, cast("Any", operation_to_proto))
+    elsewhere = cast("Any", None)  # snapshots and freshness have tests of their own
+    churn = ChurnServicer(circle.churn.models, circle.churn.risk, operation_to_proto)
+    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn)
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 

@@ -15,6 +15,9 @@ _CUTOFF, _KNOWN_UNTIL, _HORIZON_END, _WATERMARK = (
 )
 _DAY = "toInt32(toDate({instant}, {{zone:String}}))"
 
+_MEMBER_BY_MEMBER = "SETTINGS optimize_aggregation_in_order = 1"
+"""The table is in the order of members, so groups end one after another: a third faster, and flat in memory."""
+
 # Which purchases of a scope and a block of members are known at the cutoff, and how many days ago were they?
 _KNOWN = f"""
     SELECT member_id, purchase_id, business_id, kind, amount_minor,
@@ -107,13 +110,17 @@ _BUYERS = f"""
 WINDOW = f"""
     {_FEATURES.replace("$extra", f"toFloat64(member_id NOT IN ({_BUYERS})) AS churned")}
     ORDER BY member_id
+    {_MEMBER_BY_MEMBER}
 """
 
 # What is known of each member of a block at a cutoff, and which segment was she in?
 SCORING_BLOCK = f"""
     {_FEATURES.replace("$extra", "toInt64(segments.segment) AS segment")}
-    LEFT JOIN (SELECT member_id, segment FROM snapshot_members WHERE build_id = {{build_id:UUID}} AND {_BLOCK}) AS
-    segments USING (member_id) ORDER BY member_id
+    LEFT JOIN (
+        SELECT member_id, segment FROM snapshot_members WHERE build_id = {{build_id:UUID}} AND {_BLOCK}
+    ) AS segments USING (member_id)
+    ORDER BY member_id
+    {_MEMBER_BY_MEMBER}
 """
 
 # How many members bought in a scope before a cutoff?
@@ -151,9 +158,10 @@ AT_RISK = f"""
     WHERE scoring_id = {{scoring_id:UUID}} AND member_id IN (
         SELECT member_id FROM churn_scores
         WHERE scoring_id = {{scoring_id:UUID}} AND probability >= {{min_probability:Float64}}
-            AND (NOT {{has_position:UInt8}}
-                OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}),
-                {{after_member_id:Int64}}))
+            AND (
+                NOT {{has_position:UInt8}}
+                OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}), {{after_member_id:Int64}})
+            )
         ORDER BY probability DESC, member_id LIMIT {{limit:UInt32}}
     )
     ORDER BY probability DESC, member_id
