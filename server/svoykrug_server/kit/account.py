@@ -1,4 +1,4 @@
-"""What a sign-in and an account say to each other: the words that auth and users share, as neither imports the other."""
+"""What a sign-in and an account say to each other: words that auth and users share, as neither imports the other."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
