@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from importlib.metadata import version
 
 import grpc
 import pytest
@@ -113,7 +114,7 @@ async def test_a_call_says_its_language_and_the_clients_version(stranger: Client
     await stranger.auth.GetJwks(GetJwksRequest(), metadata=(("accept-language", "en"), ("x-request-id", "mine")))
     first, second = (call.metadata for call in server.received("GetJwks"))
     assert first["accept-language"] == "ru"
-    assert first["x-client-version"]
+    assert first["x-client-version"] == f"python/{version('svoykrug-client')}"
     assert (second["accept-language"], second["x-request-id"]) == ("en", "mine")
 
 

@@ -122,6 +122,7 @@ async def test_a_failed_operation_raises_the_error_of_its_reason(client: Client,
     with pytest.raises(errors.TooLittleData) as caught:
         await client.wait_for(QUEUED)
     assert (caught.value.text, caught.value.metadata) == ("Пока недостаточно данных.", {"members": "12"})
+    assert caught.value.code == "FAILED_PRECONDITION"
 
 
 async def test_a_cancelled_operation_raises_operation_cancelled(client: Client, server: StagedServer) -> None:

@@ -79,7 +79,10 @@ def test_saving_nothing_removes_the_file_also_when_there_is_none(path: Path) -> 
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '"text"', '{"user_id": "anna"}', '{"unknown": 1}', "\x00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '"text"', '{"user_id": "anna"}', '{"unknown": 1}', "\x00", '{"user_id": 1, "refresh_token": 2}'],
+)
 def test_a_file_that_holds_something_else_is_said_to(path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
     with pytest.raises(ValueError, match="holds no session"):

@@ -20,7 +20,7 @@ class Calls:
 
     Args:
         language: `ru` or `en`: the language of the texts for people.
-        client_version: Sent as `x-client-version`.
+        client_version: Sent as `x-client-version`, such as `python/1.0.0`.
     """
 
     def __init__(self, language: str, client_version: str) -> None:

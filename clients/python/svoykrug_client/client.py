@@ -72,7 +72,7 @@ class Client:
         service_key: ServiceKey | None = None,
         language: str = "ru",
     ) -> None:
-        self._calls = Calls(language, version("svoykrug-client"))
+        self._calls = Calls(language, f"python/{version('svoykrug-client')}")
         self._channel = self._open(target, root_certificates_pem, insecure)
         self.auth = AuthServiceStub(self._channel)
         self.users = UsersServiceStub(self._channel)
@@ -234,9 +234,26 @@ class Client:
         return _ended_well(operation)
 
 
-def service_client(target: str, key_file: Path, *, insecure: bool = False, language: str = "ru") -> Client:
-    """Returns a client that calls as the service account of a key file."""
-    return Client(target, insecure=insecure, service_key=ServiceKey.from_file(key_file), language=language)
+def service_client(
+    target: str,
+    key_file: Path,
+    *,
+    root_certificates_pem: bytes | None = None,
+    insecure: bool = False,
+    language: str = "ru",
+) -> Client:
+    """Returns a client that calls as the service account of a key file; see `Client` for the arguments.
+
+    Raises:
+        ValueError: The file holds no key.
+    """
+    return Client(
+        target,
+        root_certificates_pem=root_certificates_pem,
+        insecure=insecure,
+        service_key=ServiceKey.from_file(key_file),
+        language=language,
+    )
 
 
 def _ended_well(operation: Operation) -> Operation:
@@ -244,4 +261,5 @@ def _ended_well(operation: Operation) -> Operation:
         return operation
     reason = operation.error.reason or "OPERATION_CANCELLED"
     kind = errors.BY_REASON.get(reason, errors.SvoyKrugError)
-    raise kind(reason=reason, text=operation.error.text, metadata=dict(operation.error.metadata))
+    code = next((name for name, base in errors.BY_CODE.items() if issubclass(kind, base)), "UNKNOWN")
+    raise kind(reason=reason, text=operation.error.text, metadata=dict(operation.error.metadata), code=code)

@@ -1,7 +1,7 @@
 """The key of a service account, as `svoykrug keys create-service-account` writes it."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
 
@@ -20,6 +20,10 @@ class ServiceKey:
     key_id: str
     audience: str
     private_key_pem: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(value, str) for value in astuple(self)):
+            raise TypeError("a service key is made of strings")
 
     @classmethod
     def from_file(cls, path: Path) -> "ServiceKey":

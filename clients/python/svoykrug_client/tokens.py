@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,10 @@ class StoredSession:
     user_id: str
     refresh_token: str = field(repr=False)
     request_id: str = ""
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(value, str) for value in astuple(self)):
+            raise TypeError("a session is made of strings")
 
 
 class TokenStore(Protocol):
