@@ -65,6 +65,16 @@ async def test_reflection_lists_services_and_knows_the_details_of_errors(start_e
     assert file.name == "google/rpc/error_details.proto"
 
 
+async def test_reflection_describes_a_method_by_its_name(start_edge: StartEdge) -> None:
+    """The lesson of grpc#34743."""
+    channel = (await start_edge()).stub.channel
+    found = await reflected(channel, file_containing_symbol="svoykrug.users.v1.UsersService.GetMe")
+    file = descriptor_pb2.FileDescriptorProto.FromString(found.file_descriptor_response.file_descriptor_proto[0])
+    assert file.name == "svoykrug/users/v1/users_service.proto"
+    missing = await reflected(channel, file_containing_symbol="svoykrug.users.v1.UsersService.GetHer")
+    assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
 async def test_reflection_can_be_switched_off(start_edge: StartEdge) -> None:
     edge = await start_edge(reflection=False)
     with pytest.raises(grpc.aio.AioRpcError) as caught:

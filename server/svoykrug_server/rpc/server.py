@@ -21,6 +21,7 @@ from svoykrug_server.rpc.interceptor import Interceptor
 from svoykrug_server.rpc.listening import listen
 from svoykrug_server.rpc.metrics import RpcMetrics
 from svoykrug_server.rpc.options import RpcOptions
+from svoykrug_server.rpc.reflection_pool import ReflectionPool
 
 # What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
 DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
@@ -109,7 +110,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.methods)
         if self._options.reflection:
             names = (*ours, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            servicer = reflection.aio.ReflectionServicer(names)
+            servicer = reflection.aio.ReflectionServicer(names, ReflectionPool())
             add = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
             add(servicer, self.methods)  # type: ignore[no-untyped-call]  # its published types leave out the types
         if self._options.channelz:
