@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from svoykrug_server.purchases.model import NewRefund, us_of_instant
-from svoykrug_server.purchases.rebuild import request_rebuild
+from svoykrug_server.purchases.rebuild import RebuildRequest
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from tests.purchases.circle import IMPORTER, NOON, Circle, rows_of
 
@@ -90,12 +90,15 @@ async def test_a_rebuilt_warehouse_repeats_identical_rows_while_new_ones_arrive(
     before = await circle.warehouse_rows()
     await circle.warehouse.command("DROP TABLE purchases SYNC")
 
-    await circle.rebuild.run(await request_rebuild(circle.postgres, circle.pipeline))
+    request = RebuildRequest(circle.postgres, circle.pipeline, circle.clock)
+    rebuild_id = await request.ask()
+    await circle.rebuild.run(rebuild_id)
     rebuilt = await circle.warehouse_rows()
     await circle.buy(business_id, member, "new", 100)
     await circle.relay.step()
     await circle.reconciler.step()
 
+    assert await request.is_done(rebuild_id)
     assert rebuilt == before
     assert await circle.warehouse_rows() == await circle.ledger()
     assert circle.metric("pipeline_mismatched_days_total") == 0

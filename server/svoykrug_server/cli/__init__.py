@@ -1,4 +1,4 @@
-"""The command line: `svoykrug serve | migrate | doctor | admin | keys`.
+"""The command line: `svoykrug serve | migrate | doctor | admin | keys | warehouse`.
 
 Every command imports what it needs when it runs, so that `--help` and the start of the server are quick. Whatever a
 person must mend is one line on standard error and an exit code (`kit/startup.py`), never a traceback.
@@ -11,6 +11,7 @@ import typer
 from svoykrug_server.cli.admin import admin
 from svoykrug_server.cli.keys import keys
 from svoykrug_server.cli.problems import explained, settings_of_environment
+from svoykrug_server.cli.warehouse import warehouse
 
 app = typer.Typer(
     help="Свой Круг: sign-in, users, purchases and analytics of a loyalty circle, over gRPC.",
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(admin, name="admin")
 app.add_typer(keys, name="keys")
+app.add_typer(warehouse, name="warehouse")
 
 
 @app.command()

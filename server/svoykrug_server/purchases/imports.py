@@ -7,6 +7,7 @@ from uuid import UUID
 
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.model import PurchaseRows, WriteOutcome
 from svoykrug_server.purchases.writer import PurchaseWriter
 
@@ -55,6 +56,7 @@ class ImportService:
                 judged = self._writer.judge(batch.rows)
                 if writing is not None:
                     total.add(await writing)
+                failpoint("import.between_batches")
                 writing = asyncio.create_task(self._writer.write(caller, batch.business_id, judged, keep_unknown=True))
             if writing is not None:
                 total.add(await writing)

@@ -15,6 +15,7 @@ from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.relay import Relay
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
+from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
@@ -84,9 +85,36 @@ class Rebuild:
             after_id = last_id
 
 
-async def request_rebuild(postgres: Postgres, pipeline: PipelineRepository) -> UUID:
-    """Asks the process that ships to rebuild the warehouse; returns the rebuild's id."""
-    rebuild_id = uuid4()
-    async with postgres.transaction() as tx:
-        await pipeline.request_rebuild(tx, rebuild_id)
-    return rebuild_id
+class RebuildRequest:
+    """Asks the process that ships to rebuild the warehouse, and looks how that goes.
+
+    Args:
+        postgres: The system of record.
+        pipeline: SQL of the ledger.
+        clock: The time.
+    """
+
+    def __init__(self, postgres: Postgres, pipeline: PipelineRepository, clock: Clock) -> None:
+        self._postgres = postgres
+        self._pipeline = pipeline
+        self._clock = clock
+
+    async def ask(self) -> UUID:
+        """Asks for a rebuild and returns its id."""
+        rebuild_id = uuid4()
+        async with self._postgres.transaction() as tx:
+            await self._pipeline.request_rebuild(tx, rebuild_id)
+        return rebuild_id
+
+    async def is_done(self, rebuild_id: UUID) -> bool:
+        """Tells whether a rebuild is done."""
+        return (await self._lead()).rebuild_id != rebuild_id
+
+    async def anyone_ships(self) -> bool:
+        """Tells whether a process holds the lease, so that the rebuild goes on now."""
+        lead = await self._lead()
+        return lead.holder is not None and lead.expire_time is not None and lead.expire_time > self._clock.now()
+
+    async def _lead(self) -> outbox.Lead:
+        async with self._postgres.read() as connection:
+            return await outbox.lead(connection)

@@ -33,7 +33,7 @@ _REFUNDS = """
         entry.purchase_time, outbox.record_time
     FROM purchase_entries AS entry JOIN outbox USING (outbox_id)
     WHERE entry.purchase_id = $1 AND entry.kind = 2
-    ORDER BY entry.purchase_time, entry.entry_id
+    ORDER BY entry.purchase_time, outbox_id
 """
 
 # What did this user buy before a place in the list, the latest first?

@@ -69,10 +69,12 @@ class Lead:
 
     Attributes:
         holder: The process that last took the lease; None when it gave it back.
+        expire_time: When another process may take over.
         rebuild_id: The rebuild of the warehouse that is wanted; None when none is.
     """
 
     holder: UUID | None
+    expire_time: datetime | None
     rebuild_id: UUID | None
 
 
@@ -112,7 +114,7 @@ _TAKE_LEASE = text(
 )
 
 # Who seals and ships, and is a rebuild of the warehouse wanted?
-_LEAD = "SELECT lease_holder, rebuild_id FROM relay_state"
+_LEAD = "SELECT lease_holder, lease_expire_time, rebuild_id FROM relay_state"
 
 # May another process take over at once?
 _RELEASE_LEASE = text("UPDATE relay_state SET lease_holder = NULL WHERE lease_holder = :holder")
@@ -279,7 +281,7 @@ async def lead(connection: ReadConnection) -> Lead:
     row = await connection.fetchrow(_LEAD)
     if row is None:
         raise LookupError("the relay's state has one row")
-    return Lead(row["lease_holder"], row["rebuild_id"])
+    return Lead(row["lease_holder"], row["lease_expire_time"], row["rebuild_id"])
 
 
 async def shipped_up_to(connection: ReadConnection) -> int:
