@@ -11,7 +11,6 @@ MIN_MEMBERS = 200
 MIN_EVENTS = 20
 MIN_HORIZON_DAYS = 7
 MAX_HORIZON_DAYS = 730
-MAX_POPULATION_DAYS = 3_660
 SETTLING_DAYS = 7
 """Days between the end of the last training window and the test cutoff: time for late purchases to arrive."""
 TRAINING_CUTOFFS = 5
