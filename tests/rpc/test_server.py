@@ -68,10 +68,10 @@ async def test_reflection_lists_services_and_knows_the_details_of_errors(start_e
 async def test_reflection_describes_a_method_by_its_name(start_edge: StartEdge) -> None:
     """The lesson of grpc#34743."""
     channel = (await start_edge()).stub.channel
-    found = await reflected(channel, file_containing_symbol="svoykrug.users.v1.UsersService.GetMe")
+    found = await reflected(channel, file_containing_symbol="grpc.health.v1.Health.Check")
     file = descriptor_pb2.FileDescriptorProto.FromString(found.file_descriptor_response.file_descriptor_proto[0])
-    assert file.name == "svoykrug/users/v1/users_service.proto"
-    missing = await reflected(channel, file_containing_symbol="svoykrug.users.v1.UsersService.GetHer")
+    assert [service.name for service in file.service] == ["Health"]
+    missing = await reflected(channel, file_containing_symbol="grpc.health.v1.Health.Cure")
     assert missing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
