@@ -1,6 +1,7 @@
 """Runs the server as a process: opens the stores, serves until a signal, and stops in order."""
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -8,24 +9,25 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from rich.console import Console
 from rich.panel import Panel
 
-from svoykrug_server.app import Foundation, compose
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.rpc.logs import configure_logging
 from svoykrug_server.rpc.observability import Observability
-from svoykrug_server.rpc.server import RpcServer
-from svoykrug_server.storage.examination import examine_postgres, examine_warehouse
 from svoykrug_server.storage.folder import write_atomically
 from svoykrug_server.storage.stores import Stores, open_folder, open_stores, open_warehouse
-from svoykrug_server.storage.warehouse import Warehouse
+
+if TYPE_CHECKING:
+    from svoykrug_server.app import Foundation
+    from svoykrug_server.rpc.server import RpcServer
+    from svoykrug_server.storage.warehouse import Warehouse
 
 _log = structlog.get_logger(__name__)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -40,7 +42,7 @@ class Running:
         http_port: Where metrics, health and the doctor are served.
     """
 
-    server: RpcServer
+    server: "RpcServer"
     http_port: int
 
 
@@ -111,11 +113,8 @@ async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[R
         closing.enter_context(folder.owned({"http_port": http_port}))
         stores, warehouse = await _open_side_by_side(closing, open_stores(settings), open_warehouse(settings, folder))
         closing.push_async_callback(supervisor.stop)
-        foundation = Foundation(
-            settings, SystemClock(), stores.secrets, stores.postgres, warehouse, registry, supervisor
-        )
+        foundation, server = await _composed(settings, stores, warehouse, registry, supervisor)
         foundations.append(foundation)
-        server = await compose(foundation)
         await server.start()
         closing.push_async_callback(server.stop, at_once)
         servers.append(server)
@@ -141,12 +140,16 @@ def greet(settings: Settings, started: Running) -> None:
 async def _open_side_by_side(
     closing: AsyncExitStack,
     opening_stores: AbstractAsyncContextManager[Stores],
-    opening_warehouse: AbstractAsyncContextManager[Warehouse],
-) -> tuple[Stores, Warehouse]:
-    """Opens PostgreSQL while ClickHouse opens. When one fails the other is still awaited, so that it can be closed."""
-    stores, warehouse = await asyncio.gather(
+    opening_warehouse: "AbstractAsyncContextManager[Warehouse]",
+) -> "tuple[Stores, Warehouse]":
+    """Opens PostgreSQL while ClickHouse opens and Python imports the features.
+
+    When one store fails the other is still awaited, so that it can be closed.
+    """
+    stores, warehouse, _ = await asyncio.gather(
         closing.enter_async_context(opening_stores),
         closing.enter_async_context(opening_warehouse),
+        _import_features(),
         return_exceptions=True,
     )
     if isinstance(stores, BaseException):
@@ -156,8 +159,27 @@ async def _open_side_by_side(
     return stores, warehouse
 
 
-async def _examined(supervisor: Supervisor, foundations: Sequence[Foundation]) -> dict[str, object]:
+async def _import_features() -> None:
+    """Imports the composition root and all below it; the stores start in other threads and processes meanwhile."""
+    importlib.import_module("svoykrug_server.app")
+
+
+async def _composed(
+    settings: Settings, stores: Stores, warehouse: "Warehouse", registry: CollectorRegistry, supervisor: Supervisor
+) -> "tuple[Foundation, RpcServer]":
+    from svoykrug_server.app import Foundation, compose  # noqa: PLC0415  imported while the stores opened
+
+    foundation = Foundation(settings, SystemClock(), stores.secrets, stores.postgres, warehouse, registry, supervisor)
+    return foundation, await compose(foundation)
+
+
+async def _examined(supervisor: Supervisor, foundations: "Sequence[Foundation]") -> dict[str, object]:
     """Returns what the doctor asks of this process and, once they are open, of its stores."""
+    from svoykrug_server.storage.examination import (  # noqa: PLC0415  imports the stores' drivers
+        examine_postgres,
+        examine_warehouse,
+    )
+
     jobs = {name: {"running": job.running, "failures": job.failures} for name, job in supervisor.states.items()}
     facts: dict[str, object] = {"pid": os.getpid(), "jobs": jobs}
     for foundation in foundations:

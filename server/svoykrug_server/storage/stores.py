@@ -1,6 +1,7 @@
 """Opens both stores as the settings say, for the server and for each command, and closes them again.
 
-Everything slow happens side by side: PostgreSQL starts while ClickHouse opens.
+Everything slow happens side by side: PostgreSQL starts and ClickHouse opens while Python imports what talks to them.
+That is why the imports stand where they do.
 """
 
 import asyncio
@@ -11,19 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import asyncpg
 import structlog
 
 from svoykrug_server.config import Settings
-from svoykrug_server.kit.errors import StoreUnavailable, WarehouseUnavailable
+from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.folder import DataFolder, explained
-from svoykrug_server.storage.migrate import migrate_postgres
-from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.secrets import Secrets
 
 if TYPE_CHECKING:
     from svoykrug_server.storage.embedded import EmbeddedPostgres
+    from svoykrug_server.storage.postgres import Postgres
     from svoykrug_server.storage.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -42,7 +41,7 @@ class Stores:
 
     folder: DataFolder
     secrets: Secrets
-    postgres: Postgres
+    postgres: "Postgres"
     embedded: "EmbeddedPostgres | None"
 
 
@@ -74,13 +73,12 @@ async def open_stores(settings: Settings, *, migrate: bool = True) -> AsyncItera
     async with AsyncExitStack() as closing:
         with explained(folder.path):
             secrets = load_secrets(settings, folder)
-        embedded = None
-        if settings.database_url is None:
-            embedded = await _start_embedded(folder, closing)
-            url = embedded.url
-        else:
-            url = settings.database_url.get_secret_value()
-        postgres = await connect_postgres(settings, url)
+        starting = _start_embedded(folder) if settings.database_url is None else None
+        from svoykrug_server.storage.connecting import connect_postgres  # noqa: PLC0415  0.2 s, while PostgreSQL starts
+        from svoykrug_server.storage.migrate import migrate_postgres  # noqa: PLC0415  as above
+
+        embedded = None if starting is None else await _supervised(starting, closing)
+        postgres = await connect_postgres(settings, embedded)
         closing.push_async_callback(postgres.close)
         if migrate:
             await migrate_postgres(postgres)
@@ -116,6 +114,8 @@ async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: boo
         timeout_seconds=settings.clickhouse_timeout_seconds,
     )
     warehouse = Warehouse(options, migrate_warehouse if migrate else leave_unmigrated)
+    if url is None:
+        import chdb  # noqa: F401, PLC0415  here and not in a thread: imports stay in one thread, the engine opens in another
     try:
         await warehouse.prepare()
     except WarehouseUnavailable:
@@ -137,31 +137,6 @@ def load_secrets(settings: Settings, folder: DataFolder) -> Secrets:
     return Secrets.load(folder.secrets, settings.secrets_dir, given)
 
 
-async def connect_postgres(settings: Settings, url: str) -> Postgres:
-    """Connects to PostgreSQL.
-
-    Raises:
-        CannotStart: The URL is wrong, the server cannot be reached, or it refuses user, password or database.
-    """
-    options = PostgresOptions(
-        url=url,
-        transaction_connections=settings.database_transaction_connections,
-        read_connections=settings.database_read_connections,
-        connect_timeout_seconds=settings.database_connect_timeout_seconds,
-        statement_timeout_seconds=settings.database_statement_timeout_seconds,
-    )
-    try:
-        return await Postgres.connect(options)
-    except ValueError as error:
-        raise CannotStart(f"SVOYKRUG_DATABASE_URL: {error}.", ExitCode.SETTINGS) from error
-    except StoreUnavailable as error:
-        raise CannotStart(
-            f"PostgreSQL at {_place(url)} cannot be reached. Is it running?", ExitCode.POSTGRES
-        ) from error
-    except asyncpg.PostgresError as error:
-        raise CannotStart(f"PostgreSQL at {_place(url)} refuses us: {error}.", ExitCode.POSTGRES) from error
-
-
 def check_clickhouse_url(url: str) -> None:
     """Refuses a URL that is not one of a ClickHouse HTTP server.
 
@@ -175,10 +150,16 @@ def check_clickhouse_url(url: str) -> None:
     raise CannotStart("SVOYKRUG_CLICKHOUSE_URL is not of the form http://user:password@host:port/.", ExitCode.SETTINGS)
 
 
-async def _start_embedded(folder: DataFolder, closing: AsyncExitStack) -> "EmbeddedPostgres":
+def _start_embedded(folder: DataFolder) -> "asyncio.Future[EmbeddedPostgres]":
+    """Begins to start PostgreSQL in a thread, at once."""
     from svoykrug_server.storage.embedded import EmbeddedPostgres  # noqa: PLC0415  only without a database URL
 
-    embedded = await asyncio.to_thread(EmbeddedPostgres.start, folder)
+    return asyncio.get_running_loop().run_in_executor(None, EmbeddedPostgres.start, folder)
+
+
+async def _supervised(starting: "asyncio.Future[EmbeddedPostgres]", closing: AsyncExitStack) -> "EmbeddedPostgres":
+    """Waits until PostgreSQL has started; from then on it is started again whenever it ends."""
+    embedded = await starting
     closing.push_async_callback(asyncio.to_thread, embedded.stop)
     supervising = asyncio.create_task(embedded.supervise(), name="postgres-supervisor")
     closing.push_async_callback(_end, supervising)
@@ -188,9 +169,3 @@ async def _start_embedded(folder: DataFolder, closing: AsyncExitStack) -> "Embed
 async def _end(task: "asyncio.Task[None]") -> None:
     task.cancel()
     await asyncio.wait([task])
-
-
-def _place(url: str) -> str:
-    """Returns host, port and database of a URL, without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
