@@ -124,8 +124,11 @@ class Postgres:
             raise StoreUnavailable from error
 
     async def _open_transactions(self) -> None:
-        async with self.transaction():
-            """Connected: that was the question."""
+        try:
+            async with self.transaction():
+                """Connected: that was the question."""
+        except DBAPIError as error:
+            raise driver_error(error) or error from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
