@@ -1,6 +1,7 @@
 """Where a call comes from, as far as it can be believed."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import unquote
 
@@ -48,6 +49,7 @@ def networks_from(texts: Sequence[str]) -> tuple[Network, ...]:
     return tuple(ip_network(text) for text in texts)
 
 
+@lru_cache(maxsize=4096)
 def _peer_address(peer: str) -> Address | None:
     """Returns None for a peer without an address: a Unix socket."""
     family, _, rest = unquote(peer).partition(":")

@@ -4,6 +4,7 @@ import asyncio
 from asyncio import AbstractEventLoop, CancelledError
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, NoReturn, cast
 
@@ -104,7 +105,8 @@ class Call:
             method.path,
             request_id.request_id_from(headers.get(request_id.HEADER)),
             locale.locale_from(headers.get(locale.HEADER), steps.default_locale),
-            self._address,
+            # Not a method of this call: a cycle of objects in every call would be the garbage collector's to find.
+            partial(_address, servicer_context, steps.trusted_proxies),
             servicer_context.time_remaining,
         )
         self.trailers = ((request_id.HEADER, self.context.request_id),)
@@ -148,7 +150,7 @@ class Call:
         elif rule.loopback_only and not address.is_loopback(self._servicer_context.peer()):
             raise PermissionDenied
         if self._admitted:
-            key = caller.subject_id if caller is not None else self._address()
+            key = caller.subject_id if caller is not None else self.context.peer_address
             self._steps.admission.enter_caller(key)
             self._caller_key = key
         return caller
@@ -219,11 +221,6 @@ class Call:
             self._code, status.message, (*self.trailers, (DETAILS_KEY, status.SerializeToString()))
         )
 
-    def _address(self) -> str:
-        metadata = self._servicer_context.invocation_metadata() or ()
-        forwarded = [str(value) for key, value in metadata if key == address.FORWARDED_HEADER]
-        return address.client_address(self._servicer_context.peer(), forwarded, self._steps.trusted_proxies)
-
     def _write_line(self, code: grpc.StatusCode, reason: str, seconds: float) -> None:
         write = self._steps.log.debug if self._method.is_standard else self._steps.log.info
         facts: dict[str, object] = {"method": self._method.path, "code": code.name, "ms": round(seconds * 1000, 2)}
@@ -233,6 +230,12 @@ class Call:
         if caller is not None:
             facts["caller"] = str(caller.subject_id)
         write("call", **facts)
+
+
+def _address(servicer_context: ServicerContext, trusted_proxies: tuple[Network, ...]) -> str:
+    metadata = servicer_context.invocation_metadata() or ()
+    forwarded = [str(value) for key, value in metadata if key == address.FORWARDED_HEADER]
+    return address.client_address(servicer_context.peer(), forwarded, trusted_proxies)
 
 
 def _code_from(code: object) -> grpc.StatusCode:

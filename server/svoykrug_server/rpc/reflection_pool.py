@@ -7,8 +7,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescript
 class ReflectionPool:
     """The default pool, which also finds a method by its full name.
 
-    Protobuf's pool finds the file of a message or a service, not that of a method, so that reflection could not describe
-    one (grpc#34743).
+    Protobuf's pool finds the file of a message or a service, not that of a method, so that reflection could not
+    describe one (grpc#34743).
     """
 
     def __init__(self) -> None:
