@@ -35,13 +35,17 @@ _INPUT = """
             CAST(:amounts_minor AS bigint[]), CAST(:times_us AS bigint[])
         ) WITH ORDINALITY AS rows (external_id, user_id, phone, amount_minor, time_us, position)
     ), known AS MATERIALIZED (
-        SELECT input.*, member_links.member_id,
-            timestamptz '1970-01-01 00:00:00Z' + input.time_us * interval '1 microsecond' AS purchase_time
+        SELECT input.*,
+            timestamptz '1970-01-01 00:00:00Z' + input.time_us * interval '1 microsecond' AS purchase_time,
+            coalesce(
+                (SELECT member_id FROM users JOIN member_links ON user_id = users.id WHERE phone = input.phone),
+                (SELECT member_id FROM member_links WHERE user_id = input.user_id)
+            ) AS member_id
         FROM input
-        LEFT JOIN users ON users.phone = input.phone
-        LEFT JOIN member_links ON member_links.user_id = coalesce(input.user_id, users.id)
     )
 """
+"""The rows, and who bought. Subqueries, not joins: each row is looked up in the indexes however many members there are,
+where a join reads all members for each batch."""
 
 # Which of these purchases are new, and which name nobody? (ids count up from a random prefix; the first of two equal
 # ids is written)
@@ -66,8 +70,10 @@ _WRITE = text(
 # body)
 _CONFLICTS = text(
     f"""{_INPUT}    SELECT known.position - 1 AS position
-    FROM known JOIN purchase_entries AS entry
-        ON entry.business_id = CAST(:business_id AS uuid) AND entry.external_id = known.external_id
+    FROM known CROSS JOIN LATERAL (
+        SELECT * FROM purchase_entries
+        WHERE business_id = CAST(:business_id AS uuid) AND external_id = known.external_id LIMIT 1
+    ) AS entry
     WHERE known.member_id IS NOT NULL AND entry.entry_id <> known.entry_id
         AND (entry.kind, entry.member_id, entry.amount_minor, entry.currency_code, entry.purchase_time)
             IS DISTINCT FROM (1, known.member_id, known.amount_minor, CAST(:currency_code AS text), known.purchase_time)

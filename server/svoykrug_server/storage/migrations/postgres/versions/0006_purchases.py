@@ -42,13 +42,11 @@ def _create_ledger() -> None:
         sa.UniqueConstraint("business_id", "external_id"),
     )
     op.create_index("purchase_entries_outbox_id_idx", "purchase_entries", ["outbox_id"])
-    op.create_index(
-        "purchase_entries_business_day_idx", "purchase_entries", ["business_id", "purchase_time", "entry_id"]
-    )
+    op.create_index("purchase_entries_business_day_idx", "purchase_entries", ["business_id", "purchase_time"])
     op.create_index(
         "purchase_entries_member_idx",
         "purchase_entries",
-        ["member_id", "purchase_time", "entry_id"],
+        ["member_id", "purchase_time"],
         postgresql_where=sa.text("kind = 1"),
     )
     op.create_index(
