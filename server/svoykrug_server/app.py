@@ -46,6 +46,7 @@ from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.secrets import SecretName, Secrets
+from svoykrug_server.storage.upkeep import Upkeep
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.accounts import UserAccounts
 from svoykrug_server.users.service import UsersService
@@ -89,6 +90,7 @@ async def compose(foundation: Foundation) -> RpcServer:
     """
     arm_failpoints(parse_failpoints(foundation.settings.failpoints))
     auth = await _auth(foundation)
+    foundation.supervisor.start("storage.upkeep", Upkeep(foundation.postgres, foundation.clock).run)
     server = RpcServer(rpc_options(foundation.settings), auth.verifier, foundation.registry)
     _add_auth(auth, server.methods)
     _add_users(foundation, server.methods)

@@ -11,6 +11,7 @@ from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.storage import idempotency
 from svoykrug_server.storage.idempotency import RequestKey, hash_of
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.upkeep import Upkeep
 
 REQUEST_ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 
@@ -72,8 +73,8 @@ async def test_after_seven_days_the_id_is_new_again(postgres: Postgres, clock: M
 async def test_expired_answers_are_deleted(postgres: Postgres, clock: ManualClock) -> None:
     await answer_once(postgres, clock, 1)
     clock.advance(timedelta(days=8))
-    async with postgres.transaction() as tx:
-        assert await idempotency.forget_expired(tx, clock.now()) == 1
+    assert await Upkeep(postgres, clock).forget() == 1
+    assert await Upkeep(postgres, clock).forget() == 0
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:

@@ -1,14 +1,21 @@
-"""Connects to PostgreSQL as the settings say, or says in one line why it cannot."""
+"""Connects to both stores as the settings say, or says in one line why it cannot."""
 
 from urllib.parse import urlsplit
 
 import asyncpg
+import structlog
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from svoykrug_server.config import Settings
-from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.kit.errors import StoreUnavailable, WarehouseUnavailable
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.embedded import EmbeddedPostgres
+from svoykrug_server.storage.folder import DataFolder
+from svoykrug_server.storage.migrate_warehouse import leave_unmigrated, migrate_warehouse
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
+
+log = structlog.get_logger(__name__)
 
 
 async def connect_postgres(settings: Settings, embedded: EmbeddedPostgres | None) -> Postgres:
@@ -36,6 +43,43 @@ async def connect_postgres(settings: Settings, embedded: EmbeddedPostgres | None
         ) from error
     except asyncpg.PostgresError as error:
         raise CannotStart(f"PostgreSQL at {_place(url)} refuses us: {error}.", ExitCode.POSTGRES) from error
+
+
+def warehouse_of(settings: Settings, folder: DataFolder, *, migrate: bool) -> Warehouse:
+    """Returns the warehouse of the settings, not yet connected.
+
+    Args:
+        settings: Where it is; the URL is one.
+        folder: The data folder, for the embedded engine.
+        migrate: Whether pending migrations are applied when it is prepared.
+    """
+    url = settings.clickhouse_url
+    options = WarehouseOptions(
+        location=str(folder.warehouse) if url is None else url.get_secret_value(),
+        database=settings.clickhouse_database,
+        connections=settings.clickhouse_connections,
+        background_connections=settings.clickhouse_background_connections,
+        background_threads=settings.clickhouse_background_threads,
+        timeout_seconds=settings.clickhouse_timeout_seconds,
+    )
+    return Warehouse(options, migrate_warehouse if migrate else leave_unmigrated)
+
+
+async def prepare(warehouse: Warehouse) -> None:
+    """Opens the embedded engine, or connects to the server if it is there, and migrates.
+
+    Raises:
+        CannotStart: The engine or the server refuses us, or a newer program wrote the warehouse.
+    """
+    if not warehouse.options.is_server:
+        import chdb  # noqa: F401, PLC0415  in this thread, as every import; another one then opens the engine
+    try:
+        await warehouse.prepare()
+    except WarehouseUnavailable:
+        log.warning("warehouse_away", hint="analytics answers UNAVAILABLE until it is back")
+    except ClickHouseError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CannotStart(f"ClickHouse refuses us: {reason}", ExitCode.WAREHOUSE) from error
 
 
 def _place(url: str) -> str:

@@ -20,10 +20,10 @@ LOST = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
 )
-"""What asyncpg raises when the database went away, is stopping, starting, or full.
+"""What asyncpg raises when the database went away, is stopping, starting, or out of disk, memory or connections.
 
 InternalClientError is what a statement meets on a connection whose last word was the server's good-bye, not yet read.
 """

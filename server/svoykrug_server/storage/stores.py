@@ -12,10 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import structlog
-
 from svoykrug_server.config import Settings
-from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.folder import DataFolder, explained
 from svoykrug_server.storage.secrets import Secrets
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     from svoykrug_server.storage.embedded import EmbeddedPostgres
     from svoykrug_server.storage.postgres import Postgres
     from svoykrug_server.storage.warehouse import Warehouse
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,30 +92,16 @@ async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: boo
         migrate: Whether pending migrations are applied.
 
     Raises:
-        CannotStart: The URL is wrong, or a newer program wrote the warehouse.
+        CannotStart: The URL is wrong, the server or the folder refuses us, or a newer program wrote the warehouse.
     """
-    from svoykrug_server.storage.migrate_warehouse import leave_unmigrated, migrate_warehouse  # noqa: PLC0415  0.2 s, beside PostgreSQL's start
-    from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions  # noqa: PLC0415  as above
+    from svoykrug_server.storage.connecting import prepare, warehouse_of  # noqa: PLC0415  0.2 s, while PostgreSQL starts
 
     url = settings.clickhouse_url
     if url is not None:
         check_clickhouse_url(url.get_secret_value())
-    options = WarehouseOptions(
-        location=str(folder.warehouse) if url is None else url.get_secret_value(),
-        database=settings.clickhouse_database,
-        connections=settings.clickhouse_connections,
-        background_connections=settings.clickhouse_background_connections,
-        background_threads=settings.clickhouse_background_threads,
-        timeout_seconds=settings.clickhouse_timeout_seconds,
-    )
-    warehouse = Warehouse(options, migrate_warehouse if migrate else leave_unmigrated)
-    if url is None:
-        import chdb  # noqa: F401, PLC0415  here and not in a thread: imports stay in one thread, the engine opens in another
+    warehouse = warehouse_of(settings, folder, migrate=migrate)
     try:
-        await warehouse.prepare()
-    except WarehouseUnavailable:
-        log.warning("warehouse_away", hint="analytics answers UNAVAILABLE until it is back")
-    try:
+        await prepare(warehouse)
         yield warehouse
     finally:
         await warehouse.close()
