@@ -87,6 +87,15 @@ async def test_a_stream_cancelled_before_its_first_answer_is_cancelled_on_the_se
         await anext(aiter(watch))
 
 
+async def test_a_stream_left_in_mid_way_ends_with_its_client(client: Client, server: StagedServer) -> None:
+    gate = Gate(seen(DONE))
+    server.plays("WatchOperation", [seen(HALF), gate])
+    async for _ in client.operations.WatchOperation(REQUEST):
+        break
+    await client.close()
+    await until(lambda: gate.waiting == gate.cancelled == 1)
+
+
 async def test_a_cancelled_task_cancels_the_stream_it_reads(client: Client, server: StagedServer) -> None:
     gate = Gate(seen(DONE))
     server.plays("WatchOperation", [seen(HALF), gate])

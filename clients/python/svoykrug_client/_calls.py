@@ -125,24 +125,20 @@ class DownloadCalls(grpc.aio.UnaryStreamClientInterceptor):
         """Runs the call up to its first answer; see `Calls.run`."""
 
         async def attempt(prepared: grpc.aio.ClientCallDetails) -> AsyncIterator[Any]:
-            call = await continuation(prepared, request)
-            rest = aiter(call)
+            rest = aiter(await continuation(prepared, request))
             with typed_errors():
                 first = await anext(rest, grpc.aio.EOF)
-            return _answers(call, first, rest)
+            return _answers(first, rest)
 
         return await self._calls.run(client_call_details, attempt)
 
 
-async def _answers(call: Any, first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    try:
-        with typed_errors():
-            if first is not grpc.aio.EOF:
-                yield first
-            async for answer in rest:
-                yield answer
-    finally:
-        call.cancel()
+async def _answers(first: Any, rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    with typed_errors():
+        if first is not grpc.aio.EOF:
+            yield first
+        async for answer in rest:
+            yield answer
 
 
 class UploadCalls(grpc.aio.StreamUnaryClientInterceptor):
