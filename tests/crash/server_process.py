@@ -33,13 +33,12 @@ class ServerProcess:
         """Whether the process has ended."""
         return self.process.returncode is not None
 
-    async def address(self) -> str | None:
-        """Waits until the server takes calls and returns where; None when it died before."""
+    async def target(self) -> str:
+        """Waits until the server takes calls and returns where."""
         await until(lambda: self.is_dead or self.ready_file.exists(), START_SECONDS)
-        if not self.ready_file.exists():
-            return None
-        address: str = json.loads(self.ready_file.read_text())["addresses"][0]
-        return address
+        assert self.ready_file.exists(), "the server died before it took calls"
+        target: str = json.loads(self.ready_file.read_text())["addresses"][0]
+        return target
 
 
 def settings_of(data_dir: Path) -> Settings:
@@ -57,6 +56,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "MINIMUM_FREE_DISK_MB": "0",
         "RELAY_POLL_SECONDS": "0.2",
         "RELAY_LEASE_SECONDS": "1",
+        "RELAY_BATCH_ENTRIES": "500",
     }
     return {**inherited, **{f"SVOYKRUG_{name}": value for name, value in {**own, **settings}.items()}}
 
