@@ -54,6 +54,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "LISTEN": '["127.0.0.1:0"]',
         "HTTP_PORT": "0",
         "MINIMUM_FREE_DISK_MB": "0",
+        "PROOF_INTERVAL_SECONDS": "0.5",
         "RELAY_POLL_SECONDS": "0.2",
         "RELAY_LEASE_SECONDS": "1",
         "RELAY_BATCH_ENTRIES": "500",

@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
@@ -108,7 +107,7 @@ def _with_phones(rows: PurchaseRows, phones: Sequence[str]) -> PurchaseRows:
 
 
 def _all_good(rows: PurchaseRows, phones: Sequence[str], rules: CircleRules, oldest_us: int, newest_us: int) -> bool:
-    """Tells whether every row keeps every rule and names its buyer by phone: the usual batch."""
+    """Tells whether every row keeps every rule and all name their buyer in one way: the usual batch."""
     return (
         len(rows) > 0
         and min(rows.amounts_minor) >= 0
@@ -119,9 +118,15 @@ def _all_good(rows: PurchaseRows, phones: Sequence[str], rules: CircleRules, old
         and all(rows.external_ids)
         and max(map(len, rows.external_ids)) <= MAX_EXTERNAL_ID_LENGTH
         and not _CONTROL.search("".join(rows.external_ids))
-        and not any(rows.user_ids)
-        and all(map(_E164.fullmatch, phones))
+        and _all_name_buyers(rows.user_ids, phones)
     )
+
+
+def _all_name_buyers(user_ids: Sequence[str], phones: Sequence[str]) -> bool:
+    """Tells whether all rows name their buyers by phone, or all by user id."""
+    if any(user_ids):
+        return not any(phones) and all(map(_UUID.fullmatch, user_ids))
+    return all(map(_E164.fullmatch, phones))
 
 
 def _fault(
@@ -148,9 +153,8 @@ def _malformed_field(rows: PurchaseRows, position: int, phone: str) -> str | Non
     return None if _E164.fullmatch(phone) else "phone"
 
 
-def buyer_columns(rows: PurchaseRows) -> tuple[list[UUID | None], list[str | None]]:
+def buyer_columns(rows: PurchaseRows) -> tuple[list[str | None], list[str | None]]:
     """Returns the good rows' buyers as the database takes them: user ids and phones, null where absent."""
     if not any(rows.user_ids):
         return [None] * len(rows), list(rows.phones)
-    user_ids = [UUID(user_id) if user_id else None for user_id in rows.user_ids]
-    return user_ids, [phone or None for phone in rows.phones]
+    return [user_id or None for user_id in rows.user_ids], [phone or None for phone in rows.phones]
