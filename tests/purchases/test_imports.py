@@ -55,50 +55,42 @@ async def test_a_stream_sent_twice_doubles_nothing(circle: Circle) -> None:
     assert len(await circle.warehouse_rows()) == 100
 
 
+FAULTS: list[tuple[Row, str, str]] = [
+    (("", "", 1, NOON), "INVALID_FIELDS", "external_id"),
+    (("x" * 101, "", 1, NOON), "INVALID_FIELDS", "external_id"),
+    (("tab\t", "", 1, NOON), "INVALID_FIELDS", "external_id"),
+    (("a", "not a phone", 1, NOON), "INVALID_FIELDS", "phone"),
+    (("c", "", -1, NOON), "AMOUNT_OUT_OF_RANGE", "amount_minor"),
+    (("d", "", MAX_AMOUNT_MINOR + 1, NOON), "AMOUNT_OUT_OF_RANGE", "amount_minor"),
+    (("e", "", 1, ANCIENT), "PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"),
+    (("f", "", 1, NOON + timedelta(days=100)), "PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"),
+    (("g", "+79990000000", 1, NOON), "MEMBER_UNKNOWN", "phone"),
+    (("taken", "", 2, NOON), "EXTERNAL_ID_CONFLICT", "external_id"),
+]
+"""Rows with a fault, the reason and the field; an empty phone stands for the member's."""
+
+
 async def test_each_bad_row_comes_back_with_its_number_reason_and_field(circle: Circle) -> None:
     business_id, member = await circle.add_business(), await circle.add_member()
     await circle.buy(business_id, member, "taken", 1)
-    good = rows_of(("good", member.phone, 0, NOON))
-    columns = rows_of(
-        ("", member.phone, 1, NOON),
-        ("x" * 101, member.phone, 1, NOON),
-        ("tab\t", member.phone, 1, NOON),
-        ("a", "not a phone", 1, NOON),
-        ("b", "", 1, NOON),
-        ("c", member.phone, -1, NOON),
-        ("d", member.phone, MAX_AMOUNT_MINOR + 1, NOON),
-        ("e", member.phone, 1, ANCIENT),
-        ("f", member.phone, 1, circle.clock.now() + timedelta(seconds=301)),
-        ("g", "+79990000000", 1, NOON),
-        ("taken", member.phone, 2, NOON),
-        first_number=1,
-    )
+    bad = [(row[0], row[1] or member.phone, row[2], row[3]) for row, _, _ in FAULTS]
 
-    outcome = await circle.imports.run(
-        IMPORTER,
-        stream(
-            ImportBatch(business_id, good),
-            ImportBatch(business_id, columns),
-            ImportBatch(business_id, rows_of(("h", member.phone, 1, NOON), currency_code="USD", first_number=12)),
-        ),
-    )
+    outcome = await run_import(circle, business_id, [("good", member.phone, 0, NOON)], bad)
 
-    assert counts(outcome) == (13, 1, 0, 12)
-    assert reasons(outcome) == [
-        (1, "INVALID_FIELDS", "external_id"),
-        (2, "INVALID_FIELDS", "external_id"),
-        (3, "INVALID_FIELDS", "external_id"),
-        (4, "INVALID_FIELDS", "phone"),
-        (5, "INVALID_FIELDS", "phone"),
-        (6, "AMOUNT_OUT_OF_RANGE", "amount_minor"),
-        (7, "AMOUNT_OUT_OF_RANGE", "amount_minor"),
-        (8, "PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"),
-        (9, "PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"),
-        (10, "MEMBER_UNKNOWN", "phone"),
-        (11, "EXTERNAL_ID_CONFLICT", "external_id"),
-        (12, "CURRENCY_FOREIGN", "currency_code"),
-    ]
+    assert counts(outcome) == (1 + len(FAULTS), 1, 0, len(FAULTS))
+    assert reasons(outcome) == [(number, reason, field) for number, (_, reason, field) in enumerate(FAULTS, 1)]
     assert outcome.rejections[1].external_id == "x" * 100
+
+
+async def test_a_row_without_a_buyer_or_in_another_currency_is_refused(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    foreign = rows_of(("a", member.phone, 1, NOON), currency_code="USD")
+
+    nobody = await run_import(circle, business_id, [("a", "", 1, NOON)])
+    outcome = await circle.purchases.record_batch(IMPORTER, business_id, foreign)
+
+    assert reasons(nobody) == [(0, "INVALID_FIELDS", "phone")]
+    assert reasons(outcome) == [(0, "CURRENCY_FOREIGN", "currency_code")]
 
 
 async def test_a_phone_is_read_in_any_spelling_and_a_member_also_by_her_id(circle: Circle) -> None:
