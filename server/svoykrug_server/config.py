@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, IPvAnyNetwork, SecretStr
+from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -101,7 +102,7 @@ class Settings(BaseSettings):
     """How long NOT_SERVING is announced at a stop before new calls are refused."""
     grace_seconds: float = Field(default=30.0, ge=0)
     """How long calls in progress may take to finish at a stop."""
-    oldest_client_versions: dict[str, str] = Field(default_factory=dict)
+    oldest_client_versions: dict[str, Annotated[str, Field(pattern=r"^\d+(\.\d+){0,3}$")]] = Field(default_factory=dict)
     """The oldest `x-client-version` allowed by platform, as JSON such as `{"ios": "2.4.0"}`; older ones must update."""
     default_locale: Literal["ru", "en"] = "ru"
     """The language of texts for people when the caller names none."""
@@ -183,3 +184,18 @@ class Settings(BaseSettings):
     """After how many days every day is proven again."""
     failpoints: str = Field(default="", pattern=r"^([a-z_.]+:[1-9][0-9]*)?(,[a-z_.]+:[1-9][0-9]*)*$")
     """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""
+
+    @field_validator("circle_time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("no such time zone") from None
+        return name
+
+    @model_validator(mode="after")
+    def _has_both_halves_of_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY are set together or not at all")
+        return self

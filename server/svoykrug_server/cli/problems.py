@@ -29,7 +29,7 @@ def settings_of_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(_name(item["loc"]) + ": " + item["msg"] for item in error.errors(include_input=False))
+        wrong = "; ".join(_complaint(item["loc"], item["msg"]) for item in error.errors(include_input=False))
         raise CannotStart(wrong, ExitCode.SETTINGS) from None
     except SettingsError as error:
         field = str(error).partition('field "')[2].partition('"')[0]
@@ -64,8 +64,14 @@ def _words(refusal: DomainError) -> str:
     return f"Refused: {refusal.reason}" + (f" ({fields})" if fields else "")
 
 
+def _complaint(location: tuple[int | str, ...], message: str) -> str:
+    """Returns what is wrong with one setting, or, without a location, with several together."""
+    said = message.removeprefix("Value error, ")
+    return f"{_name(location)}: {said}" if location else said
+
+
 def _name(location: tuple[int | str, ...]) -> str:
-    first, *rest = location or ("settings",)
+    first, *rest = location
     inner = "".join(f"[{part}]" for part in rest)
     return f"{PREFIX}{str(first).upper()}{inner}"
 
