@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +209,9 @@ def write_certificate(folder: Path, name: str) -> tuple[TlsOptions, bytes]:
     return options, pem
 
 
-async def echo_over_tls(address: str, roots: bytes) -> None:
-    credentials = grpc.ssl_channel_credentials(roots)
+async def echo_over_tls(address: str, roots: bytes, client: TlsOptions | None = None) -> None:
+    key, chain = (client.key.read_bytes(), client.certificate.read_bytes()) if client else (None, None)
+    credentials = grpc.ssl_channel_credentials(roots, key, chain)
     async with grpc.aio.secure_channel(f"localhost:{address.rpartition(':')[2]}", credentials) as channel:
         assert await Stub(channel).Echo(ProbeRequest(), timeout=10) == ProbeRequest()
 
@@ -223,6 +225,18 @@ async def test_tls_is_served_and_a_renewed_certificate_is_taken_without_a_restar
     await echo_over_tls(address, first)
     _, second = write_certificate(tmp_path, "second")
     await echo_over_tls(address, second)
+
+
+async def test_client_certificates_can_be_required(start_edge: StartEdge, tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "client").mkdir()
+    server, roots = write_certificate(tmp_path / "server", "server")
+    client, _ = write_certificate(tmp_path / "client", "client")
+    edge = await start_edge(tls=replace(server, client_authorities=client.certificate))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await echo_over_tls(edge.server.addresses[0], roots)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    await echo_over_tls(edge.server.addresses[0], roots, client)
 
 
 async def test_a_missing_certificate_is_one_clear_line(tmp_path: Path) -> None:
