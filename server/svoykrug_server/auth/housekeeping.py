@@ -40,7 +40,8 @@ class Housekeeping:
         """Deletes once an hour until cancelled; while Postgres is away it waits."""
         while True:
             try:
-                log.info("auth.forgotten", rows=await self.forget())
+                if rows := await self.forget():
+                    log.info("auth.forgotten", rows=rows)
             except StoreUnavailable:
                 log.warning("auth.not_forgotten")
             await asyncio.sleep(_EVERY_SECONDS)

@@ -66,9 +66,7 @@ user_consents = sa.Table(
     sa.Column("granted", sa.Boolean, nullable=False, comment="false withdraws an earlier grant"),
     sa.Column("consent_time", INSTANT, nullable=False),
     sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
-    sa.CheckConstraint(
-        "kind IN ('terms', 'personal_data', 'marketing', 'profiling')", name="user_consents_kind_check"
-    ),
+    sa.CheckConstraint("kind IN ('terms', 'personal_data', 'marketing', 'profiling')", name="user_consents_kind_check"),
     sa.CheckConstraint("char_length(document_version) BETWEEN 1 AND 32", name="user_consents_document_version_check"),
     sa.Index(None, "user_id", "kind", "id"),
 )
