@@ -150,7 +150,8 @@ class Call:
         elif rule.loopback_only and not address.is_loopback(self._servicer_context.peer()):
             raise PermissionDenied
         if self._admitted:
-            key = caller.subject_id if caller is not None else self.context.peer_address
+            # An int hashes in C, a UUID in Python.
+            key = caller.subject_id.int if caller is not None else self.context.peer_address
             self._steps.admission.enter_caller(key)
             self._caller_key = key
         return caller
