@@ -187,11 +187,13 @@ async def test_the_doctor_says_that_a_stopped_postgres_does_not_answer(data_dir:
     with serving(data_dir) as server:
         await server.ready()
         family = psutil.Process(server.postgres)
-        stopped = [family, *family.children()]
-        for process in stopped:
+        # The parent first: it then has no more children than these.
+        family.suspend()
+        children = family.children()
+        for process in children:
             process.suspend()
         done = run(data_dir, "doctor")
-        for process in stopped:
+        for process in (*children, family):
             process.resume()
         assert done.returncode == 1
         assert "PostgreSQL did not answer" in done.stdout
