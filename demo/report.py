@@ -58,11 +58,13 @@ def print_model_card(model: ChurnModel, gate: Gate) -> None:
         f"Churn within {model.horizon_days} days of {model.test_cutoff_time.ToDatetime():%Y-%m-%d}: "
         f"{model.test_member_count:,} members, {model.test_base_rate:.3f} left"
     )
-    table = Table("", "ROC-AUC", "AP churn", "AP stay", "Brier", "skill", "ECE", "lift at 10 %", title=title)
+    table = Table(
+        "", "ROC-AUC", "AP churn", "AP stay", "Brier", "skill", "ECE", "lift at 10 %", title=title, show_lines=True
+    )
     for row in model.metrics:
         table.add_row(row.name, *_cells(row))
     console.print(table)
-    console.print(f"  {model.algorithm}, {len(model.features)} features; 95 % bootstrap intervals in brackets")
+    console.print(f"  {model.algorithm}, {len(model.features)} features; below each figure its 95 % bootstrap interval")
     console.print(
         f"  [bold green]Gate reached[/], recomputed here from the raw purchases: ROC-AUC {gate.roc_auc:.4f} "
         f"(>= {LEAST_ROC_AUC}), ECE {gate.ece:.4f} (<= {MOST_ECE}), Brier {gate.brier:.4f} (<= {MOST_BRIER}), "
@@ -73,7 +75,7 @@ def print_model_card(model: ChurnModel, gate: Gate) -> None:
 def _cells(row: ChurnMetrics) -> list[str]:
     def cell(name: str) -> str:
         estimate: Estimate = getattr(row, name)
-        return f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f})" if row.HasField(name) else "-"  # type: ignore[arg-type]  # names of ChurnMetrics
+        return f"{estimate.value:.3f}\n{estimate.low:.3f}-{estimate.high:.3f}" if row.HasField(name) else "-"  # type: ignore[arg-type]  # names of ChurnMetrics
 
     names = ("roc_auc", "average_precision_churn", "average_precision_stay", "brier", "brier_skill", "ece")
     return [*(cell(name) for name in names), cell("lift_at_10_percent")]

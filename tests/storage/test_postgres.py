@@ -236,12 +236,14 @@ async def test_a_cancelled_call_does_not_wait_for_a_database_that_hangs(
 
     await until(lambda: is_number(running, 1))
     main = psutil.Process(own_server.process_id)
-    hanging = [main, *main.children()]
+    # The parent first: it then has no more children than these.
+    main.suspend()
+    hanging = main.children()
     for process in hanging:
         process.suspend()
     task.cancel()
     done, _ = await asyncio.wait([task], timeout=4)
-    for process in hanging:
+    for process in (*hanging, main):
         process.resume()
     assert done
     assert task.cancelled()
