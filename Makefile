@@ -4,6 +4,8 @@
 # The first Python on the path that is new enough; `make PYTHON=...` takes another.
 PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+# A start without cached bytecode compiles every library again and takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 
