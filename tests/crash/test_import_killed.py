@@ -32,12 +32,14 @@ MOMENTS = [
     Moment(Step.AFTER_COMMIT, 1),
     Moment(Step.SHIPPED, 1),
     Moment(Step.BETWEEN_BATCHES, 2),
+    Moment(Step.CLAIMED, 1),
     Moment(Step.SEALED, 2),
     Moment(Step.BEFORE_FIRST_COMMIT, 1),
     Moment(Step.INSERTED, 2),
     Moment(Step.INSIDE_TRANSACTION, 3),
     Moment(Step.SHIPPED, 2),
     Moment(Step.AFTER_COMMIT, 4),
+    Moment(Step.CLAIMED, 2),
     Moment(Step.BETWEEN_BATCHES, 4),
 ]
 
@@ -84,7 +86,7 @@ class Killing:
         return (await pipeline(self._postgres)).committed_rows == self.batches * BATCH_ROWS
 
 
-async def test_an_import_killed_at_fourteen_moments_ends_with_equal_stores_and_no_row_twice(
+async def test_an_import_killed_at_sixteen_moments_ends_with_equal_stores_and_no_row_twice(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key = await proof.service_key(data_dir)

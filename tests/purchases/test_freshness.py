@@ -41,6 +41,26 @@ async def test_what_waits_and_how_long_is_told_until_it_is_shipped(circle: Circl
     assert (shipped.totals.postgres.entry_count, shipped.totals.postgres.sum_minor) == (1, 100)
 
 
+class ShipsAfterProof:
+    """A proof right after which the relay ships more."""
+
+    def __init__(self, circle: Circle) -> None:
+        self._circle = circle
+
+    async def prove_scope(self, business_id: UUID | None, days: tuple[date, date] | None) -> None:
+        await self._circle.reconciler.prove_scope(business_id, days)
+        await self._circle.relay.step()
+
+
+async def test_what_is_shipped_after_the_proof_still_counts_as_waiting(circle: Circle) -> None:
+    freshness = FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), ShipsAfterProof(circle), circle.clock)
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+
+    told = await freshness.report(READER, None, None)
+
+    assert (told.waiting_count, told.watermark, told.totals.postgres.entry_count) == (1, None, 0)
+
+
 async def test_days_are_listed_by_business_in_the_range_asked_for(circle: Circle, freshness: FreshnessService) -> None:
     businesses, member = sorted([await circle.add_business() for _ in range(2)]), await circle.add_member()
     for number, business_id in enumerate(businesses):

@@ -52,13 +52,15 @@ class FreshnessService:
             WarehouseUnavailable: ClickHouse is away.
         """
         with_sensitive = await self._may_see_sensitive(caller, business_id)
+        # Read before the proof: what is shipped by now is in the totals, so that 0 waiting means that they are whole.
+        async with self._postgres.read() as connection:
+            backlog = await outbox.backlog(connection, business_id)
         await self._prover.prove_scope(business_id, None if days is None else (days.from_day, days.to_day))
         async with self._postgres.read() as connection:
             totals = await self._proofs.totals(connection, business_id, with_sensitive=with_sensitive)
             listed = (
                 await self._proofs.days(connection, business_id, days, with_sensitive=with_sensitive) if days else ()
             )
-            backlog = await outbox.backlog(connection, business_id)
         oldest = backlog.oldest_record_time
         lag_ms = 0 if oldest is None else max((self._clock.now() - oldest) // timedelta(milliseconds=1), 0)
         return FreshnessReport(backlog.watermark, backlog.waiting_count, lag_ms, totals, listed)
