@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from svoykrug import errors
 from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesRequest
 
 from svoykrug_client import Client
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.stores import open_stores
 from tests.crash import proof
 from tests.crash.own_rows import BATCH_ROWS, OwnCircle, add_circle
@@ -22,7 +24,17 @@ BATCHES, BATCHES_BEFORE = 20, 8
 BOUND_SECONDS = 30.0
 
 
-async def import_with_postgres_killed(client: Client, circle: OwnCircle, data_dir: Path) -> errors.SvoyKrugError:
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Postgres]:
+    """Connects to the server's PostgreSQL without starting one: a process that uses gRPC is better not forked."""
+    postgres = await Postgres.connect(PostgresOptions(url))
+    yield postgres
+    await postgres.close()
+
+
+async def import_with_postgres_killed(
+    client: Client, circle: OwnCircle, data_dir: Path, url: str
+) -> errors.SvoyKrugError:
     """Begins the import, kills PostgreSQL once some batches are committed, and returns what the client is told."""
     killed = asyncio.Event()
 
@@ -36,10 +48,10 @@ async def import_with_postgres_killed(client: Client, circle: OwnCircle, data_di
         await client.purchases.ImportPurchases(requests())
 
     sending = asyncio.create_task(send())
-    async with open_stores(settings_of(data_dir), migrate=False) as stores:
+    async with connected(url) as postgres:
 
         async def committed() -> bool:
-            return (await pipeline(stores.postgres)).committed_rows == BATCHES_BEFORE * BATCH_ROWS
+            return (await pipeline(postgres)).committed_rows == BATCHES_BEFORE * BATCH_ROWS
 
         await until(committed, BOUND_SECONDS)
     assert not sending.done()
@@ -54,13 +66,15 @@ async def test_an_import_is_sent_again_after_postgres_is_killed_in_it(data_dir: 
     key = await proof.service_key(data_dir)
     async with open_stores(settings_of(data_dir)) as stores:
         circle = await add_circle(stores.postgres)
+        assert stores.embedded is not None
+        url = stores.embedded.url  # The server starts PostgreSQL on the same port.
     async with started(data_dir) as server, Client(await server.target(), insecure=True, service_key=key) as client:
-        told = await import_with_postgres_killed(client, circle, data_dir)
+        told = await import_with_postgres_killed(client, circle, data_dir, url)
         rows = list(circle.rows(BATCHES))
         answer = await client.import_purchases(str(circle.business_id), rows, batch_rows=BATCH_ROWS)
         fresh = await proof.settled_freshness(client)
-        async with open_stores(settings_of(data_dir), migrate=False) as stores:
-            own = await proof.check_freshness(fresh, circle, BATCHES, stores.postgres)
+        async with connected(url) as postgres:
+            own = await proof.check_freshness(fresh, circle, BATCHES, postgres)
         assert not server.is_dead
     await proof.check_warehouse(data_dir, own)
     proof.check_answer(answer, BATCHES)

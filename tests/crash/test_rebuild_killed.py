@@ -7,6 +7,7 @@ from pathlib import Path
 from svoykrug_client import Client
 from svoykrug_server.storage.stores import open_stores
 from tests.crash import proof
+from tests.crash.broken_import import BOUND_SECONDS
 from tests.crash.own_rows import BATCH_ROWS, add_circle
 from tests.crash.server_process import command, settings_of, started
 
@@ -19,6 +20,8 @@ async def test_a_rebuild_goes_on_beside_an_import_and_survives_a_kill(data_dir: 
             async with Client(await server.target(), insecure=True, service_key=key) as client:
                 await client.import_purchases(str(circle.business_id), list(circle.rows(4)), batch_rows=BATCH_ROWS)
             await command(data_dir, "warehouse", "rebuild")
+            async with asyncio.timeout(BOUND_SECONDS):
+                await server.process.wait()
         assert server.process.returncode == -signal.SIGKILL
 
         async with started(data_dir) as server, Client(await server.target(), insecure=True, service_key=key) as client:
