@@ -42,6 +42,7 @@ from svoykrug_server.purchases.relay import RelayOptions
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.servicer import PurchasesServicer
 from svoykrug_server.rpc.context import find_current
+from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
 from svoykrug_server.storage.postgres import Postgres
@@ -89,9 +90,12 @@ async def compose(foundation: Foundation) -> RpcServer:
         AccessRuleError: A method has no access rule.
     """
     arm_failpoints(parse_failpoints(foundation.settings.failpoints))
+    options = rpc_options(foundation.settings)
+    # Before any job runs: a job's log would hide the one line that says what is wrong.
+    check_addresses(options)
     auth = await _auth(foundation)
     foundation.supervisor.start("storage.upkeep", Upkeep(foundation.postgres, foundation.clock).run)
-    server = RpcServer(rpc_options(foundation.settings), auth.verifier, foundation.registry)
+    server = RpcServer(options, auth.verifier, foundation.registry)
     _add_auth(auth, server.methods)
     _add_users(foundation, server.methods)
     _add_businesses(foundation, server.methods, auth)

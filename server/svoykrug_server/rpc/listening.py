@@ -15,6 +15,17 @@ from svoykrug_server.rpc.tls import Certificates
 _log = structlog.get_logger("svoykrug_server.rpc")
 
 
+def check_addresses(options: RpcOptions) -> None:
+    """Finds out before anything else is started whether every address can be listened on.
+
+    Raises:
+        CannotStart: A port is in use, or an address is wrong.
+    """
+    for address in options.listen:
+        _check_form(address)
+        _check_free(address)
+
+
 def listen(server: grpc.aio.Server, options: RpcOptions) -> tuple[str, ...]:
     """Opens every address of the options.
 
@@ -27,14 +38,10 @@ def listen(server: grpc.aio.Server, options: RpcOptions) -> tuple[str, ...]:
     credentials = Certificates(options.tls).credentials() if options.tls is not None else None
     bound = []
     for address in options.listen:
-        host, _, port_text = address.rpartition(":")
-        if not host or (host != "unix" and not port_text.isdecimal()):
-            raise _no_address(address)
-        if credentials is None and not _is_loopback(host.strip("[]")):
+        _check_form(address)
+        if credentials is None and not _is_loopback(_host(address)):
             _check_plaintext(address, options)
-        problem = _problem(address)
-        if problem is not None:
-            raise problem
+        _check_free(address)
         try:
             port = (
                 server.add_insecure_port(address)
@@ -57,11 +64,17 @@ def _check_plaintext(address: str, options: RpcOptions) -> None:
     _log.warning("listening without TLS: anyone between can read tokens", address=address)
 
 
-def _problem(address: str) -> CannotStart | None:
+def _check_form(address: str) -> None:
+    host, _, port_text = address.rpartition(":")
+    if not host or (host != "unix" and not port_text.isdecimal()):
+        raise CannotStart(f"{address} is no address such as 127.0.0.1:50051. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
+
+
+def _check_free(address: str) -> None:
     """Finds out whether an address can be listened on by trying: gRPC would tell in lines of its own, and not why."""
     host, port = _host(address), address.rpartition(":")[2]
     if host == "unix":
-        return None
+        return
     try:
         family, kind, protocol, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -69,17 +82,12 @@ def _problem(address: str) -> CannotStart | None:
             probe.bind(target)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return CannotStart(
+            raise CannotStart(
                 f"{address} is in use by another program. Stop it, or set SVOYKRUG_LISTEN to another address.",
                 ExitCode.PORT_IN_USE,
-            )
+            ) from error
         why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else "no such host"
-        return CannotStart(f"Cannot listen on {address}: {why}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
-    return None
-
-
-def _no_address(address: str) -> CannotStart:
-    return CannotStart(f"{address} is no address such as 127.0.0.1:50051. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS)
+        raise CannotStart(f"Cannot listen on {address}: {why}. Set SVOYKRUG_LISTEN.", ExitCode.SETTINGS) from error
 
 
 def _host(address: str) -> str:
