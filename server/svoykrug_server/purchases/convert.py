@@ -13,9 +13,15 @@ from svoykrug_server.purchases.imports import ImportBatch
 from svoykrug_server.purchases.model import NewRefund, Purchase, PurchaseRows, Refund, Rejection, WriteOutcome
 from svoykrug_server.purchases.service import PurchasePage
 
+# Microseconds that lie before every time a row may have.
+_NO_TIME_US = -(1 << 62)
+
 
 def rows_from_proto(purchases: Sequence[purchases_service_pb2.NewPurchase], first_number: int = 0) -> PurchaseRows:
-    """Returns purchases to write down as columns, numbered from `first_number`; an absent time is 1970."""
+    """Returns purchases to write down as columns, numbered from `first_number`.
+
+    An absent time is 1970 and a malformed one lies before every time: both are then refused as out of range.
+    """
     return PurchaseRows(
         numbers=range(first_number, first_number + len(purchases)),
         external_ids=[purchase.external_id for purchase in purchases],
@@ -24,7 +30,7 @@ def rows_from_proto(purchases: Sequence[purchases_service_pb2.NewPurchase], firs
         amounts_minor=[purchase.amount_minor for purchase in purchases],
         currency_codes=[purchase.currency_code for purchase in purchases],
         times_us=[
-            instant.seconds * 1_000_000 + instant.nanos // 1_000
+            instant.seconds * 1_000_000 + instant.nanos // 1_000 if 0 <= instant.nanos < 1_000_000_000 else _NO_TIME_US
             for instant in [purchase.purchase_time for purchase in purchases]
         ],
     )

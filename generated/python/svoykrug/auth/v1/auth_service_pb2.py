@@ -30,7 +30,7 @@ from svoykrug.auth.v1 import session_pb2 as svoykrug_dot_auth_dot_v1_dot_session
 from svoykrug.users.v1 import user_pb2 as svoykrug_dot_users_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#svoykrug/auth/v1/auth_service.proto\x12\x10svoykrug.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a\x1esvoykrug/auth/v1/session.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xd6\x01\n\tChallenge\x12!\n\x0c\x63hallenge_id\x18\x01 \x01(\tR\x0b\x63hallengeId\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12;\n\x0bresend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nresendTime\x12,\n\x12guesses_left_count\x18\x04 \x01(\x05R\x10guessesLeftCount\"5\n\x12StartSignInRequest\x12\x1f\n\x05phone\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x05\x18 R\x05phone\"P\n\x13StartSignInResponse\x12\x39\n\tchallenge\x18\x01 \x01(\x0b\x32\x1b.svoykrug.auth.v1.ChallengeR\tchallenge\"A\n\x11ResendCodeRequest\x12,\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x0b\x63hallengeId\"O\n\x12ResendCodeResponse\x12\x39\n\tchallenge\x18\x01 \x01(\x0b\x32\x1b.svoykrug.auth.v1.ChallengeR\tchallenge\"\xca\x02\n\x15\x43ompleteSignInRequest\x12,\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x0b\x63hallengeId\x12%\n\x04\x63ode\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$R\x04\x63ode\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12(\n\x0b\x64\x65vice_name\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\ndeviceName\x12\x45\n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x1f.svoykrug.users.v1.ConsentGrantB\x08\xbaH\x05\x92\x01\x02\x10\x10R\x08\x63onsents\x12\x42\n\rreferral_code\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^([0-9A-Za-z]{6,10})?$R\x0creferralCode\"\xb3\x01\n\x16\x43ompleteSignInResponse\x12\x30\n\x06tokens\x18\x01 \x01(\x0b\x32\x18.svoykrug.auth.v1.TokensR\x06tokens\x12\x33\n\x07session\x18\x02 \x01(\x0b\x32\x19.svoykrug.auth.v1.SessionR\x07session\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x19\n\x08new_user\x18\x04 \x01(\x08R\x07newUser\"p\n\x14RefreshTokensRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x10\x18\x80\x02R\x0crefreshToken\x12\'\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"I\n\x15RefreshTokensResponse\x12\x30\n\x06tokens\x18\x01 \x01(\x0b\x32\x18.svoykrug.auth.v1.TokensR\x06tokens\"\x10\n\x0eSignOutRequest\"\x11\n\x0fSignOutResponse\"\x15\n\x13ListSessionsRequest\"M\n\x14ListSessionsResponse\x12\x35\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.svoykrug.auth.v1.SessionR\x08sessions\"?\n\x14RevokeSessionRequest\x12\'\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x17\n\x15RevokeSessionResponse\"\x1c\n\x1aRevokeOtherSessionsRequest\"B\n\x1bRevokeOtherSessionsResponse\x12#\n\rrevoked_count\x18\x01 \x01(\x05R\x0crevokedCount\"\x10\n\x0eGetJwksRequest\"w\n\x0fGetJwksResponse\x12\x30\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.svoykrug.auth.v1.JsonWebKeyR\x04keys\x12\x32\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06maxAge\"\x81\x01\n\x18IssueServiceTokenRequest\x12(\n\tassertion\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 R\tassertion\x12;\n\x06scopes\x18\x02 \x03(\tB#\xbaH \x92\x01\x1d\x10 \x18\x01\"\x17r\x15\x32\x13^[a-z]+(\\.[a-z]+)+$R\x06scopes\"\x93\x01\n\x19IssueServiceTokenResponse\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes2\xbf\x08\n\x0b\x41uthService\x12\x63\n\x0bStartSignIn\x12$.svoykrug.auth.v1.StartSignInRequest\x1a%.svoykrug.auth.v1.StartSignInResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x12`\n\nResendCode\x12#.svoykrug.auth.v1.ResendCodeRequest\x1a$.svoykrug.auth.v1.ResendCodeResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x12o\n\x0e\x43ompleteSignIn\x12\'.svoykrug.auth.v1.CompleteSignInRequest\x1a(.svoykrug.auth.v1.CompleteSignInResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x01\x12l\n\rRefreshTokens\x12&.svoykrug.auth.v1.RefreshTokensRequest\x1a\'.svoykrug.auth.v1.RefreshTokensResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x01\x12[\n\x07SignOut\x12 .svoykrug.auth.v1.SignOutRequest\x1a!.svoykrug.auth.v1.SignOutResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12j\n\x0cListSessions\x12%.svoykrug.auth.v1.ListSessionsRequest\x1a&.svoykrug.auth.v1.ListSessionsResponse\"\x0b\x90\x02\x01\xca\xf3\x18\x04\n\x02\x02\x06\x12m\n\rRevokeSession\x12&.svoykrug.auth.v1.RevokeSessionRequest\x1a\'.svoykrug.auth.v1.RevokeSessionResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12\x7f\n\x13RevokeOtherSessions\x12,.svoykrug.auth.v1.RevokeOtherSessionsRequest\x1a-.svoykrug.auth.v1.RevokeOtherSessionsResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12Z\n\x07GetJwks\x12 .svoykrug.auth.v1.GetJwksRequest\x1a!.svoykrug.auth.v1.GetJwksResponse\"\n\x90\x02\x01\xca\xf3\x18\x03\n\x01\x01\x12u\n\x11IssueServiceToken\x12*.svoykrug.auth.v1.IssueServiceTokenRequest\x1a+.svoykrug.auth.v1.IssueServiceTokenResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#svoykrug/auth/v1/auth_service.proto\x12\x10svoykrug.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a\x1esvoykrug/auth/v1/session.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xd6\x01\n\tChallenge\x12!\n\x0c\x63hallenge_id\x18\x01 \x01(\tR\x0b\x63hallengeId\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12;\n\x0bresend_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nresendTime\x12,\n\x12guesses_left_count\x18\x04 \x01(\x05R\x10guessesLeftCount\"5\n\x12StartSignInRequest\x12\x1f\n\x05phone\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x05\x18 R\x05phone\"P\n\x13StartSignInResponse\x12\x39\n\tchallenge\x18\x01 \x01(\x0b\x32\x1b.svoykrug.auth.v1.ChallengeR\tchallenge\"A\n\x11ResendCodeRequest\x12,\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x0b\x63hallengeId\"O\n\x12ResendCodeResponse\x12\x39\n\tchallenge\x18\x01 \x01(\x0b\x32\x1b.svoykrug.auth.v1.ChallengeR\tchallenge\"\xd8\x02\n\x15\x43ompleteSignInRequest\x12,\n\x0c\x63hallenge_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x0b\x63hallengeId\x12%\n\x04\x63ode\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$R\x04\x63ode\x12\'\n\nrequest_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\x12\x36\n\x0b\x64\x65vice_name\x18\x04 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[^\\p{Cc}]*$R\ndeviceName\x12\x45\n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x1f.svoykrug.users.v1.ConsentGrantB\x08\xbaH\x05\x92\x01\x02\x10\x10R\x08\x63onsents\x12\x42\n\rreferral_code\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^([0-9A-Za-z]{6,10})?$R\x0creferralCode\"\xb3\x01\n\x16\x43ompleteSignInResponse\x12\x30\n\x06tokens\x18\x01 \x01(\x0b\x32\x18.svoykrug.auth.v1.TokensR\x06tokens\x12\x33\n\x07session\x18\x02 \x01(\x0b\x32\x19.svoykrug.auth.v1.SessionR\x07session\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x19\n\x08new_user\x18\x04 \x01(\x08R\x07newUser\"p\n\x14RefreshTokensRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x10\x18\x80\x02R\x0crefreshToken\x12\'\n\nrequest_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"I\n\x15RefreshTokensResponse\x12\x30\n\x06tokens\x18\x01 \x01(\x0b\x32\x18.svoykrug.auth.v1.TokensR\x06tokens\"\x10\n\x0eSignOutRequest\"\x11\n\x0fSignOutResponse\"\x15\n\x13ListSessionsRequest\"M\n\x14ListSessionsResponse\x12\x35\n\x08sessions\x18\x01 \x03(\x0b\x32\x19.svoykrug.auth.v1.SessionR\x08sessions\"?\n\x14RevokeSessionRequest\x12\'\n\nsession_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\tsessionId\"\x17\n\x15RevokeSessionResponse\"\x1c\n\x1aRevokeOtherSessionsRequest\"B\n\x1bRevokeOtherSessionsResponse\x12#\n\rrevoked_count\x18\x01 \x01(\x05R\x0crevokedCount\"\x10\n\x0eGetJwksRequest\"w\n\x0fGetJwksResponse\x12\x30\n\x04keys\x18\x01 \x03(\x0b\x32\x1c.svoykrug.auth.v1.JsonWebKeyR\x04keys\x12\x32\n\x07max_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x06maxAge\"\x81\x01\n\x18IssueServiceTokenRequest\x12(\n\tassertion\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 R\tassertion\x12;\n\x06scopes\x18\x02 \x03(\tB#\xbaH \x92\x01\x1d\x10 \x18\x01\"\x17r\x15\x32\x13^[a-z]+(\\.[a-z]+)+$R\x06scopes\"\x93\x01\n\x19IssueServiceTokenResponse\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12;\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nexpireTime\x12\x16\n\x06scopes\x18\x03 \x03(\tR\x06scopes2\xbf\x08\n\x0b\x41uthService\x12\x63\n\x0bStartSignIn\x12$.svoykrug.auth.v1.StartSignInRequest\x1a%.svoykrug.auth.v1.StartSignInResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x12`\n\nResendCode\x12#.svoykrug.auth.v1.ResendCodeRequest\x1a$.svoykrug.auth.v1.ResendCodeResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x12o\n\x0e\x43ompleteSignIn\x12\'.svoykrug.auth.v1.CompleteSignInRequest\x1a(.svoykrug.auth.v1.CompleteSignInResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x01\x12l\n\rRefreshTokens\x12&.svoykrug.auth.v1.RefreshTokensRequest\x1a\'.svoykrug.auth.v1.RefreshTokensResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x01\x12[\n\x07SignOut\x12 .svoykrug.auth.v1.SignOutRequest\x1a!.svoykrug.auth.v1.SignOutResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12j\n\x0cListSessions\x12%.svoykrug.auth.v1.ListSessionsRequest\x1a&.svoykrug.auth.v1.ListSessionsResponse\"\x0b\x90\x02\x01\xca\xf3\x18\x04\n\x02\x02\x06\x12m\n\rRevokeSession\x12&.svoykrug.auth.v1.RevokeSessionRequest\x1a\'.svoykrug.auth.v1.RevokeSessionResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12\x7f\n\x13RevokeOtherSessions\x12,.svoykrug.auth.v1.RevokeOtherSessionsRequest\x1a-.svoykrug.auth.v1.RevokeOtherSessionsResponse\"\x0b\x90\x02\x02\xca\xf3\x18\x04\n\x02\x02\x06\x12Z\n\x07GetJwks\x12 .svoykrug.auth.v1.GetJwksRequest\x1a!.svoykrug.auth.v1.GetJwksResponse\"\n\x90\x02\x01\xca\xf3\x18\x03\n\x01\x01\x12u\n\x11IssueServiceToken\x12*.svoykrug.auth.v1.IssueServiceTokenRequest\x1a+.svoykrug.auth.v1.IssueServiceTokenResponse\"\x07\xca\xf3\x18\x03\n\x01\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['device_name']._loaded_options = None
-  _globals['_COMPLETESIGNINREQUEST'].fields_by_name['device_name']._serialized_options = b'\272H\004r\002\030d'
+  _globals['_COMPLETESIGNINREQUEST'].fields_by_name['device_name']._serialized_options = b'\272H\022r\020\030d2\014^[^\\p{Cc}]*$'
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['consents']._loaded_options = None
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['consents']._serialized_options = b'\272H\005\222\001\002\020\020'
   _globals['_COMPLETESIGNINREQUEST'].fields_by_name['referral_code']._loaded_options = None
@@ -94,37 +94,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESENDCODERESPONSE']._serialized_start=667
   _globals['_RESENDCODERESPONSE']._serialized_end=746
   _globals['_COMPLETESIGNINREQUEST']._serialized_start=749
-  _globals['_COMPLETESIGNINREQUEST']._serialized_end=1079
-  _globals['_COMPLETESIGNINRESPONSE']._serialized_start=1082
-  _globals['_COMPLETESIGNINRESPONSE']._serialized_end=1261
-  _globals['_REFRESHTOKENSREQUEST']._serialized_start=1263
-  _globals['_REFRESHTOKENSREQUEST']._serialized_end=1375
-  _globals['_REFRESHTOKENSRESPONSE']._serialized_start=1377
-  _globals['_REFRESHTOKENSRESPONSE']._serialized_end=1450
-  _globals['_SIGNOUTREQUEST']._serialized_start=1452
-  _globals['_SIGNOUTREQUEST']._serialized_end=1468
-  _globals['_SIGNOUTRESPONSE']._serialized_start=1470
-  _globals['_SIGNOUTRESPONSE']._serialized_end=1487
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=1489
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=1510
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1512
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1589
-  _globals['_REVOKESESSIONREQUEST']._serialized_start=1591
-  _globals['_REVOKESESSIONREQUEST']._serialized_end=1654
-  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1656
-  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1679
-  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_start=1681
-  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_end=1709
-  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_start=1711
-  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_end=1777
-  _globals['_GETJWKSREQUEST']._serialized_start=1779
-  _globals['_GETJWKSREQUEST']._serialized_end=1795
-  _globals['_GETJWKSRESPONSE']._serialized_start=1797
-  _globals['_GETJWKSRESPONSE']._serialized_end=1916
-  _globals['_ISSUESERVICETOKENREQUEST']._serialized_start=1919
-  _globals['_ISSUESERVICETOKENREQUEST']._serialized_end=2048
-  _globals['_ISSUESERVICETOKENRESPONSE']._serialized_start=2051
-  _globals['_ISSUESERVICETOKENRESPONSE']._serialized_end=2198
-  _globals['_AUTHSERVICE']._serialized_start=2201
-  _globals['_AUTHSERVICE']._serialized_end=3288
+  _globals['_COMPLETESIGNINREQUEST']._serialized_end=1093
+  _globals['_COMPLETESIGNINRESPONSE']._serialized_start=1096
+  _globals['_COMPLETESIGNINRESPONSE']._serialized_end=1275
+  _globals['_REFRESHTOKENSREQUEST']._serialized_start=1277
+  _globals['_REFRESHTOKENSREQUEST']._serialized_end=1389
+  _globals['_REFRESHTOKENSRESPONSE']._serialized_start=1391
+  _globals['_REFRESHTOKENSRESPONSE']._serialized_end=1464
+  _globals['_SIGNOUTREQUEST']._serialized_start=1466
+  _globals['_SIGNOUTREQUEST']._serialized_end=1482
+  _globals['_SIGNOUTRESPONSE']._serialized_start=1484
+  _globals['_SIGNOUTRESPONSE']._serialized_end=1501
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=1503
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=1524
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=1526
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=1603
+  _globals['_REVOKESESSIONREQUEST']._serialized_start=1605
+  _globals['_REVOKESESSIONREQUEST']._serialized_end=1668
+  _globals['_REVOKESESSIONRESPONSE']._serialized_start=1670
+  _globals['_REVOKESESSIONRESPONSE']._serialized_end=1693
+  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_start=1695
+  _globals['_REVOKEOTHERSESSIONSREQUEST']._serialized_end=1723
+  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_start=1725
+  _globals['_REVOKEOTHERSESSIONSRESPONSE']._serialized_end=1791
+  _globals['_GETJWKSREQUEST']._serialized_start=1793
+  _globals['_GETJWKSREQUEST']._serialized_end=1809
+  _globals['_GETJWKSRESPONSE']._serialized_start=1811
+  _globals['_GETJWKSRESPONSE']._serialized_end=1930
+  _globals['_ISSUESERVICETOKENREQUEST']._serialized_start=1933
+  _globals['_ISSUESERVICETOKENREQUEST']._serialized_end=2062
+  _globals['_ISSUESERVICETOKENRESPONSE']._serialized_start=2065
+  _globals['_ISSUESERVICETOKENRESPONSE']._serialized_end=2212
+  _globals['_AUTHSERVICE']._serialized_start=2215
+  _globals['_AUTHSERVICE']._serialized_end=3302
 # @@protoc_insertion_point(module_scope)
