@@ -23,6 +23,7 @@ from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.service import NewSnapshot
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.rpc.context import Locale
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 SEGMENTS = {
     Segment.CHAMPIONS: snapshot_pb2.SEGMENT_CHAMPIONS,
@@ -85,12 +86,12 @@ def snapshot_to_proto(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
     return snapshot_pb2.Snapshot(
         id=str(snapshot.id),
         business_id="" if plan.business_id is None else str(plan.business_id),
-        cutoff_time=_time_to_proto(plan.cutoff),
+        cutoff_time=timestamp_from(plan.cutoff),
         window_days=plan.window_days,
-        watermark=_time_to_proto(plan.watermark),
+        watermark=timestamp_from(plan.watermark),
         rules_version=plan.rules_version,
         member_count=snapshot.member_count,
-        create_time=_time_to_proto(snapshot.publish_time),
+        create_time=timestamp_from(snapshot.publish_time),
     )
 
 
@@ -154,7 +155,7 @@ def insight_to_proto(insight: MemberInsight, locale: Locale) -> pb.GetMemberInsi
 
 def freshness_to_proto(watermark: datetime | None) -> scope_pb2.Freshness:
     """Returns how far the warehouse is; without a time before the first proof."""
-    return scope_pb2.Freshness(watermark=None if watermark is None else _time_to_proto(watermark))
+    return scope_pb2.Freshness(watermark=None if watermark is None else timestamp_from(watermark))
 
 
 def _figures_to_proto(figures: SegmentFigures) -> snapshot_pb2.SegmentFigures:
@@ -188,9 +189,3 @@ def _movement_to_proto(movement: SegmentMovement) -> snapshot_pb2.SegmentMovemen
         to_segment=unspecified if movement.to_segment is None else SEGMENTS[movement.to_segment],
         member_count=movement.member_count,
     )
-
-
-def _time_to_proto(instant: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp

@@ -9,6 +9,7 @@ from svoykrug.operations.v1 import operation_pb2
 from svoykrug_server.operations.model import Operation, OperationFailure, OperationKind, OperationState
 from svoykrug_server.rpc.context import Locale
 from svoykrug_server.rpc.status import CATALOGUE
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 STATES = {
     OperationState.QUEUED: operation_pb2.OPERATION_STATE_QUEUED,
@@ -63,8 +64,4 @@ def _failure_to_proto(failure: OperationFailure, locale: Locale) -> operation_pb
 
 
 def _time_to_proto(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
+    return None if instant is None else timestamp_from(instant)

@@ -12,6 +12,7 @@ from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.purchases.imports import ImportBatch
 from svoykrug_server.purchases.model import NewRefund, Purchase, PurchaseRows, Refund, Rejection, WriteOutcome
 from svoykrug_server.purchases.service import PurchasePage
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 # Microseconds that lie before every time a row may have.
 _NO_TIME_US = -(1 << 62)
@@ -69,8 +70,8 @@ def purchase_to_proto(purchase: Purchase) -> purchase_pb2.Purchase:
         amount_minor=purchase.amount_minor,
         currency_code=purchase.currency_code,
         refunded_minor=purchase.refunded_minor,
-        purchase_time=_instant_to_proto(purchase.purchase_time),
-        create_time=_instant_to_proto(purchase.create_time),
+        purchase_time=timestamp_from(purchase.purchase_time),
+        create_time=timestamp_from(purchase.create_time),
         refunds=[refund_to_proto(refund) for refund in purchase.refunds],
     )
 
@@ -82,8 +83,8 @@ def refund_to_proto(refund: Refund) -> purchase_pb2.Refund:
         purchase_id=str(refund.purchase_id),
         external_id=refund.external_id,
         amount_minor=refund.amount_minor,
-        refund_time=_instant_to_proto(refund.refund_time),
-        create_time=_instant_to_proto(refund.create_time),
+        refund_time=timestamp_from(refund.refund_time),
+        create_time=timestamp_from(refund.create_time),
     )
 
 
@@ -140,9 +141,3 @@ def _instant_from_proto(timestamp: Timestamp, path: str) -> datetime:
         return timestamp.ToDatetime(UTC)
     except ValueError as error:
         raise InvalidFields.of(path, "must be an instant", "PURCHASE_TIME_OUT_OF_RANGE") from error
-
-
-def _instant_to_proto(instant: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp

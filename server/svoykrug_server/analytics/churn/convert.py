@@ -23,6 +23,7 @@ from svoykrug_server.analytics.churn.risk import NewScoring
 from svoykrug_server.analytics.churn.service import NewModel
 from svoykrug_server.analytics.churn.words import Locale, obstacle_text, reason_text
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 STATES = {
     ModelState.CANDIDATE: churn_pb2.CHURN_MODEL_STATE_CANDIDATE,
@@ -85,8 +86,8 @@ def model_to_proto(model: ChurnModel, locale: Locale) -> churn_pb2.ChurnModel:
         state=STATES[model.state],
         horizon_days=plan.horizon_days,
         population_days=plan.population_days,
-        training_cutoff_times=[_timestamp(cutoff) for cutoff in plan.training_cutoffs],
-        test_cutoff_time=_timestamp(plan.test_cutoff),
+        training_cutoff_times=[timestamp_from(cutoff) for cutoff in plan.training_cutoffs],
+        test_cutoff_time=timestamp_from(plan.test_cutoff),
         test_member_count=card.test_member_count,
         test_base_rate=card.test_base_rate,
         metrics=[_metrics_to_proto(row) for row in card.metrics],
@@ -94,7 +95,7 @@ def model_to_proto(model: ChurnModel, locale: Locale) -> churn_pb2.ChurnModel:
         algorithm=model.algorithm,
         features=model.features,
         promotion_obstacles=[obstacle_text(name, locale) for name in broken],
-        create_time=_timestamp(model.create_time),
+        create_time=timestamp_from(model.create_time),
         metrics_everyone=[_metrics_to_proto(row) for row in card.metrics_everyone],
     )
 
@@ -113,7 +114,7 @@ def score_to_proto(scoring: Scoring, score: MemberScore, user_id: UUID | None, l
         probability=score.probability,
         reasons=[_reason_to_proto(reason, scoring.horizon_days, locale) for reason in score.reasons],
         churn_model_id=str(scoring.plan.model_id),
-        cutoff_time=_timestamp(scoring.plan.cutoff),
+        cutoff_time=timestamp_from(scoring.plan.cutoff),
         horizon_days=scoring.horizon_days,
         net_spend_minor=score.net_spend_minor,
     )
@@ -126,7 +127,7 @@ def at_risk_to_proto(page: AtRiskPage, locale: Locale) -> pb.ListAtRiskMembersRe
         page: The page.
         locale: The language of the reasons.
     """
-    watermark = None if page.watermark is None else _timestamp(page.watermark)
+    watermark = None if page.watermark is None else timestamp_from(page.watermark)
     return pb.ListAtRiskMembersResponse(
         members=[score_to_proto(page.scoring, score, user_id, locale) for user_id, score in page.members],
         next_page_token=page.next_page_token,
@@ -166,9 +167,3 @@ def _instant(timestamp: Timestamp, path: str) -> datetime:
         return timestamp.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InvalidFields.of(path, "must lie between the years 1 and 9999") from error
-
-
-def _timestamp(instant: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp

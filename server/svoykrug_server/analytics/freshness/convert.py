@@ -16,6 +16,7 @@ from svoykrug_server.analytics.freshness.model import (
     StoreTotals,
 )
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.rpc.timestamps import timestamp_from
 
 
 def scope_from_proto(request: pb.GetFreshnessRequest) -> UUID | None:
@@ -74,8 +75,4 @@ def _day_from_proto(message: Date, path: str) -> date:
 
 
 def _instant_to_proto(instant: datetime | None) -> Timestamp | None:
-    if instant is None:
-        return None
-    timestamp = Timestamp()
-    timestamp.FromDatetime(instant)
-    return timestamp
+    return None if instant is None else timestamp_from(instant)
