@@ -222,7 +222,33 @@ class ScopeDenied(PermissionDenied):
 
 
 class UserDeleted(FailedPrecondition):
-    """The account is deleted or about to be; RestoreMe brings it back within 30 days."""
+    """The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+
+
+class AccountProofRequired(FailedPrecondition):
+    """Nobody signed in with this number for so long that it may have a new owner: tell the birth date, or start a new
+    account. Metadata: `birth_date_known`, `true` or `false`; when `false` only a new account can be started."""
+
+
+class BirthDateWrong(Unauthenticated):
+    """The birth date is not the account's. Metadata: `guesses_left`."""
+
+
+class ServiceKeyInvalid(InvalidArgument):
+    """The public key cannot be used: neither ES256 (P-256) nor RS256 (2,048 bits or more), or already another
+    account's."""
+
+
+class ServiceAccountExists(AlreadyExists):
+    """A service account of this name exists already."""
+
+
+class ServiceAccountDisabled(FailedPrecondition):
+    """The service account is disabled for good."""
+
+
+class SigningKeyState(FailedPrecondition):
+    """The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
 
 
 class PhoneTaken(AlreadyExists):
@@ -235,6 +261,18 @@ class BusinessExists(AlreadyExists):
 
 class BusinessArchived(FailedPrecondition):
     """The business is archived: it takes no new purchases and no new staff."""
+
+
+class LastSuperadmin(FailedPrecondition):
+    """The circle would be left without a superadmin."""
+
+
+class UserState(FailedPrecondition):
+    """The user's account is in another state than this needs. Metadata: `state`."""
+
+
+class WalletCodeInvalid(FailedPrecondition):
+    """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
 
 
 class ExternalIdConflict(AlreadyExists):
@@ -325,9 +363,18 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "ASSERTION_INVALID": AssertionInvalid,
     "SCOPE_DENIED": ScopeDenied,
     "USER_DELETED": UserDeleted,
+    "ACCOUNT_PROOF_REQUIRED": AccountProofRequired,
+    "BIRTH_DATE_WRONG": BirthDateWrong,
+    "SERVICE_KEY_INVALID": ServiceKeyInvalid,
+    "SERVICE_ACCOUNT_EXISTS": ServiceAccountExists,
+    "SERVICE_ACCOUNT_DISABLED": ServiceAccountDisabled,
+    "SIGNING_KEY_STATE": SigningKeyState,
     "PHONE_TAKEN": PhoneTaken,
     "BUSINESS_EXISTS": BusinessExists,
     "BUSINESS_ARCHIVED": BusinessArchived,
+    "LAST_SUPERADMIN": LastSuperadmin,
+    "USER_STATE": UserState,
+    "WALLET_CODE_INVALID": WalletCodeInvalid,
     "EXTERNAL_ID_CONFLICT": ExternalIdConflict,
     "CURRENCY_FOREIGN": CurrencyForeign,
     "PURCHASE_TIME_OUT_OF_RANGE": PurchaseTimeOutOfRange,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvoykrug/access/v1/access.proto\x12\x12svoykrug.access.v1\x1a google/protobuf/descriptor.proto\"y\n\x04Rule\x12\x34\n\x07\x63\x61llers\x18\x01 \x03(\x0e\x32\x1a.svoykrug.access.v1.CallerR\x07\x63\x61llers\x12\x14\n\x05scope\x18\x02 \x01(\tR\x05scope\x12%\n\x0e\x62usiness_field\x18\x03 \x01(\tR\rbusinessField*\xb9\x01\n\x06\x43\x61ller\x12\x16\n\x12\x43\x41LLER_UNSPECIFIED\x10\x00\x12\x11\n\rCALLER_PUBLIC\x10\x01\x12\x11\n\rCALLER_MEMBER\x10\x02\x12\x19\n\x15\x43\x41LLER_BUSINESS_STAFF\x10\x03\x12\x19\n\x15\x43\x41LLER_BUSINESS_OWNER\x10\x04\x12\x12\n\x0e\x43\x41LLER_SERVICE\x10\x05\x12\x10\n\x0c\x43\x41LLER_ADMIN\x10\x06\x12\x15\n\x11\x43\x41LLER_SUPERADMIN\x10\x07:N\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x18.svoykrug.access.v1.RuleR\x04ruleb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsvoykrug/access/v1/access.proto\x12\x12svoykrug.access.v1\x1a google/protobuf/descriptor.proto\"y\n\x04Rule\x12\x34\n\x07\x63\x61llers\x18\x01 \x03(\x0e\x32\x1a.svoykrug.access.v1.CallerR\x07\x63\x61llers\x12\x14\n\x05scope\x18\x02 \x01(\tR\x05scope\x12%\n\x0e\x62usiness_field\x18\x03 \x01(\tR\rbusinessField*\xd4\x01\n\x06\x43\x61ller\x12\x16\n\x12\x43\x41LLER_UNSPECIFIED\x10\x00\x12\x11\n\rCALLER_PUBLIC\x10\x01\x12\x11\n\rCALLER_MEMBER\x10\x02\x12\x19\n\x15\x43\x41LLER_BUSINESS_STAFF\x10\x03\x12\x19\n\x15\x43\x41LLER_BUSINESS_OWNER\x10\x04\x12\x12\n\x0e\x43\x41LLER_SERVICE\x10\x05\x12\x10\n\x0c\x43\x41LLER_ADMIN\x10\x06\x12\x15\n\x11\x43\x41LLER_SUPERADMIN\x10\x07\x12\x19\n\x15\x43\x41LLER_DELETED_MEMBER\x10\x08:N\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\xb9\x8e\x03 \x01(\x0b\x32\x18.svoykrug.access.v1.RuleR\x04ruleb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.access.v1.access_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALLER']._serialized_start=213
-  _globals['_CALLER']._serialized_end=398
+  _globals['_CALLER']._serialized_end=425
   _globals['_RULE']._serialized_start=89
   _globals['_RULE']._serialized_end=210
 # @@protoc_insertion_point(module_scope)

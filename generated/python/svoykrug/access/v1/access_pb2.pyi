@@ -43,6 +43,8 @@ class _CallerEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Caller.ValueTy
     """A signed-in person with the admin role. A superadmin may do what an admin may."""
     CALLER_SUPERADMIN: _Caller.ValueType  # 7
     """A signed-in person with the superadmin role."""
+    CALLER_DELETED_MEMBER: _Caller.ValueType  # 8
+    """A signed-in person whose account is deleted and not erased yet. She matches no other kind: everything else is refused with USER_DELETED."""
 
 class Caller(_Caller, metaclass=_CallerEnumTypeWrapper):
     """A kind of caller. A kind says what a caller is allowed to be, never who it is: whose data a method touches is checked by the method."""
@@ -63,6 +65,8 @@ CALLER_ADMIN: Caller.ValueType  # 6
 """A signed-in person with the admin role. A superadmin may do what an admin may."""
 CALLER_SUPERADMIN: Caller.ValueType  # 7
 """A signed-in person with the superadmin role."""
+CALLER_DELETED_MEMBER: Caller.ValueType  # 8
+"""A signed-in person whose account is deleted and not erased yet. She matches no other kind: everything else is refused with USER_DELETED."""
 Global___Caller: _TypeAlias = Caller  # noqa: Y015
 
 @_typing.final

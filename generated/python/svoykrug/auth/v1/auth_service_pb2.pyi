@@ -9,6 +9,7 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 from svoykrug.auth.v1 import session_pb2 as _session_pb2
 from svoykrug.users.v1 import user_pb2 as _user_pb2
 import builtins as _builtins
@@ -164,6 +165,8 @@ class CompleteSignInRequest(_message.Message):
     DEVICE_NAME_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
     REFERRAL_CODE_FIELD_NUMBER: _builtins.int
+    BIRTH_DATE_FIELD_NUMBER: _builtins.int
+    START_NEW_ACCOUNT_FIELD_NUMBER: _builtins.int
     challenge_id: _builtins.str
     """The challenge's id."""
     code: _builtins.str
@@ -174,9 +177,15 @@ class CompleteSignInRequest(_message.Message):
     """What the list of sessions shows, such as `iPhone 17`; default `unknown device`."""
     referral_code: _builtins.str
     """Who brought her: another member's code. Only at the first sign-in; ignored later."""
+    start_new_account: _builtins.bool
+    """True to start a new account after ACCOUNT_PROOF_REQUIRED; ignored otherwise. Consents and a referral code are then as at a first sign-in."""
     @_builtins.property
     def consents(self) -> _containers.RepeatedCompositeFieldContainer[_user_pb2.ConsentGrant]:
         """The consents given; required ones are needed from a new user, ignored from a known one."""
+
+    @_builtins.property
+    def birth_date(self) -> _date_pb2.Date:
+        """Proves after ACCOUNT_PROOF_REQUIRED that the number still belongs to the same person; ignored otherwise."""
 
     def __init__(
         self,
@@ -187,10 +196,12 @@ class CompleteSignInRequest(_message.Message):
         device_name: _builtins.str = ...,
         consents: _abc.Iterable[_user_pb2.ConsentGrant] | None = ...,
         referral_code: _builtins.str = ...,
+        birth_date: _date_pb2.Date | None = ...,
+        start_new_account: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code", "consents", b"consents", "device_name", b"device_name", "referral_code", b"referral_code", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date", "challenge_id", b"challenge_id", "code", b"code", "consents", b"consents", "device_name", b"device_name", "referral_code", b"referral_code", "request_id", b"request_id", "start_new_account", b"start_new_account"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -206,6 +217,7 @@ class CompleteSignInResponse(_message.Message):
     SESSION_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     NEW_USER_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The id of the user who signed in, a UUID."""
     new_user: _builtins.bool
@@ -218,6 +230,10 @@ class CompleteSignInResponse(_message.Message):
     def session(self) -> _session_pb2.Session:
         """The session."""
 
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """Set when the account is deleted: when it will be erased. Until then the session can only call RestoreMe, ExportMe and SignOut."""
+
     def __init__(
         self,
         *,
@@ -225,10 +241,11 @@ class CompleteSignInResponse(_message.Message):
         session: _session_pb2.Session | None = ...,
         user_id: _builtins.str = ...,
         new_user: _builtins.bool = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["new_user", b"new_user", "session", b"session", "tokens", b"tokens", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "new_user", b"new_user", "session", b"session", "tokens", b"tokens", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -547,3 +564,185 @@ class IssueServiceTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueServiceTokenResponse: _TypeAlias = IssueServiceTokenResponse  # noqa: Y015
+
+@_typing.final
+class StartPhoneChangeRequest(_message.Message):
+    """Asks for a code to another phone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHONE_FIELD_NUMBER: _builtins.int
+    phone: _builtins.str
+    """The new phone number in any spelling, as in StartSignIn."""
+    def __init__(
+        self,
+        *,
+        phone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phone", b"phone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartPhoneChangeRequest: _TypeAlias = StartPhoneChangeRequest  # noqa: Y015
+
+@_typing.final
+class StartPhoneChangeResponse(_message.Message):
+    """Holds the challenge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def challenge(self) -> Global___Challenge:
+        """The challenge to complete."""
+
+    def __init__(
+        self,
+        *,
+        challenge: Global___Challenge | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartPhoneChangeResponse: _TypeAlias = StartPhoneChangeResponse  # noqa: Y015
+
+@_typing.final
+class CompletePhoneChangeRequest(_message.Message):
+    """Answers the challenge of a phone change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHALLENGE_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    challenge_id: _builtins.str
+    """The challenge's id."""
+    code: _builtins.str
+    """The six digits of the SMS."""
+    request_id: _builtins.str
+    """Makes the call repeatable: a new UUID for each new try, the same one for a repeat."""
+    def __init__(
+        self,
+        *,
+        challenge_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge_id", b"challenge_id", "code", b"code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletePhoneChangeRequest: _TypeAlias = CompletePhoneChangeRequest  # noqa: Y015
+
+@_typing.final
+class CompletePhoneChangeResponse(_message.Message):
+    """Holds the new phone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHONE_FIELD_NUMBER: _builtins.int
+    REVOKED_COUNT_FIELD_NUMBER: _builtins.int
+    phone: _builtins.str
+    """The caller's phone from now on, E.164."""
+    revoked_count: _builtins.int
+    """How many other sessions were ended."""
+    def __init__(
+        self,
+        *,
+        phone: _builtins.str = ...,
+        revoked_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phone", b"phone", "revoked_count", b"revoked_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletePhoneChangeResponse: _TypeAlias = CompletePhoneChangeResponse  # noqa: Y015
+
+@_typing.final
+class IntrospectTokenRequest(_message.Message):
+    """Holds the token to look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """An access token of this server; never a refresh token."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntrospectTokenRequest: _TypeAlias = IntrospectTokenRequest  # noqa: Y015
+
+@_typing.final
+class IntrospectTokenResponse(_message.Message):
+    """Says what a token is good for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    STAFF_ROLES_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    active: _builtins.bool
+    """True when the server would take the token now. When false, nothing else is set."""
+    subject_id: _builtins.str
+    """The user's id, or the service account's."""
+    session_id: _builtins.str
+    """The session; empty for a service."""
+    token_id: _builtins.str
+    """The token's own id, its `jti`."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it dies by itself."""
+
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[_user_pb2.Role.ValueType]:
+        """The person's roles in the circle."""
+
+    @_builtins.property
+    def staff_roles(self) -> _containers.RepeatedCompositeFieldContainer[_user_pb2.BusinessRole]:
+        """The person's roles at businesses."""
+
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The service's scopes."""
+
+    def __init__(
+        self,
+        *,
+        active: _builtins.bool = ...,
+        subject_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        token_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        roles: _abc.Iterable[_user_pb2.Role.ValueType] | None = ...,
+        staff_roles: _abc.Iterable[_user_pb2.BusinessRole] | None = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "expire_time", b"expire_time", "roles", b"roles", "scopes", b"scopes", "session_id", b"session_id", "staff_roles", b"staff_roles", "subject_id", b"subject_id", "token_id", b"token_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntrospectTokenResponse: _TypeAlias = IntrospectTokenResponse  # noqa: Y015

@@ -75,6 +75,16 @@ class AuthServiceStub:
                 request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.FromString,
                 _registered_method=True)
+        self.StartPhoneChange = channel.unary_unary(
+                '/svoykrug.auth.v1.AuthService/StartPhoneChange',
+                request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeResponse.FromString,
+                _registered_method=True)
+        self.CompletePhoneChange = channel.unary_unary(
+                '/svoykrug.auth.v1.AuthService/CompletePhoneChange',
+                request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeResponse.FromString,
+                _registered_method=True)
         self.GetJwks = channel.unary_unary(
                 '/svoykrug.auth.v1.AuthService/GetJwks',
                 request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.SerializeToString,
@@ -84,6 +94,11 @@ class AuthServiceStub:
                 '/svoykrug.auth.v1.AuthService/IssueServiceToken',
                 request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenResponse.FromString,
+                _registered_method=True)
+        self.IntrospectToken = channel.unary_unary(
+                '/svoykrug.auth.v1.AuthService/IntrospectToken',
+                request_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenResponse.FromString,
                 _registered_method=True)
 
 
@@ -115,10 +130,14 @@ class AuthServiceServicer:
         """Exchanges a challenge and its code for a session. The first sign-in with a phone creates the user, or claims the unclaimed
         member a partner brought; it then needs the required consents. A code is good once; a wrong guess is counted though the call fails.
 
+        A number that nobody signed in with for 180 days may have a new owner: the sign-in then needs the birth date, or starts a new
+        account and leaves the old one without a phone. A deleted account can be signed in to until it is erased, for RestoreMe.
+
         Callers: anyone. Atomic. Idempotent by `request_id`: the same challenge, code and request id within the challenge's life
         return the same session and refresh token.
         Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER, SIGN_IN_LIMITED,
-        CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), USER_BANNED, USER_DELETED.
+        CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), ACCOUNT_PROOF_REQUIRED (the code stays good;
+        metadata birth_date_known), BIRTH_DATE_WRONG (metadata guesses_left), USER_BANNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +194,28 @@ class AuthServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartPhoneChange(self, request, context):
+        """Sends a code to a phone that the caller wants as her own from now on. The answer is the same whether the number has a user or not.
+
+        Callers: a signed-in person. Atomic. Not idempotent: each call is a send against the limits of StartSignIn.
+        Errors: INVALID_FIELDS (also for the phone she has), RESEND_TOO_SOON, SIGN_IN_LIMITED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompletePhoneChange(self, request, context):
+        """Makes the phone of a challenge the caller's own. The old phone is told by SMS; all her other sessions end. ResendCode works for
+        this challenge too, CompleteSignIn does not.
+
+        Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
+        Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
+        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetJwks(self, request, context):
         """Returns the public keys that verify access tokens (RFC 7517). A key is published before it is first used.
 
@@ -190,6 +231,17 @@ class AuthServiceServicer:
 
         Callers: anyone who holds the account's private key. Atomic. Not idempotent: an assertion is good once.
         Errors: INVALID_FIELDS, ASSERTION_INVALID, SCOPE_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IntrospectToken(self, request, context):
+        """Tells whether an access token is good now, and what it says (the shape of RFC 7662). For services that cannot verify tokens
+        themselves or must know of a revocation at once; the others verify with GetJwks.
+
+        Callers: service with `tokens.introspect`, admin. Read only.
+        Errors: INVALID_FIELDS. A token that is not good is no error: `active` is false and nothing else is told.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -238,6 +290,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsRequest.FromString,
                     response_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.RevokeOtherSessionsResponse.SerializeToString,
             ),
+            'StartPhoneChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartPhoneChange,
+                    request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeRequest.FromString,
+                    response_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeResponse.SerializeToString,
+            ),
+            'CompletePhoneChange': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompletePhoneChange,
+                    request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeRequest.FromString,
+                    response_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeResponse.SerializeToString,
+            ),
             'GetJwks': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJwks,
                     request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.GetJwksRequest.FromString,
@@ -247,6 +309,11 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.IssueServiceToken,
                     request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenRequest.FromString,
                     response_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenResponse.SerializeToString,
+            ),
+            'IntrospectToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IntrospectToken,
+                    request_deserializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenRequest.FromString,
+                    response_serializer=svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -477,6 +544,60 @@ class AuthService:
             _registered_method=True)
 
     @staticmethod
+    def StartPhoneChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.auth.v1.AuthService/StartPhoneChange',
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeRequest.SerializeToString,
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.StartPhoneChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompletePhoneChange(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.auth.v1.AuthService/CompletePhoneChange',
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeRequest.SerializeToString,
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.CompletePhoneChangeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetJwks(request,
             target,
             options=(),
@@ -520,6 +641,33 @@ class AuthService:
             '/svoykrug.auth.v1.AuthService/IssueServiceToken',
             svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenRequest.SerializeToString,
             svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IssueServiceTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IntrospectToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.auth.v1.AuthService/IntrospectToken',
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenRequest.SerializeToString,
+            svoykrug_dot_auth_dot_v1_dot_auth__service__pb2.IntrospectTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

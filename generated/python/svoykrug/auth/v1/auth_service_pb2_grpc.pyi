@@ -32,10 +32,14 @@ class AuthServiceStub:
     """Exchanges a challenge and its code for a session. The first sign-in with a phone creates the user, or claims the unclaimed
     member a partner brought; it then needs the required consents. A code is good once; a wrong guess is counted though the call fails.
 
+    A number that nobody signed in with for 180 days may have a new owner: the sign-in then needs the birth date, or starts a new
+    account and leaves the old one without a phone. A deleted account can be signed in to until it is erased, for RestoreMe.
+
     Callers: anyone. Atomic. Idempotent by `request_id`: the same challenge, code and request id within the challenge's life
     return the same session and refresh token.
     Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER, SIGN_IN_LIMITED,
-    CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), USER_BANNED, USER_DELETED.
+    CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), ACCOUNT_PROOF_REQUIRED (the code stays good;
+    metadata birth_date_known), BIRTH_DATE_WRONG (metadata guesses_left), USER_BANNED.
     """
     RefreshTokens: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshTokensRequest, _auth_service_pb2.RefreshTokensResponse]
     """Exchanges a refresh token for a new pair. Make a `request_id`, store it beside the token, then call: should the answer get
@@ -68,6 +72,20 @@ class AuthServiceStub:
     Callers: a signed-in person. Atomic. Idempotent.
     Errors: none of its own.
     """
+    StartPhoneChange: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StartPhoneChangeRequest, _auth_service_pb2.StartPhoneChangeResponse]
+    """Sends a code to a phone that the caller wants as her own from now on. The answer is the same whether the number has a user or not.
+
+    Callers: a signed-in person. Atomic. Not idempotent: each call is a send against the limits of StartSignIn.
+    Errors: INVALID_FIELDS (also for the phone she has), RESEND_TOO_SOON, SIGN_IN_LIMITED.
+    """
+    CompletePhoneChange: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CompletePhoneChangeRequest, _auth_service_pb2.CompletePhoneChangeResponse]
+    """Makes the phone of a challenge the caller's own. The old phone is told by SMS; all her other sessions end. ResendCode works for
+    this challenge too, CompleteSignIn does not.
+
+    Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
+    Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
+    it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+    """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """Returns the public keys that verify access tokens (RFC 7517). A key is published before it is first used.
 
@@ -79,6 +97,13 @@ class AuthServiceStub:
 
     Callers: anyone who holds the account's private key. Atomic. Not idempotent: an assertion is good once.
     Errors: INVALID_FIELDS, ASSERTION_INVALID, SCOPE_DENIED.
+    """
+    IntrospectToken: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.IntrospectTokenRequest, _auth_service_pb2.IntrospectTokenResponse]
+    """Tells whether an access token is good now, and what it says (the shape of RFC 7662). For services that cannot verify tokens
+    themselves or must know of a revocation at once; the others verify with GetJwks.
+
+    Callers: service with `tokens.introspect`, admin. Read only.
+    Errors: INVALID_FIELDS. A token that is not good is no error: `active` is false and nothing else is told.
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -117,10 +142,14 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Exchanges a challenge and its code for a session. The first sign-in with a phone creates the user, or claims the unclaimed
         member a partner brought; it then needs the required consents. A code is good once; a wrong guess is counted though the call fails.
 
+        A number that nobody signed in with for 180 days may have a new owner: the sign-in then needs the birth date, or starts a new
+        account and leaves the old one without a phone. A deleted account can be signed in to until it is erased, for RestoreMe.
+
         Callers: anyone. Atomic. Idempotent by `request_id`: the same challenge, code and request id within the challenge's life
         return the same session and refresh token.
         Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER, SIGN_IN_LIMITED,
-        CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), USER_BANNED, USER_DELETED.
+        CONSENT_REQUIRED (the code stays good), REFERRAL_INVALID (the code stays good), ACCOUNT_PROOF_REQUIRED (the code stays good;
+        metadata birth_date_known), BIRTH_DATE_WRONG (metadata guesses_left), USER_BANNED.
         """
 
     @_abc_1.abstractmethod
@@ -185,6 +214,32 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def StartPhoneChange(
+        self,
+        request: _auth_service_pb2.StartPhoneChangeRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.StartPhoneChangeRequest, _abc.Awaitable[_auth_service_pb2.StartPhoneChangeResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.StartPhoneChangeResponse]:
+        """Sends a code to a phone that the caller wants as her own from now on. The answer is the same whether the number has a user or not.
+
+        Callers: a signed-in person. Atomic. Not idempotent: each call is a send against the limits of StartSignIn.
+        Errors: INVALID_FIELDS (also for the phone she has), RESEND_TOO_SOON, SIGN_IN_LIMITED.
+        """
+
+    @_abc_1.abstractmethod
+    def CompletePhoneChange(
+        self,
+        request: _auth_service_pb2.CompletePhoneChangeRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.CompletePhoneChangeRequest, _abc.Awaitable[_auth_service_pb2.CompletePhoneChangeResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.CompletePhoneChangeResponse]:
+        """Makes the phone of a challenge the caller's own. The old phone is told by SMS; all her other sessions end. ResendCode works for
+        this challenge too, CompleteSignIn does not.
+
+        Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
+        Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
+        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+        """
+
+    @_abc_1.abstractmethod
     def GetJwks(
         self,
         request: _auth_service_pb2.GetJwksRequest,
@@ -206,6 +261,19 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: anyone who holds the account's private key. Atomic. Not idempotent: an assertion is good once.
         Errors: INVALID_FIELDS, ASSERTION_INVALID, SCOPE_DENIED.
+        """
+
+    @_abc_1.abstractmethod
+    def IntrospectToken(
+        self,
+        request: _auth_service_pb2.IntrospectTokenRequest,
+        context: _aio.ServicerContext[_auth_service_pb2.IntrospectTokenRequest, _abc.Awaitable[_auth_service_pb2.IntrospectTokenResponse]],
+    ) -> _abc.Awaitable[_auth_service_pb2.IntrospectTokenResponse]:
+        """Tells whether an access token is good now, and what it says (the shape of RFC 7662). For services that cannot verify tokens
+        themselves or must know of a revocation at once; the others verify with GetJwks.
+
+        Callers: service with `tokens.introspect`, admin. Read only.
+        Errors: INVALID_FIELDS. A token that is not good is no error: `active` is false and nothing else is told.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _aio.Server) -> None: ...

@@ -29,7 +29,7 @@ from svoykrug.businesses.v1 import business_pb2 as svoykrug_dot_businesses_dot_v
 from svoykrug.users.v1 import user_pb2 as svoykrug_dot_users_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/businesses/v1/businesses_service.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a%svoykrug/businesses/v1/business.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xd6\x01\n\x15\x43reateBusinessRequest\x12,\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\xc8\x01\x32\x0c^[^\\p{Cc}]+$R\x04name\x12H\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x03 \x01(\x08R\tsensitive\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"V\n\x16\x43reateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"?\n\x12GetBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"S\n\x13GetBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\xae\x01\n\x15ListBusinessesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\"\x82\x01\n\x16ListBusinessesResponse\x12@\n\nbusinesses\x18\x01 \x03(\x0b\x32 .svoykrug.businesses.v1.BusinessR\nbusinesses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n\x15UpdateBusinessRequest\x12\x44\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessB\x06\xbaH\x03\xc8\x01\x01R\x08\x62usiness\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\"V\n\x16UpdateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\x9d\x01\n\x0f\x41\x64\x64StaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12<\n\x04role\x18\x03 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\"Z\n\x10\x41\x64\x64StaffResponse\x12\x46\n\x0cstaff_member\x18\x01 \x01(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x0bstaffMember\"b\n\x12RemoveStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"\x15\n\x13RemoveStaffResponse\"=\n\x10ListStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"N\n\x11ListStaffResponse\x12\x39\n\x05staff\x18\x01 \x03(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x05staff2\xb7\x07\n\x11\x42usinessesService\x12{\n\x0e\x43reateBusiness\x12-.svoykrug.businesses.v1.CreateBusinessRequest\x1a..svoykrug.businesses.v1.CreateBusinessResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x12\x92\x01\n\x0bGetBusiness\x12*.svoykrug.businesses.v1.GetBusinessRequest\x1a+.svoykrug.businesses.v1.GetBusinessResponse\"*\x90\x02\x01\xca\xf3\x18#\n\x03\x03\x06\x05\x12\x0f\x62usinesses.read\x1a\x0b\x62usiness_id\x12\x8e\x01\n\x0eListBusinesses\x12-.svoykrug.businesses.v1.ListBusinessesRequest\x1a..svoykrug.businesses.v1.ListBusinessesResponse\"\x1d\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0f\x62usinesses.read\x12\x86\x01\n\x0eUpdateBusiness\x12-.svoykrug.businesses.v1.UpdateBusinessRequest\x1a..svoykrug.businesses.v1.UpdateBusinessResponse\"\x15\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness.id\x12w\n\x08\x41\x64\x64Staff\x12\'.svoykrug.businesses.v1.AddStaffRequest\x1a(.svoykrug.businesses.v1.AddStaffResponse\"\x18\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x12\x80\x01\n\x0bRemoveStaff\x12*.svoykrug.businesses.v1.RemoveStaffRequest\x1a+.svoykrug.businesses.v1.RemoveStaffResponse\"\x18\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x12z\n\tListStaff\x12(.svoykrug.businesses.v1.ListStaffRequest\x1a).svoykrug.businesses.v1.ListStaffResponse\"\x18\x90\x02\x01\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_idb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/businesses/v1/businesses_service.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a google/protobuf/field_mask.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a%svoykrug/businesses/v1/business.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xd6\x01\n\x15\x43reateBusinessRequest\x12,\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\xc8\x01\x32\x0c^[^\\p{Cc}]+$R\x04name\x12H\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x03 \x01(\x08R\tsensitive\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"V\n\x16\x43reateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"?\n\x12GetBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"S\n\x13GetBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\xae\x01\n\x15ListBusinessesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\"\x82\x01\n\x16ListBusinessesResponse\x12@\n\nbusinesses\x18\x01 \x03(\x0b\x32 .svoykrug.businesses.v1.BusinessR\nbusinesses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n\x15UpdateBusinessRequest\x12\x44\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessB\x06\xbaH\x03\xc8\x01\x01R\x08\x62usiness\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\"V\n\x16UpdateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"`\n\x16\x41rchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"W\n\x17\x41rchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"b\n\x18UnarchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"Y\n\x19UnarchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\x9d\x01\n\x0f\x41\x64\x64StaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12<\n\x04role\x18\x03 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\"Z\n\x10\x41\x64\x64StaffResponse\x12\x46\n\x0cstaff_member\x18\x01 \x01(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x0bstaffMember\"b\n\x12RemoveStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"\x15\n\x13RemoveStaffResponse\"=\n\x10ListStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"N\n\x11ListStaffResponse\x12\x39\n\x05staff\x18\x01 \x03(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x05staff2\xbe\t\n\x11\x42usinessesService\x12{\n\x0e\x43reateBusiness\x12-.svoykrug.businesses.v1.CreateBusinessRequest\x1a..svoykrug.businesses.v1.CreateBusinessResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x12\x92\x01\n\x0bGetBusiness\x12*.svoykrug.businesses.v1.GetBusinessRequest\x1a+.svoykrug.businesses.v1.GetBusinessResponse\"*\x90\x02\x01\xca\xf3\x18#\n\x03\x03\x06\x05\x12\x0f\x62usinesses.read\x1a\x0b\x62usiness_id\x12\x8e\x01\n\x0eListBusinesses\x12-.svoykrug.businesses.v1.ListBusinessesRequest\x1a..svoykrug.businesses.v1.ListBusinessesResponse\"\x1d\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0f\x62usinesses.read\x12\x86\x01\n\x0eUpdateBusiness\x12-.svoykrug.businesses.v1.UpdateBusinessRequest\x1a..svoykrug.businesses.v1.UpdateBusinessResponse\"\x15\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness.id\x12~\n\x0f\x41rchiveBusiness\x12..svoykrug.businesses.v1.ArchiveBusinessRequest\x1a/.svoykrug.businesses.v1.ArchiveBusinessResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x12\x84\x01\n\x11UnarchiveBusiness\x12\x30.svoykrug.businesses.v1.UnarchiveBusinessRequest\x1a\x31.svoykrug.businesses.v1.UnarchiveBusinessResponse\"\n\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x12w\n\x08\x41\x64\x64Staff\x12\'.svoykrug.businesses.v1.AddStaffRequest\x1a(.svoykrug.businesses.v1.AddStaffResponse\"\x18\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x12\x80\x01\n\x0bRemoveStaff\x12*.svoykrug.businesses.v1.RemoveStaffRequest\x1a+.svoykrug.businesses.v1.RemoveStaffResponse\"\x18\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x12z\n\tListStaff\x12(.svoykrug.businesses.v1.ListStaffRequest\x1a).svoykrug.businesses.v1.ListStaffResponse\"\x18\x90\x02\x01\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_idb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,6 +54,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEBUSINESSREQUEST'].fields_by_name['business']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEBUSINESSREQUEST'].fields_by_name['update_mask']._loaded_options = None
   _globals['_UPDATEBUSINESSREQUEST'].fields_by_name['update_mask']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_ARCHIVEBUSINESSREQUEST'].fields_by_name['business_id']._loaded_options = None
+  _globals['_ARCHIVEBUSINESSREQUEST'].fields_by_name['business_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_ARCHIVEBUSINESSREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_ARCHIVEBUSINESSREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_UNARCHIVEBUSINESSREQUEST'].fields_by_name['business_id']._loaded_options = None
+  _globals['_UNARCHIVEBUSINESSREQUEST'].fields_by_name['business_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_UNARCHIVEBUSINESSREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UNARCHIVEBUSINESSREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_ADDSTAFFREQUEST'].fields_by_name['business_id']._loaded_options = None
   _globals['_ADDSTAFFREQUEST'].fields_by_name['business_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_ADDSTAFFREQUEST'].fields_by_name['user_id']._loaded_options = None
@@ -74,6 +82,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUSINESSESSERVICE'].methods_by_name['ListBusinesses']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017businesses.read'
   _globals['_BUSINESSESSERVICE'].methods_by_name['UpdateBusiness']._loaded_options = None
   _globals['_BUSINESSESSERVICE'].methods_by_name['UpdateBusiness']._serialized_options = b'\312\363\030\021\n\002\004\006\032\013business.id'
+  _globals['_BUSINESSESSERVICE'].methods_by_name['ArchiveBusiness']._loaded_options = None
+  _globals['_BUSINESSESSERVICE'].methods_by_name['ArchiveBusiness']._serialized_options = b'\220\002\002\312\363\030\003\n\001\006'
+  _globals['_BUSINESSESSERVICE'].methods_by_name['UnarchiveBusiness']._loaded_options = None
+  _globals['_BUSINESSESSERVICE'].methods_by_name['UnarchiveBusiness']._serialized_options = b'\220\002\002\312\363\030\003\n\001\006'
   _globals['_BUSINESSESSERVICE'].methods_by_name['AddStaff']._loaded_options = None
   _globals['_BUSINESSESSERVICE'].methods_by_name['AddStaff']._serialized_options = b'\220\002\002\312\363\030\021\n\002\004\006\032\013business_id'
   _globals['_BUSINESSESSERVICE'].methods_by_name['RemoveStaff']._loaded_options = None
@@ -96,18 +108,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATEBUSINESSREQUEST']._serialized_end=1168
   _globals['_UPDATEBUSINESSRESPONSE']._serialized_start=1170
   _globals['_UPDATEBUSINESSRESPONSE']._serialized_end=1256
-  _globals['_ADDSTAFFREQUEST']._serialized_start=1259
-  _globals['_ADDSTAFFREQUEST']._serialized_end=1416
-  _globals['_ADDSTAFFRESPONSE']._serialized_start=1418
-  _globals['_ADDSTAFFRESPONSE']._serialized_end=1508
-  _globals['_REMOVESTAFFREQUEST']._serialized_start=1510
-  _globals['_REMOVESTAFFREQUEST']._serialized_end=1608
-  _globals['_REMOVESTAFFRESPONSE']._serialized_start=1610
-  _globals['_REMOVESTAFFRESPONSE']._serialized_end=1631
-  _globals['_LISTSTAFFREQUEST']._serialized_start=1633
-  _globals['_LISTSTAFFREQUEST']._serialized_end=1694
-  _globals['_LISTSTAFFRESPONSE']._serialized_start=1696
-  _globals['_LISTSTAFFRESPONSE']._serialized_end=1774
-  _globals['_BUSINESSESSERVICE']._serialized_start=1777
-  _globals['_BUSINESSESSERVICE']._serialized_end=2728
+  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_start=1258
+  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_end=1354
+  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_start=1356
+  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_end=1443
+  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_start=1445
+  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_end=1543
+  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_start=1545
+  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_end=1634
+  _globals['_ADDSTAFFREQUEST']._serialized_start=1637
+  _globals['_ADDSTAFFREQUEST']._serialized_end=1794
+  _globals['_ADDSTAFFRESPONSE']._serialized_start=1796
+  _globals['_ADDSTAFFRESPONSE']._serialized_end=1886
+  _globals['_REMOVESTAFFREQUEST']._serialized_start=1888
+  _globals['_REMOVESTAFFREQUEST']._serialized_end=1986
+  _globals['_REMOVESTAFFRESPONSE']._serialized_start=1988
+  _globals['_REMOVESTAFFRESPONSE']._serialized_end=2009
+  _globals['_LISTSTAFFREQUEST']._serialized_start=2011
+  _globals['_LISTSTAFFREQUEST']._serialized_end=2072
+  _globals['_LISTSTAFFRESPONSE']._serialized_start=2074
+  _globals['_LISTSTAFFRESPONSE']._serialized_end=2152
+  _globals['_BUSINESSESSERVICE']._serialized_start=2155
+  _globals['_BUSINESSESSERVICE']._serialized_end=3369
 # @@protoc_insertion_point(module_scope)

@@ -238,6 +238,106 @@ class UpdateBusinessResponse(_message.Message):
 Global___UpdateBusinessResponse: _TypeAlias = UpdateBusinessResponse  # noqa: Y015
 
 @_typing.final
+class ArchiveBusinessRequest(_message.Message):
+    """Names the business to archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business's id, a UUID."""
+    etag: _builtins.str
+    """The etag last read; empty to archive whatever it is."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "etag", b"etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveBusinessRequest: _TypeAlias = ArchiveBusinessRequest  # noqa: Y015
+
+@_typing.final
+class ArchiveBusinessResponse(_message.Message):
+    """Holds the archived business."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def business(self) -> _business_pb2.Business:
+        """The business after the change."""
+
+    def __init__(
+        self,
+        *,
+        business: _business_pb2.Business | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["business", b"business"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business", b"business"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveBusinessResponse: _TypeAlias = ArchiveBusinessResponse  # noqa: Y015
+
+@_typing.final
+class UnarchiveBusinessRequest(_message.Message):
+    """Names the business to take out of the archive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business's id, a UUID."""
+    etag: _builtins.str
+    """The etag last read; empty to take it out whatever it is."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "etag", b"etag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnarchiveBusinessRequest: _TypeAlias = UnarchiveBusinessRequest  # noqa: Y015
+
+@_typing.final
+class UnarchiveBusinessResponse(_message.Message):
+    """Holds the active business."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def business(self) -> _business_pb2.Business:
+        """The business after the change."""
+
+    def __init__(
+        self,
+        *,
+        business: _business_pb2.Business | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["business", b"business"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business", b"business"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnarchiveBusinessResponse: _TypeAlias = UnarchiveBusinessResponse  # noqa: Y015
+
+@_typing.final
 class AddStaffRequest(_message.Message):
     """Gives a user a role at a business."""
 

@@ -55,6 +55,16 @@ class BusinessesServiceStub:
                 request_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessResponse.FromString,
                 _registered_method=True)
+        self.ArchiveBusiness = channel.unary_unary(
+                '/svoykrug.businesses.v1.BusinessesService/ArchiveBusiness',
+                request_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessResponse.FromString,
+                _registered_method=True)
+        self.UnarchiveBusiness = channel.unary_unary(
+                '/svoykrug.businesses.v1.BusinessesService/UnarchiveBusiness',
+                request_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessResponse.FromString,
+                _registered_method=True)
         self.AddStaff = channel.unary_unary(
                 '/svoykrug.businesses.v1.BusinessesService/AddStaff',
                 request_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.AddStaffRequest.SerializeToString,
@@ -116,6 +126,26 @@ class BusinessesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ArchiveBusiness(self, request, context):
+        """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+
+        Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnarchiveBusiness(self, request, context):
+        """Takes a business out of the archive; its people have their roles again.
+
+        Callers: admin. Atomic. Idempotent: active already, nothing changes.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddStaff(self, request, context):
         """Gives a user a role at a business, or changes it. Her access tokens end at once; a refresh brings one with the new role.
 
@@ -168,6 +198,16 @@ def add_BusinessesServiceServicer_to_server(servicer, server):
                     servicer.UpdateBusiness,
                     request_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessRequest.FromString,
                     response_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessResponse.SerializeToString,
+            ),
+            'ArchiveBusiness': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveBusiness,
+                    request_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessRequest.FromString,
+                    response_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessResponse.SerializeToString,
+            ),
+            'UnarchiveBusiness': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnarchiveBusiness,
+                    request_deserializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessRequest.FromString,
+                    response_serializer=svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessResponse.SerializeToString,
             ),
             'AddStaff': grpc.unary_unary_rpc_method_handler(
                     servicer.AddStaff,
@@ -294,6 +334,60 @@ class BusinessesService:
             '/svoykrug.businesses.v1.BusinessesService/UpdateBusiness',
             svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessRequest.SerializeToString,
             svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UpdateBusinessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveBusiness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.businesses.v1.BusinessesService/ArchiveBusiness',
+            svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessRequest.SerializeToString,
+            svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.ArchiveBusinessResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnarchiveBusiness(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.businesses.v1.BusinessesService/UnarchiveBusiness',
+            svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessRequest.SerializeToString,
+            svoykrug_dot_businesses_dot_v1_dot_businesses__service__pb2.UnarchiveBusinessResponse.FromString,
             options,
             channel_credentials,
             insecure,

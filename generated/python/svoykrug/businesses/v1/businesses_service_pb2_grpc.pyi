@@ -40,6 +40,18 @@ class BusinessesServiceStub:
     Callers: its owner, admin. Atomic. Idempotent: the same values twice are the same business.
     Errors: INVALID_FIELDS, STALE_ETAG, BUSINESS_EXISTS (the name is taken), PERMISSION_DENIED, NOT_FOUND (to admins).
     """
+    ArchiveBusiness: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.ArchiveBusinessRequest, _businesses_service_pb2.ArchiveBusinessResponse]
+    """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+
+    Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+    Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
+    """
+    UnarchiveBusiness: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.UnarchiveBusinessRequest, _businesses_service_pb2.UnarchiveBusinessResponse]
+    """Takes a business out of the archive; its people have their roles again.
+
+    Callers: admin. Atomic. Idempotent: active already, nothing changes.
+    Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
+    """
     AddStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.AddStaffRequest, _businesses_service_pb2.AddStaffResponse]
     """Gives a user a role at a business, or changes it. Her access tokens end at once; a refresh brings one with the new role.
 
@@ -108,6 +120,30 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: its owner, admin. Atomic. Idempotent: the same values twice are the same business.
         Errors: INVALID_FIELDS, STALE_ETAG, BUSINESS_EXISTS (the name is taken), PERMISSION_DENIED, NOT_FOUND (to admins).
+        """
+
+    @_abc_1.abstractmethod
+    def ArchiveBusiness(
+        self,
+        request: _businesses_service_pb2.ArchiveBusinessRequest,
+        context: _aio.ServicerContext[_businesses_service_pb2.ArchiveBusinessRequest, _abc.Awaitable[_businesses_service_pb2.ArchiveBusinessResponse]],
+    ) -> _abc.Awaitable[_businesses_service_pb2.ArchiveBusinessResponse]:
+        """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+
+        Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UnarchiveBusiness(
+        self,
+        request: _businesses_service_pb2.UnarchiveBusinessRequest,
+        context: _aio.ServicerContext[_businesses_service_pb2.UnarchiveBusinessRequest, _abc.Awaitable[_businesses_service_pb2.UnarchiveBusinessResponse]],
+    ) -> _abc.Awaitable[_businesses_service_pb2.UnarchiveBusinessResponse]:
+        """Takes a business out of the archive; its people have their roles again.
+
+        Callers: admin. Atomic. Idempotent: active already, nothing changes.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

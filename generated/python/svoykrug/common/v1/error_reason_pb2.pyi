@@ -89,13 +89,33 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SCOPE_DENIED: _ErrorReason.ValueType  # 116
     """The service account asked for a scope it was not given, or is disabled."""
     ERROR_REASON_USER_DELETED: _ErrorReason.ValueType  # 117
-    """The account is deleted or about to be; RestoreMe brings it back within 30 days."""
+    """The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+    ERROR_REASON_ACCOUNT_PROOF_REQUIRED: _ErrorReason.ValueType  # 118
+    """Nobody signed in with this number for so long that it may have a new owner: tell the birth date, or start a new account.
+    Metadata: `birth_date_known`, `true` or `false`; when `false` only a new account can be started.
+    """
+    ERROR_REASON_BIRTH_DATE_WRONG: _ErrorReason.ValueType  # 119
+    """The birth date is not the account's. Metadata: `guesses_left`."""
+    ERROR_REASON_SERVICE_KEY_INVALID: _ErrorReason.ValueType  # 120
+    """The public key cannot be used: neither ES256 (P-256) nor RS256 (2,048 bits or more), or already another account's."""
+    ERROR_REASON_SERVICE_ACCOUNT_EXISTS: _ErrorReason.ValueType  # 121
+    """A service account of this name exists already."""
+    ERROR_REASON_SERVICE_ACCOUNT_DISABLED: _ErrorReason.ValueType  # 122
+    """The service account is disabled for good."""
+    ERROR_REASON_SIGNING_KEY_STATE: _ErrorReason.ValueType  # 123
+    """The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
     ERROR_REASON_PHONE_TAKEN: _ErrorReason.ValueType  # 200
     """The phone number belongs to another user."""
     ERROR_REASON_BUSINESS_EXISTS: _ErrorReason.ValueType  # 201
     """A business with this external name or id exists already."""
     ERROR_REASON_BUSINESS_ARCHIVED: _ErrorReason.ValueType  # 202
     """The business is archived: it takes no new purchases and no new staff."""
+    ERROR_REASON_LAST_SUPERADMIN: _ErrorReason.ValueType  # 203
+    """The circle would be left without a superadmin."""
+    ERROR_REASON_USER_STATE: _ErrorReason.ValueType  # 204
+    """The user's account is in another state than this needs. Metadata: `state`."""
+    ERROR_REASON_WALLET_CODE_INVALID: _ErrorReason.ValueType  # 205
+    """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
     ERROR_REASON_EXTERNAL_ID_CONFLICT: _ErrorReason.ValueType  # 300
     """The business has another purchase or refund with this external id."""
     ERROR_REASON_CURRENCY_FOREIGN: _ErrorReason.ValueType  # 301
@@ -191,13 +211,33 @@ ERROR_REASON_ASSERTION_INVALID: ErrorReason.ValueType  # 115
 ERROR_REASON_SCOPE_DENIED: ErrorReason.ValueType  # 116
 """The service account asked for a scope it was not given, or is disabled."""
 ERROR_REASON_USER_DELETED: ErrorReason.ValueType  # 117
-"""The account is deleted or about to be; RestoreMe brings it back within 30 days."""
+"""The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+ERROR_REASON_ACCOUNT_PROOF_REQUIRED: ErrorReason.ValueType  # 118
+"""Nobody signed in with this number for so long that it may have a new owner: tell the birth date, or start a new account.
+Metadata: `birth_date_known`, `true` or `false`; when `false` only a new account can be started.
+"""
+ERROR_REASON_BIRTH_DATE_WRONG: ErrorReason.ValueType  # 119
+"""The birth date is not the account's. Metadata: `guesses_left`."""
+ERROR_REASON_SERVICE_KEY_INVALID: ErrorReason.ValueType  # 120
+"""The public key cannot be used: neither ES256 (P-256) nor RS256 (2,048 bits or more), or already another account's."""
+ERROR_REASON_SERVICE_ACCOUNT_EXISTS: ErrorReason.ValueType  # 121
+"""A service account of this name exists already."""
+ERROR_REASON_SERVICE_ACCOUNT_DISABLED: ErrorReason.ValueType  # 122
+"""The service account is disabled for good."""
+ERROR_REASON_SIGNING_KEY_STATE: ErrorReason.ValueType  # 123
+"""The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
 ERROR_REASON_PHONE_TAKEN: ErrorReason.ValueType  # 200
 """The phone number belongs to another user."""
 ERROR_REASON_BUSINESS_EXISTS: ErrorReason.ValueType  # 201
 """A business with this external name or id exists already."""
 ERROR_REASON_BUSINESS_ARCHIVED: ErrorReason.ValueType  # 202
 """The business is archived: it takes no new purchases and no new staff."""
+ERROR_REASON_LAST_SUPERADMIN: ErrorReason.ValueType  # 203
+"""The circle would be left without a superadmin."""
+ERROR_REASON_USER_STATE: ErrorReason.ValueType  # 204
+"""The user's account is in another state than this needs. Metadata: `state`."""
+ERROR_REASON_WALLET_CODE_INVALID: ErrorReason.ValueType  # 205
+"""The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
 ERROR_REASON_EXTERNAL_ID_CONFLICT: ErrorReason.ValueType  # 300
 """The business has another purchase or refund with this external id."""
 ERROR_REASON_CURRENCY_FOREIGN: ErrorReason.ValueType  # 301

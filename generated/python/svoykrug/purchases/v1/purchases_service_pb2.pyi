@@ -29,6 +29,7 @@ class NewPurchase(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     PHONE_FIELD_NUMBER: _builtins.int
+    WALLET_CODE_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
@@ -37,6 +38,8 @@ class NewPurchase(_message.Message):
     """The user's id, a UUID."""
     phone: _builtins.str
     """A phone number in any spelling; read as Russian when it has no plus."""
+    wallet_code: _builtins.str
+    """The code she shows from GetMyWalletCode; in RecordPurchase only."""
     external_id: _builtins.str
     """The receipt's id at the business, 1 to 100 characters without control characters; unique there."""
     amount_minor: _builtins.int
@@ -52,16 +55,17 @@ class NewPurchase(_message.Message):
         *,
         user_id: _builtins.str = ...,
         phone: _builtins.str = ...,
+        wallet_code: _builtins.str = ...,
         external_id: _builtins.str = ...,
         amount_minor: _builtins.int = ...,
         currency_code: _builtins.str = ...,
         purchase_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "phone", b"phone", "purchase_time", b"purchase_time", "user_id", b"user_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "phone", b"phone", "purchase_time", b"purchase_time", "user_id", b"user_id", "wallet_code", b"wallet_code"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "buyer", b"buyer", "currency_code", b"currency_code", "external_id", b"external_id", "phone", b"phone", "purchase_time", b"purchase_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "buyer", b"buyer", "currency_code", b"currency_code", "external_id", b"external_id", "phone", b"phone", "purchase_time", b"purchase_time", "user_id", b"user_id", "wallet_code", b"wallet_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_buyer: _TypeAlias = _typing.Literal["user_id", "phone"]  # noqa: Y015
+    _WhichOneofReturnType_buyer: _TypeAlias = _typing.Literal["user_id", "phone", "wallet_code"]  # noqa: Y015
     _WhichOneofArgType_buyer: _TypeAlias = _typing.Literal["buyer", b"buyer"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_buyer) -> _WhichOneofReturnType_buyer | None: ...
 

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csvoykrug/users/v1/user.proto\x12\x11svoykrug.users.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xa1\x01\n\x0c\x43onsentGrant\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.svoykrug.users.v1.ConsentKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04kind\x12\x37\n\x07version\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[0-9A-Za-z._-]{1,32}$R\x07version\x12\x18\n\x07granted\x18\x03 \x01(\x08R\x07granted\"a\n\x0c\x42usinessRole\x12\x1f\n\x0b\x62usiness_id\x18\x01 \x01(\tR\nbusinessId\x12\x30\n\x04role\x18\x02 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleR\x04role\"\xec\x04\n\x04User\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n\x05phone\x18\x02 \x01(\tR\x05phone\x12\x38\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[^\\p{Cc}]*$R\x0b\x64isplayName\x12#\n\x05\x65mail\x18\x04 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01R\x05\x65mail\x12\x30\n\nbirth_date\x18\x05 \x01(\x0b\x32\x11.google.type.DateR\tbirthDate\x12(\n\x06locale\x18\x06 \x01(\tB\x10\xbaH\rr\x08R\x02ruR\x02\x65n\xd8\x01\x01R\x06locale\x12\x32\n\x05state\x18\x07 \x01(\x0e\x32\x1c.svoykrug.users.v1.UserStateR\x05state\x12-\n\x05roles\x18\x08 \x03(\x0e\x32\x17.svoykrug.users.v1.RoleR\x05roles\x12@\n\x0bstaff_roles\x18\t \x03(\x0b\x32\x1f.svoykrug.users.v1.BusinessRoleR\nstaffRoles\x12+\n\x04tier\x18\n \x01(\x0e\x32\x17.svoykrug.users.v1.TierR\x04tier\x12#\n\rreferral_code\x18\x0b \x01(\tR\x0creferralCode\x12\x12\n\x04\x65tag\x18\x0c \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime*R\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_MEMBER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x13\n\x0fROLE_SUPERADMIN\x10\x03*S\n\tStaffRole\x12\x1a\n\x16STAFF_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10STAFF_ROLE_STAFF\x10\x01\x12\x14\n\x10STAFF_ROLE_OWNER\x10\x02*\x87\x01\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14USER_STATE_UNCLAIMED\x10\x01\x12\x15\n\x11USER_STATE_ACTIVE\x10\x02\x12\x15\n\x11USER_STATE_BANNED\x10\x03\x12\x16\n\x12USER_STATE_DELETED\x10\x04*c\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x10\n\x0cTIER_INSIDER\x10\x01\x12\x0c\n\x08TIER_VIP\x10\x02\x12\x0e\n\nTIER_ELITE\x10\x03\x12\x15\n\x11TIER_INNER_CIRCLE\x10\x04*\x9b\x01\n\x0b\x43onsentKind\x12\x1c\n\x18\x43ONSENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONSENT_KIND_TERMS\x10\x01\x12\x1e\n\x1a\x43ONSENT_KIND_PERSONAL_DATA\x10\x02\x12\x1a\n\x16\x43ONSENT_KIND_MARKETING\x10\x03\x12\x1a\n\x16\x43ONSENT_KIND_PROFILING\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csvoykrug/users/v1/user.proto\x12\x11svoykrug.users.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"\xa1\x01\n\x0c\x43onsentGrant\x12>\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.svoykrug.users.v1.ConsentKindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04kind\x12\x37\n\x07version\x18\x02 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[0-9A-Za-z._-]{1,32}$R\x07version\x12\x18\n\x07granted\x18\x03 \x01(\x08R\x07granted\"a\n\x0c\x42usinessRole\x12\x1f\n\x0b\x62usiness_id\x18\x01 \x01(\tR\nbusinessId\x12\x30\n\x04role\x18\x02 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleR\x04role\"\xec\x04\n\x04User\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n\x05phone\x18\x02 \x01(\tR\x05phone\x12\x38\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x15\xbaH\x12r\x10\x18\x64\x32\x0c^[^\\p{Cc}]*$R\x0b\x64isplayName\x12#\n\x05\x65mail\x18\x04 \x01(\tB\r\xbaH\nr\x05\x18\xfe\x01`\x01\xd8\x01\x01R\x05\x65mail\x12\x30\n\nbirth_date\x18\x05 \x01(\x0b\x32\x11.google.type.DateR\tbirthDate\x12(\n\x06locale\x18\x06 \x01(\tB\x10\xbaH\rr\x08R\x02ruR\x02\x65n\xd8\x01\x01R\x06locale\x12\x32\n\x05state\x18\x07 \x01(\x0e\x32\x1c.svoykrug.users.v1.UserStateR\x05state\x12-\n\x05roles\x18\x08 \x03(\x0e\x32\x17.svoykrug.users.v1.RoleR\x05roles\x12@\n\x0bstaff_roles\x18\t \x03(\x0b\x32\x1f.svoykrug.users.v1.BusinessRoleR\nstaffRoles\x12+\n\x04tier\x18\n \x01(\x0e\x32\x17.svoykrug.users.v1.TierR\x04tier\x12#\n\rreferral_code\x18\x0b \x01(\tR\x0creferralCode\x12\x12\n\x04\x65tag\x18\x0c \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xb0\x01\n\x07\x43onsent\x12\x32\n\x04kind\x18\x01 \x01(\x0e\x32\x1e.svoykrug.users.v1.ConsentKindR\x04kind\x12\x18\n\x07version\x18\x02 \x01(\tR\x07version\x12\x18\n\x07granted\x18\x03 \x01(\x08R\x07granted\x12=\n\x0c\x63onsent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63onsentTime\"\xe8\x03\n\nTierStatus\x12+\n\x04tier\x18\x01 \x01(\x0e\x32\x17.svoykrug.users.v1.TierR\x04tier\x12&\n\x0fnet_spend_minor\x18\x02 \x01(\x03R\rnetSpendMinor\x12%\n\x0e\x63\x61tegory_count\x18\x03 \x01(\x05R\rcategoryCount\x12#\n\rcurrency_code\x18\x04 \x01(\tR\x0c\x63urrencyCode\x12\x46\n\x11window_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0fwindowStartTime\x12\x34\n\tnext_tier\x18\x06 \x01(\x0e\x32\x17.svoykrug.users.v1.TierR\x08nextTier\x12.\n\x13missing_spend_minor\x18\x07 \x01(\x03R\x11missingSpendMinor\x12\x34\n\x16missing_category_count\x18\x08 \x01(\x05R\x14missingCategoryCount\x12\x16\n\x06pinned\x18\t \x01(\x08R\x06pinned\x12=\n\x0c\x63ompute_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63omputeTime\"\xf6\x02\n\nAuditEvent\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n\x06\x61\x63tion\x18\x02 \x01(\tR\x06\x61\x63tion\x12\x39\n\nevent_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teventTime\x12\x1d\n\nactor_kind\x18\x04 \x01(\tR\tactorKind\x12\x19\n\x08\x61\x63tor_id\x18\x05 \x01(\tR\x07\x61\x63torId\x12\x1f\n\x0btarget_kind\x18\x06 \x01(\tR\ntargetKind\x12\x1b\n\ttarget_id\x18\x07 \x01(\tR\x08targetId\x12\x18\n\x07refused\x18\x08 \x01(\x08R\x07refused\x12!\n\x0cpeer_address\x18\t \x01(\tR\x0bpeerAddress\x12\x1d\n\nrequest_id\x18\n \x01(\tR\trequestId\x12\x31\n\x07\x64\x65tails\x18\x0b \x01(\x0b\x32\x17.google.protobuf.StructR\x07\x64\x65tails\"\xa3\x01\n\x0b\x45rasedTable\x12.\n\x05store\x18\x01 \x01(\x0e\x32\x18.svoykrug.users.v1.StoreR\x05store\x12\x14\n\x05table\x18\x02 \x01(\tR\x05table\x12#\n\rdeleted_count\x18\x03 \x01(\x03R\x0c\x64\x65letedCount\x12)\n\x10\x61nonymized_count\x18\x04 \x01(\x03R\x0f\x61nonymizedCount\"\xc2\x02\n\x0e\x45rasureReceipt\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32\x1f.svoykrug.users.v1.ErasureStateR\x05state\x12=\n\x0crequest_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0brequestTime\x12\x39\n\nerase_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\teraseTime\x12\x37\n\tdone_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x08\x64oneTime\x12\x36\n\x06tables\x18\x06 \x03(\x0b\x32\x1e.svoykrug.users.v1.ErasedTableR\x06tables*R\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_MEMBER\x10\x01\x12\x0e\n\nROLE_ADMIN\x10\x02\x12\x13\n\x0fROLE_SUPERADMIN\x10\x03*S\n\tStaffRole\x12\x1a\n\x16STAFF_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10STAFF_ROLE_STAFF\x10\x01\x12\x14\n\x10STAFF_ROLE_OWNER\x10\x02*\x87\x01\n\tUserState\x12\x1a\n\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14USER_STATE_UNCLAIMED\x10\x01\x12\x15\n\x11USER_STATE_ACTIVE\x10\x02\x12\x15\n\x11USER_STATE_BANNED\x10\x03\x12\x16\n\x12USER_STATE_DELETED\x10\x04*c\n\x04Tier\x12\x14\n\x10TIER_UNSPECIFIED\x10\x00\x12\x10\n\x0cTIER_INSIDER\x10\x01\x12\x0c\n\x08TIER_VIP\x10\x02\x12\x0e\n\nTIER_ELITE\x10\x03\x12\x15\n\x11TIER_INNER_CIRCLE\x10\x04*\x9b\x01\n\x0b\x43onsentKind\x12\x1c\n\x18\x43ONSENT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43ONSENT_KIND_TERMS\x10\x01\x12\x1e\n\x1a\x43ONSENT_KIND_PERSONAL_DATA\x10\x02\x12\x1a\n\x16\x43ONSENT_KIND_MARKETING\x10\x03\x12\x1a\n\x16\x43ONSENT_KIND_PROFILING\x10\x04*H\n\x05Store\x12\x15\n\x11STORE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTORE_POSTGRES\x10\x01\x12\x14\n\x10STORE_CLICKHOUSE\x10\x02*\x9a\x01\n\x0c\x45rasureState\x12\x1d\n\x19\x45RASURE_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45RASURE_STATE_SCHEDULED\x10\x01\x12\x19\n\x15\x45RASURE_STATE_RUNNING\x10\x02\x12\x16\n\x12\x45RASURE_STATE_DONE\x10\x03\x12\x1b\n\x17\x45RASURE_STATE_CANCELLED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,20 +45,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USER'].fields_by_name['email']._serialized_options = b'\272H\nr\005\030\376\001`\001\330\001\001'
   _globals['_USER'].fields_by_name['locale']._loaded_options = None
   _globals['_USER'].fields_by_name['locale']._serialized_options = b'\272H\rr\010R\002ruR\002en\330\001\001'
-  _globals['_ROLE']._serialized_start=1023
-  _globals['_ROLE']._serialized_end=1105
-  _globals['_STAFFROLE']._serialized_start=1107
-  _globals['_STAFFROLE']._serialized_end=1190
-  _globals['_USERSTATE']._serialized_start=1193
-  _globals['_USERSTATE']._serialized_end=1328
-  _globals['_TIER']._serialized_start=1330
-  _globals['_TIER']._serialized_end=1429
-  _globals['_CONSENTKIND']._serialized_start=1432
-  _globals['_CONSENTKIND']._serialized_end=1587
-  _globals['_CONSENTGRANT']._serialized_start=138
-  _globals['_CONSENTGRANT']._serialized_end=299
-  _globals['_BUSINESSROLE']._serialized_start=301
-  _globals['_BUSINESSROLE']._serialized_end=398
-  _globals['_USER']._serialized_start=401
-  _globals['_USER']._serialized_end=1021
+  _globals['_ROLE']._serialized_start=2591
+  _globals['_ROLE']._serialized_end=2673
+  _globals['_STAFFROLE']._serialized_start=2675
+  _globals['_STAFFROLE']._serialized_end=2758
+  _globals['_USERSTATE']._serialized_start=2761
+  _globals['_USERSTATE']._serialized_end=2896
+  _globals['_TIER']._serialized_start=2898
+  _globals['_TIER']._serialized_end=2997
+  _globals['_CONSENTKIND']._serialized_start=3000
+  _globals['_CONSENTKIND']._serialized_end=3155
+  _globals['_STORE']._serialized_start=3157
+  _globals['_STORE']._serialized_end=3229
+  _globals['_ERASURESTATE']._serialized_start=3232
+  _globals['_ERASURESTATE']._serialized_end=3386
+  _globals['_CONSENTGRANT']._serialized_start=168
+  _globals['_CONSENTGRANT']._serialized_end=329
+  _globals['_BUSINESSROLE']._serialized_start=331
+  _globals['_BUSINESSROLE']._serialized_end=428
+  _globals['_USER']._serialized_start=431
+  _globals['_USER']._serialized_end=1051
+  _globals['_CONSENT']._serialized_start=1054
+  _globals['_CONSENT']._serialized_end=1230
+  _globals['_TIERSTATUS']._serialized_start=1233
+  _globals['_TIERSTATUS']._serialized_end=1721
+  _globals['_AUDITEVENT']._serialized_start=1724
+  _globals['_AUDITEVENT']._serialized_end=2098
+  _globals['_ERASEDTABLE']._serialized_start=2101
+  _globals['_ERASEDTABLE']._serialized_end=2264
+  _globals['_ERASURERECEIPT']._serialized_start=2267
+  _globals['_ERASURERECEIPT']._serialized_end=2589
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ A user: every person who can sign in. A member is a user with the member role.""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -169,6 +170,62 @@ CONSENT_KIND_PROFILING: ConsentKind.ValueType  # 4
 """A personal picture of her habits across businesses; optional."""
 Global___ConsentKind: _TypeAlias = ConsentKind  # noqa: Y015
 
+class _Store:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StoreEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Store.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STORE_UNSPECIFIED: _Store.ValueType  # 0
+    """Never sent."""
+    STORE_POSTGRES: _Store.ValueType  # 1
+    """The system of record."""
+    STORE_CLICKHOUSE: _Store.ValueType  # 2
+    """The warehouse of analytics."""
+
+class Store(_Store, metaclass=_StoreEnumTypeWrapper):
+    """Where something was kept."""
+
+STORE_UNSPECIFIED: Store.ValueType  # 0
+"""Never sent."""
+STORE_POSTGRES: Store.ValueType  # 1
+"""The system of record."""
+STORE_CLICKHOUSE: Store.ValueType  # 2
+"""The warehouse of analytics."""
+Global___Store: _TypeAlias = Store  # noqa: Y015
+
+class _ErasureState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErasureStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErasureState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERASURE_STATE_UNSPECIFIED: _ErasureState.ValueType  # 0
+    """Never sent."""
+    ERASURE_STATE_SCHEDULED: _ErasureState.ValueType  # 1
+    """Waits for its time; RestoreMe takes it back."""
+    ERASURE_STATE_RUNNING: _ErasureState.ValueType  # 2
+    """Under way; tried again until done."""
+    ERASURE_STATE_DONE: _ErasureState.ValueType  # 3
+    """Everything is erased."""
+    ERASURE_STATE_CANCELLED: _ErasureState.ValueType  # 4
+    """Taken back by the person."""
+
+class ErasureState(_ErasureState, metaclass=_ErasureStateEnumTypeWrapper):
+    """What became of a request to erase a person."""
+
+ERASURE_STATE_UNSPECIFIED: ErasureState.ValueType  # 0
+"""Never sent."""
+ERASURE_STATE_SCHEDULED: ErasureState.ValueType  # 1
+"""Waits for its time; RestoreMe takes it back."""
+ERASURE_STATE_RUNNING: ErasureState.ValueType  # 2
+"""Under way; tried again until done."""
+ERASURE_STATE_DONE: ErasureState.ValueType  # 3
+"""Everything is erased."""
+ERASURE_STATE_CANCELLED: ErasureState.ValueType  # 4
+"""Taken back by the person."""
+Global___ErasureState: _TypeAlias = ErasureState  # noqa: Y015
+
 @_typing.final
 class ConsentGrant(_message.Message):
     """A consent as a person gives or takes it back."""
@@ -308,3 +365,251 @@ class User(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___User: _TypeAlias = User  # noqa: Y015
+
+@_typing.final
+class Consent(_message.Message):
+    """A consent as it stands: what she said last."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    GRANTED_FIELD_NUMBER: _builtins.int
+    CONSENT_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___ConsentKind.ValueType
+    """What is allowed."""
+    version: _builtins.str
+    """The version of the text she saw."""
+    granted: _builtins.bool
+    """True when given, false when taken back."""
+    @_builtins.property
+    def consent_time(self) -> _timestamp_pb2.Timestamp:
+        """When she said so."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___ConsentKind.ValueType = ...,
+        version: _builtins.str = ...,
+        granted: _builtins.bool = ...,
+        consent_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consent_time", b"consent_time", "granted", b"granted", "kind", b"kind", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Consent: _TypeAlias = Consent  # noqa: Y015
+
+@_typing.final
+class TierStatus(_message.Message):
+    """Where a member stands among the tiers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIER_FIELD_NUMBER: _builtins.int
+    NET_SPEND_MINOR_FIELD_NUMBER: _builtins.int
+    CATEGORY_COUNT_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    WINDOW_START_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIER_FIELD_NUMBER: _builtins.int
+    MISSING_SPEND_MINOR_FIELD_NUMBER: _builtins.int
+    MISSING_CATEGORY_COUNT_FIELD_NUMBER: _builtins.int
+    PINNED_FIELD_NUMBER: _builtins.int
+    COMPUTE_TIME_FIELD_NUMBER: _builtins.int
+    tier: Global___Tier.ValueType
+    """Her level now."""
+    net_spend_minor: _builtins.int
+    """What she spent net of refunds in the window, in minor units of the circle's currency, sensitive businesses included; never below 0."""
+    category_count: _builtins.int
+    """In how many categories she bought in the window; sensitive businesses do not count."""
+    currency_code: _builtins.str
+    """The circle's currency, ISO 4217."""
+    next_tier: Global___Tier.ValueType
+    """The level she reaches next; unspecified at the highest."""
+    missing_spend_minor: _builtins.int
+    """What she must spend more for it, in minor units; 0 when that is not what is missing."""
+    missing_category_count: _builtins.int
+    """How many more categories she must buy in for it; 0 when that is not what is missing."""
+    pinned: _builtins.bool
+    """True when an admin set the level: it does not fall with her spending."""
+    @_builtins.property
+    def window_start_time(self) -> _timestamp_pb2.Timestamp:
+        """The first instant of the window, 12 months before now; purchases before it no longer count."""
+
+    @_builtins.property
+    def compute_time(self) -> _timestamp_pb2.Timestamp:
+        """When the level was computed last."""
+
+    def __init__(
+        self,
+        *,
+        tier: Global___Tier.ValueType = ...,
+        net_spend_minor: _builtins.int = ...,
+        category_count: _builtins.int = ...,
+        currency_code: _builtins.str = ...,
+        window_start_time: _timestamp_pb2.Timestamp | None = ...,
+        next_tier: Global___Tier.ValueType = ...,
+        missing_spend_minor: _builtins.int = ...,
+        missing_category_count: _builtins.int = ...,
+        pinned: _builtins.bool = ...,
+        compute_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compute_time", b"compute_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["category_count", b"category_count", "compute_time", b"compute_time", "currency_code", b"currency_code", "missing_category_count", b"missing_category_count", "missing_spend_minor", b"missing_spend_minor", "net_spend_minor", b"net_spend_minor", "next_tier", b"next_tier", "pinned", b"pinned", "tier", b"tier", "window_start_time", b"window_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TierStatus: _TypeAlias = TierStatus  # noqa: Y015
+
+@_typing.final
+class AuditEvent(_message.Message):
+    """One thing that happened, as the audit trail keeps it. Never holds a phone, name, e-mail, code or token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_ID_FIELD_NUMBER: _builtins.int
+    TARGET_KIND_FIELD_NUMBER: _builtins.int
+    TARGET_ID_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    PEER_ADDRESS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    DETAILS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The event's id, a UUID."""
+    action: _builtins.str
+    """What was done, in capitals, such as `SIGNED_IN`, `ROLES_CHANGED`."""
+    actor_kind: _builtins.str
+    """Who acted: `user`, `service`, `operator` (a person at the server's command line) or `system`."""
+    actor_id: _builtins.str
+    """The user's or service account's id; empty for an operator, the system and a caller who was not signed in."""
+    target_kind: _builtins.str
+    """To what it was done: `user`, `session`, `business`, `service_account` ...; empty for nothing in particular."""
+    target_id: _builtins.str
+    """The id of that."""
+    refused: _builtins.bool
+    """True when it was refused."""
+    peer_address: _builtins.str
+    """The address the call came from, without its port; empty for the system."""
+    request_id: _builtins.str
+    """The call's `x-request-id`; empty for the system."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def details(self) -> _struct_pb2.Struct:
+        """Further facts."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        actor_kind: _builtins.str = ...,
+        actor_id: _builtins.str = ...,
+        target_kind: _builtins.str = ...,
+        target_id: _builtins.str = ...,
+        refused: _builtins.bool = ...,
+        peer_address: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        details: _struct_pb2.Struct | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["details", b"details", "event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor_id", b"actor_id", "actor_kind", b"actor_kind", "details", b"details", "event_time", b"event_time", "id", b"id", "peer_address", b"peer_address", "refused", b"refused", "request_id", b"request_id", "target_id", b"target_id", "target_kind", b"target_kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditEvent: _TypeAlias = AuditEvent  # noqa: Y015
+
+@_typing.final
+class ErasedTable(_message.Message):
+    """What happened to the rows of one table."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    TABLE_FIELD_NUMBER: _builtins.int
+    DELETED_COUNT_FIELD_NUMBER: _builtins.int
+    ANONYMIZED_COUNT_FIELD_NUMBER: _builtins.int
+    store: Global___Store.ValueType
+    """Where the table is."""
+    table: _builtins.str
+    """The table."""
+    deleted_count: _builtins.int
+    """How many rows were deleted."""
+    anonymized_count: _builtins.int
+    """How many rows stay without a person behind them."""
+    def __init__(
+        self,
+        *,
+        store: Global___Store.ValueType = ...,
+        table: _builtins.str = ...,
+        deleted_count: _builtins.int = ...,
+        anonymized_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymized_count", b"anonymized_count", "deleted_count", b"deleted_count", "store", b"store", "table", b"table"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasedTable: _TypeAlias = ErasedTable  # noqa: Y015
+
+@_typing.final
+class ErasureReceipt(_message.Message):
+    """Says what was erased where. Holds nothing about the person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REQUEST_TIME_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    DONE_TIME_FIELD_NUMBER: _builtins.int
+    TABLES_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The erasure's id, a UUID of 122 random bits."""
+    state: Global___ErasureState.ValueType
+    """What became of it."""
+    @_builtins.property
+    def request_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was asked for."""
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """When it begins: 30 days after DeleteMe, at once after EraseUser."""
+
+    @_builtins.property
+    def done_time(self) -> _timestamp_pb2.Timestamp:
+        """When everything was erased; absent before."""
+
+    @_builtins.property
+    def tables(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErasedTable]:
+        """What happened to each table; empty before it is done."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        state: Global___ErasureState.ValueType = ...,
+        request_time: _timestamp_pb2.Timestamp | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+        done_time: _timestamp_pb2.Timestamp | None = ...,
+        tables: _abc.Iterable[Global___ErasedTable] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done_time", b"done_time", "erase_time", b"erase_time", "request_time", b"request_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_time", b"done_time", "erase_time", b"erase_time", "id", b"id", "request_time", b"request_time", "state", b"state", "tables", b"tables"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureReceipt: _TypeAlias = ErasureReceipt  # noqa: Y015

@@ -45,6 +45,51 @@ class UsersServiceStub:
                 request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateMeRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateMeResponse.FromString,
                 _registered_method=True)
+        self.SetMyConsents = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/SetMyConsents',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsResponse.FromString,
+                _registered_method=True)
+        self.GetMyConsents = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/GetMyConsents',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsResponse.FromString,
+                _registered_method=True)
+        self.ListMyReferrals = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/ListMyReferrals',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsResponse.FromString,
+                _registered_method=True)
+        self.GetMyTier = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/GetMyTier',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierResponse.FromString,
+                _registered_method=True)
+        self.GetMyWalletCode = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/GetMyWalletCode',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeResponse.FromString,
+                _registered_method=True)
+        self.ExportMe = channel.unary_stream(
+                '/svoykrug.users.v1.UsersService/ExportMe',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeResponse.FromString,
+                _registered_method=True)
+        self.DeleteMe = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/DeleteMe',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeResponse.FromString,
+                _registered_method=True)
+        self.RestoreMe = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/RestoreMe',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeResponse.FromString,
+                _registered_method=True)
+        self.GetErasureReceipt = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/GetErasureReceipt',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptResponse.FromString,
+                _registered_method=True)
         self.GetUser = channel.unary_unary(
                 '/svoykrug.users.v1.UsersService/GetUser',
                 request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetUserRequest.SerializeToString,
@@ -54,6 +99,51 @@ class UsersServiceStub:
                 '/svoykrug.users.v1.UsersService/BatchCreateUsers',
                 request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersResponse.FromString,
+                _registered_method=True)
+        self.BatchGetUsers = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/BatchGetUsers',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersResponse.FromString,
+                _registered_method=True)
+        self.ListUsers = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/ListUsers',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersResponse.FromString,
+                _registered_method=True)
+        self.UpdateUser = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/UpdateUser',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserResponse.FromString,
+                _registered_method=True)
+        self.SetUserTier = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/SetUserTier',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierResponse.FromString,
+                _registered_method=True)
+        self.SetUserRoles = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/SetUserRoles',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesResponse.FromString,
+                _registered_method=True)
+        self.BanUser = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/BanUser',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserResponse.FromString,
+                _registered_method=True)
+        self.UnbanUser = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/UnbanUser',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserResponse.FromString,
+                _registered_method=True)
+        self.EraseUser = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/EraseUser',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserResponse.FromString,
+                _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/svoykrug.users.v1.UsersService/ListAuditEvents',
+                request_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsResponse.FromString,
                 _registered_method=True)
 
 
@@ -81,6 +171,98 @@ class UsersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetMyConsents(self, request, context):
+        """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
+
+        Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
+        Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMyConsents(self, request, context):
+        """Returns the caller's consents as they stand.
+
+        Callers: a signed-in person. Read only.
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMyReferrals(self, request, context):
+        """Lists the members that the caller brought, the newest first.
+
+        Callers: a signed-in person. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMyTier(self, request, context):
+        """Returns the caller's tier and what is missing for the next.
+
+        Callers: a signed-in person. Read only.
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMyWalletCode(self, request, context):
+        """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
+        seconds; a new one replaces the one before.
+
+        Callers: a signed-in person. Atomic. Not idempotent.
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportMe(self, request, context):
+        """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
+
+        Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMe(self, request, context):
+        """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
+        stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+
+        Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
+        Errors: LAST_SUPERADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreMe(self, request, context):
+        """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+
+        Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
+        Errors: USER_STATE (the erasure is already under way).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetErasureReceipt(self, request, context):
+        """Says what an erasure did. Whoever holds its id, which is not to be guessed, may ask: after it nobody is left to sign in.
+
+        Callers: anyone. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (unknown).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUser(self, request, context):
         """Returns a user.
 
@@ -102,6 +284,98 @@ class UsersServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchGetUsers(self, request, context):
+        """Returns several users. Unknown ids are left out.
+
+        Callers: admin, service with `users.read`. Read only.
+        Errors: INVALID_FIELDS (no ids, or more than 1,000).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUsers(self, request, context):
+        """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+
+        Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateUser(self, request, context):
+        """Changes a user: exactly the fields that `update_mask` names. A new phone ends all her sessions: it is for somebody who lost her
+        number and proved who she is. An admin's account is changed by a superadmin only.
+
+        Callers: admin. Atomic. Idempotent: the same values twice are the same user.
+        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetUserTier(self, request, context):
+        """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
+
+        Callers: admin. Atomic. Idempotent.
+        Errors: INVALID_FIELDS (another tier), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetUserRoles(self, request, context):
+        """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
+
+        Callers: superadmin. Atomic. Idempotent.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BanUser(self, request, context):
+        """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
+        only, and nobody bans herself.
+
+        Callers: admin. Atomic. Idempotent: banned already, nothing changes.
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnbanUser(self, request, context):
+        """Lets a banned user sign in again.
+
+        Callers: admin. Atomic. Idempotent: not banned, nothing changes.
+        Errors: INVALID_FIELDS, NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseUser(self, request, context):
+        """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
+
+        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+        Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEvents(self, request, context):
+        """Lists audit events, the newest first. All filters that are set must hold.
+
+        Callers: admin. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_UsersServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -115,6 +389,51 @@ def add_UsersServiceServicer_to_server(servicer, server):
                     request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateMeRequest.FromString,
                     response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateMeResponse.SerializeToString,
             ),
+            'SetMyConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetMyConsents,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsResponse.SerializeToString,
+            ),
+            'GetMyConsents': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMyConsents,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsResponse.SerializeToString,
+            ),
+            'ListMyReferrals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMyReferrals,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsResponse.SerializeToString,
+            ),
+            'GetMyTier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMyTier,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierResponse.SerializeToString,
+            ),
+            'GetMyWalletCode': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMyWalletCode,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeResponse.SerializeToString,
+            ),
+            'ExportMe': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportMe,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeResponse.SerializeToString,
+            ),
+            'DeleteMe': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMe,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeResponse.SerializeToString,
+            ),
+            'RestoreMe': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreMe,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeResponse.SerializeToString,
+            ),
+            'GetErasureReceipt': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasureReceipt,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptResponse.SerializeToString,
+            ),
             'GetUser': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUser,
                     request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetUserRequest.FromString,
@@ -124,6 +443,51 @@ def add_UsersServiceServicer_to_server(servicer, server):
                     servicer.BatchCreateUsers,
                     request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersRequest.FromString,
                     response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersResponse.SerializeToString,
+            ),
+            'BatchGetUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetUsers,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersResponse.SerializeToString,
+            ),
+            'ListUsers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUsers,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersResponse.SerializeToString,
+            ),
+            'UpdateUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateUser,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserResponse.SerializeToString,
+            ),
+            'SetUserTier': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetUserTier,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierResponse.SerializeToString,
+            ),
+            'SetUserRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetUserRoles,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesResponse.SerializeToString,
+            ),
+            'BanUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.BanUser,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserResponse.SerializeToString,
+            ),
+            'UnbanUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnbanUser,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserResponse.SerializeToString,
+            ),
+            'EraseUser': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseUser,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserResponse.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -192,6 +556,249 @@ class UsersService:
             _registered_method=True)
 
     @staticmethod
+    def SetMyConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/SetMyConsents',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetMyConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMyConsents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/GetMyConsents',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyConsentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMyReferrals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/ListMyReferrals',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListMyReferralsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMyTier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/GetMyTier',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMyWalletCode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/GetMyWalletCode',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetMyWalletCodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/ExportMe',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ExportMeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/DeleteMe',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.DeleteMeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreMe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/RestoreMe',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.RestoreMeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasureReceipt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/GetErasureReceipt',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.GetErasureReceiptResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetUser(request,
             target,
             options=(),
@@ -235,6 +842,249 @@ class UsersService:
             '/svoykrug.users.v1.UsersService/BatchCreateUsers',
             svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersRequest.SerializeToString,
             svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchCreateUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/BatchGetUsers',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.BatchGetUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUsers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/ListUsers',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListUsersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/UpdateUser',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.UpdateUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetUserTier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/SetUserTier',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserTierResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetUserRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/SetUserRoles',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.SetUserRolesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BanUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/BanUser',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.BanUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnbanUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/UnbanUser',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.UnbanUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseUser(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/EraseUser',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.EraseUserResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.users.v1.UsersService/ListAuditEvents',
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsRequest.SerializeToString,
+            svoykrug_dot_users_dot_v1_dot_users__service__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,62 @@ class UsersServiceStub:
     Callers: a signed-in person. Atomic. Idempotent: the same values twice are the same profile.
     Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG.
     """
+    SetMyConsents: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetMyConsentsRequest, _users_service_pb2.SetMyConsentsResponse]
+    """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
+
+    Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
+    Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+    """
+    GetMyConsents: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyConsentsRequest, _users_service_pb2.GetMyConsentsResponse]
+    """Returns the caller's consents as they stand.
+
+    Callers: a signed-in person. Read only.
+    Errors: none of its own.
+    """
+    ListMyReferrals: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListMyReferralsRequest, _users_service_pb2.ListMyReferralsResponse]
+    """Lists the members that the caller brought, the newest first.
+
+    Callers: a signed-in person. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
+    """
+    GetMyTier: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyTierRequest, _users_service_pb2.GetMyTierResponse]
+    """Returns the caller's tier and what is missing for the next.
+
+    Callers: a signed-in person. Read only.
+    Errors: none of its own.
+    """
+    GetMyWalletCode: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyWalletCodeRequest, _users_service_pb2.GetMyWalletCodeResponse]
+    """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
+    seconds; a new one replaces the one before.
+
+    Callers: a signed-in person. Atomic. Not idempotent.
+    Errors: none of its own.
+    """
+    ExportMe: _aio.UnaryStreamMultiCallable[_users_service_pb2.ExportMeRequest, _users_service_pb2.ExportMeResponse]
+    """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
+
+    Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+    Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+    """
+    DeleteMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.DeleteMeRequest, _users_service_pb2.DeleteMeResponse]
+    """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
+    stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+
+    Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
+    Errors: LAST_SUPERADMIN.
+    """
+    RestoreMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.RestoreMeRequest, _users_service_pb2.RestoreMeResponse]
+    """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+
+    Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
+    Errors: USER_STATE (the erasure is already under way).
+    """
+    GetErasureReceipt: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetErasureReceiptRequest, _users_service_pb2.GetErasureReceiptResponse]
+    """Says what an erasure did. Whoever holds its id, which is not to be guessed, may ask: after it nobody is left to sign in.
+
+    Callers: anyone. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (unknown).
+    """
     GetUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetUserRequest, _users_service_pb2.GetUserResponse]
     """Returns a user.
 
@@ -40,6 +96,62 @@ class UsersServiceStub:
 
     Callers: admin, service with `users.write`. Atomic: all rows that can be created are, in one transaction. Idempotent by phone.
     Errors: INVALID_FIELDS (no rows, or more than 1,000).
+    """
+    BatchGetUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BatchGetUsersRequest, _users_service_pb2.BatchGetUsersResponse]
+    """Returns several users. Unknown ids are left out.
+
+    Callers: admin, service with `users.read`. Read only.
+    Errors: INVALID_FIELDS (no ids, or more than 1,000).
+    """
+    ListUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListUsersRequest, _users_service_pb2.ListUsersResponse]
+    """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+
+    Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+    """
+    UpdateUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.UpdateUserRequest, _users_service_pb2.UpdateUserResponse]
+    """Changes a user: exactly the fields that `update_mask` names. A new phone ends all her sessions: it is for somebody who lost her
+    number and proved who she is. An admin's account is changed by a superadmin only.
+
+    Callers: admin. Atomic. Idempotent: the same values twice are the same user.
+    Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+    """
+    SetUserTier: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetUserTierRequest, _users_service_pb2.SetUserTierResponse]
+    """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
+
+    Callers: admin. Atomic. Idempotent.
+    Errors: INVALID_FIELDS (another tier), NOT_FOUND.
+    """
+    SetUserRoles: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetUserRolesRequest, _users_service_pb2.SetUserRolesResponse]
+    """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
+
+    Callers: superadmin. Atomic. Idempotent.
+    Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+    """
+    BanUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BanUserRequest, _users_service_pb2.BanUserResponse]
+    """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
+    only, and nobody bans herself.
+
+    Callers: admin. Atomic. Idempotent: banned already, nothing changes.
+    Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+    """
+    UnbanUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.UnbanUserRequest, _users_service_pb2.UnbanUserResponse]
+    """Lets a banned user sign in again.
+
+    Callers: admin. Atomic. Idempotent: not banned, nothing changes.
+    Errors: INVALID_FIELDS, NOT_FOUND.
+    """
+    EraseUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.EraseUserRequest, _users_service_pb2.EraseUserResponse]
+    """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
+
+    Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+    Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
+    """
+    ListAuditEvents: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListAuditEventsRequest, _users_service_pb2.ListAuditEventsResponse]
+    """Lists audit events, the newest first. All filters that are set must hold.
+
+    Callers: admin. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
     """
 
 class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -70,6 +182,116 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def SetMyConsents(
+        self,
+        request: _users_service_pb2.SetMyConsentsRequest,
+        context: _aio.ServicerContext[_users_service_pb2.SetMyConsentsRequest, _abc.Awaitable[_users_service_pb2.SetMyConsentsResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.SetMyConsentsResponse]:
+        """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
+
+        Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
+        Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+        """
+
+    @_abc_1.abstractmethod
+    def GetMyConsents(
+        self,
+        request: _users_service_pb2.GetMyConsentsRequest,
+        context: _aio.ServicerContext[_users_service_pb2.GetMyConsentsRequest, _abc.Awaitable[_users_service_pb2.GetMyConsentsResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.GetMyConsentsResponse]:
+        """Returns the caller's consents as they stand.
+
+        Callers: a signed-in person. Read only.
+        Errors: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def ListMyReferrals(
+        self,
+        request: _users_service_pb2.ListMyReferralsRequest,
+        context: _aio.ServicerContext[_users_service_pb2.ListMyReferralsRequest, _abc.Awaitable[_users_service_pb2.ListMyReferralsResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.ListMyReferralsResponse]:
+        """Lists the members that the caller brought, the newest first.
+
+        Callers: a signed-in person. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMyTier(
+        self,
+        request: _users_service_pb2.GetMyTierRequest,
+        context: _aio.ServicerContext[_users_service_pb2.GetMyTierRequest, _abc.Awaitable[_users_service_pb2.GetMyTierResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.GetMyTierResponse]:
+        """Returns the caller's tier and what is missing for the next.
+
+        Callers: a signed-in person. Read only.
+        Errors: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMyWalletCode(
+        self,
+        request: _users_service_pb2.GetMyWalletCodeRequest,
+        context: _aio.ServicerContext[_users_service_pb2.GetMyWalletCodeRequest, _abc.Awaitable[_users_service_pb2.GetMyWalletCodeResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.GetMyWalletCodeResponse]:
+        """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
+        seconds; a new one replaces the one before.
+
+        Callers: a signed-in person. Atomic. Not idempotent.
+        Errors: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportMe(
+        self,
+        request: _users_service_pb2.ExportMeRequest,
+        context: _aio.ServicerContext[_users_service_pb2.ExportMeRequest, _abc.AsyncIterator[_users_service_pb2.ExportMeResponse]],
+    ) -> _abc.AsyncIterator[_users_service_pb2.ExportMeResponse]:
+        """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
+
+        Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteMe(
+        self,
+        request: _users_service_pb2.DeleteMeRequest,
+        context: _aio.ServicerContext[_users_service_pb2.DeleteMeRequest, _abc.Awaitable[_users_service_pb2.DeleteMeResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.DeleteMeResponse]:
+        """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
+        stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+
+        Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
+        Errors: LAST_SUPERADMIN.
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreMe(
+        self,
+        request: _users_service_pb2.RestoreMeRequest,
+        context: _aio.ServicerContext[_users_service_pb2.RestoreMeRequest, _abc.Awaitable[_users_service_pb2.RestoreMeResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.RestoreMeResponse]:
+        """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+
+        Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
+        Errors: USER_STATE (the erasure is already under way).
+        """
+
+    @_abc_1.abstractmethod
+    def GetErasureReceipt(
+        self,
+        request: _users_service_pb2.GetErasureReceiptRequest,
+        context: _aio.ServicerContext[_users_service_pb2.GetErasureReceiptRequest, _abc.Awaitable[_users_service_pb2.GetErasureReceiptResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.GetErasureReceiptResponse]:
+        """Says what an erasure did. Whoever holds its id, which is not to be guessed, may ask: after it nobody is left to sign in.
+
+        Callers: anyone. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (unknown).
+        """
+
+    @_abc_1.abstractmethod
     def GetUser(
         self,
         request: _users_service_pb2.GetUserRequest,
@@ -92,6 +314,116 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: admin, service with `users.write`. Atomic: all rows that can be created are, in one transaction. Idempotent by phone.
         Errors: INVALID_FIELDS (no rows, or more than 1,000).
+        """
+
+    @_abc_1.abstractmethod
+    def BatchGetUsers(
+        self,
+        request: _users_service_pb2.BatchGetUsersRequest,
+        context: _aio.ServicerContext[_users_service_pb2.BatchGetUsersRequest, _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]:
+        """Returns several users. Unknown ids are left out.
+
+        Callers: admin, service with `users.read`. Read only.
+        Errors: INVALID_FIELDS (no ids, or more than 1,000).
+        """
+
+    @_abc_1.abstractmethod
+    def ListUsers(
+        self,
+        request: _users_service_pb2.ListUsersRequest,
+        context: _aio.ServicerContext[_users_service_pb2.ListUsersRequest, _abc.Awaitable[_users_service_pb2.ListUsersResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.ListUsersResponse]:
+        """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+
+        Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateUser(
+        self,
+        request: _users_service_pb2.UpdateUserRequest,
+        context: _aio.ServicerContext[_users_service_pb2.UpdateUserRequest, _abc.Awaitable[_users_service_pb2.UpdateUserResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.UpdateUserResponse]:
+        """Changes a user: exactly the fields that `update_mask` names. A new phone ends all her sessions: it is for somebody who lost her
+        number and proved who she is. An admin's account is changed by a superadmin only.
+
+        Callers: admin. Atomic. Idempotent: the same values twice are the same user.
+        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+        """
+
+    @_abc_1.abstractmethod
+    def SetUserTier(
+        self,
+        request: _users_service_pb2.SetUserTierRequest,
+        context: _aio.ServicerContext[_users_service_pb2.SetUserTierRequest, _abc.Awaitable[_users_service_pb2.SetUserTierResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.SetUserTierResponse]:
+        """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
+
+        Callers: admin. Atomic. Idempotent.
+        Errors: INVALID_FIELDS (another tier), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SetUserRoles(
+        self,
+        request: _users_service_pb2.SetUserRolesRequest,
+        context: _aio.ServicerContext[_users_service_pb2.SetUserRolesRequest, _abc.Awaitable[_users_service_pb2.SetUserRolesResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.SetUserRolesResponse]:
+        """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
+
+        Callers: superadmin. Atomic. Idempotent.
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+        """
+
+    @_abc_1.abstractmethod
+    def BanUser(
+        self,
+        request: _users_service_pb2.BanUserRequest,
+        context: _aio.ServicerContext[_users_service_pb2.BanUserRequest, _abc.Awaitable[_users_service_pb2.BanUserResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.BanUserResponse]:
+        """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
+        only, and nobody bans herself.
+
+        Callers: admin. Atomic. Idempotent: banned already, nothing changes.
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+        """
+
+    @_abc_1.abstractmethod
+    def UnbanUser(
+        self,
+        request: _users_service_pb2.UnbanUserRequest,
+        context: _aio.ServicerContext[_users_service_pb2.UnbanUserRequest, _abc.Awaitable[_users_service_pb2.UnbanUserResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.UnbanUserResponse]:
+        """Lets a banned user sign in again.
+
+        Callers: admin. Atomic. Idempotent: not banned, nothing changes.
+        Errors: INVALID_FIELDS, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseUser(
+        self,
+        request: _users_service_pb2.EraseUserRequest,
+        context: _aio.ServicerContext[_users_service_pb2.EraseUserRequest, _abc.Awaitable[_users_service_pb2.EraseUserResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.EraseUserResponse]:
+        """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
+
+        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+        Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: _users_service_pb2.ListAuditEventsRequest,
+        context: _aio.ServicerContext[_users_service_pb2.ListAuditEventsRequest, _abc.Awaitable[_users_service_pb2.ListAuditEventsResponse]],
+    ) -> _abc.Awaitable[_users_service_pb2.ListAuditEventsResponse]:
+        """Lists audit events, the newest first. All filters that are set must hold.
+
+        Callers: admin. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
         """
 
 def add_UsersServiceServicer_to_server(servicer: UsersServiceServicer, server: _aio.Server) -> None: ...
