@@ -14,7 +14,11 @@ from svoykrug_server.storage.postgres import ReadConnection, Transaction
 from svoykrug_server.storage.schema.users import member_links, user_consents, users
 from svoykrug_server.users.model import Locale, Tier, UnclaimedMember, User
 
-_STAFF = "ARRAY(SELECT s.business_id::text || ' ' || s.role FROM business_staff s WHERE s.user_id = u.id)"
+# What is she at which business? (nothing where it is archived)
+_STAFF = """ARRAY(
+    SELECT s.business_id::text || ' ' || s.role FROM business_staff s JOIN businesses b ON b.id = s.business_id
+    WHERE s.user_id = u.id AND b.status = 'active'
+)"""
 _COLUMNS = f"""
     u.id, u.phone, u.display_name, u.email, u.birth_date, u.locale, u.tier, u.roles, {_STAFF} AS staff,
     u.status, u.version, u.referral_code, u.create_time, u.update_time
