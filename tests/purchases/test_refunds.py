@@ -17,7 +17,7 @@ from svoykrug_server.kit.errors import (
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
 from svoykrug_server.purchases.model import NewRefund
 from tests.callers import person
-from tests.purchases.circle import IMPORTER, NOON, Circle
+from tests.purchases.circle import IMPORTER, NOON, RULES, Circle
 
 LATER = NOON + timedelta(days=2)
 
@@ -108,6 +108,21 @@ async def test_a_refund_that_breaks_a_rule_is_refused(circle: Circle, refund: Ne
     await circle.buy(business_id, await circle.add_member(), "receipt", 1_000)
     with pytest.raises(InvalidFields, match=reason):
         await circle.refunds.refund(IMPORTER, business_id, refund)
+
+
+async def test_a_refusal_says_what_would_be_taken(circle: Circle) -> None:
+    business_id = await circle.add_business()
+    await circle.buy(business_id, await circle.add_member(), "receipt", 1_000)
+    oldest, newest = RULES.time_range(circle.clock)
+    times = [(NOON - timedelta(seconds=1), NOON), (NOON - timedelta(days=20_000), oldest)]
+
+    for refund_time, from_time in times:
+        with pytest.raises(InvalidFields) as refused:
+            await circle.refunds.refund(IMPORTER, business_id, NewRefund(None, "receipt", "back", 1, "", refund_time))
+        assert refused.value.metadata == {"oldest_time": from_time.isoformat(), "newest_time": newest.isoformat()}
+    with pytest.raises(InvalidFields) as foreign:
+        await circle.refunds.refund(IMPORTER, business_id, NewRefund(None, "receipt", "back", 1, "USD", LATER))
+    assert foreign.value.metadata == {"currency_code": "RUB"}
 
 
 async def test_a_purchase_of_another_business_cannot_be_refunded_or_seen(circle: Circle) -> None:

@@ -76,17 +76,29 @@ class RefundService:
         if not 0 < refund.amount_minor <= MAX_AMOUNT_MINOR:
             raise InvalidFields.of("amount_minor", "must be 1 to 100,000,000,000", "AMOUNT_OUT_OF_RANGE")
         if refund.currency_code not in ("", self._rules.currency_code):
-            raise InvalidFields.of("currency_code", "must be the circle's currency", "CURRENCY_FOREIGN")
+            raise self._refused("CURRENCY_FOREIGN", "currency_code", "must be the circle's currency")
         oldest, newest = self._rules.time_range(self._clock)
         if not oldest <= refund.refund_time <= newest:
-            raise InvalidFields.of("refund_time", "must not lie in the future", "PURCHASE_TIME_OUT_OF_RANGE")
+            rule = "must not lie in the future or too long ago"
+            raise self._refused("PURCHASE_TIME_OUT_OF_RANGE", "refund_time", rule)
+
+    def _refused(self, reason: str, field: str, rule: str) -> InvalidFields:
+        facts = self._rules.facts(reason, self._clock)
+        return InvalidFields(reason, metadata=facts, violations=(FieldViolation(field, rule),))
 
     async def _write(
         self, tx: Transaction, business_id: UUID, purchase: RefundablePurchase, refund: NewRefund
     ) -> FoundEntry | None:
         """Writes a refund; returns the entry that took its external id first, or None."""
         if refund.refund_time < purchase.purchase_time:
-            raise InvalidFields.of("refund_time", "must not lie before the purchase", "PURCHASE_TIME_OUT_OF_RANGE")
+            raise InvalidFields(
+                "PURCHASE_TIME_OUT_OF_RANGE",
+                metadata={
+                    **self._rules.facts("PURCHASE_TIME_OUT_OF_RANGE", self._clock),
+                    "oldest_time": purchase.purchase_time.isoformat(),
+                },
+                violations=(FieldViolation("refund_time", "must not lie before the purchase"),),
+            )
         if refund.amount_minor > purchase.refundable_minor:
             raise FailedPrecondition(
                 "REFUND_EXCEEDS_PURCHASE",

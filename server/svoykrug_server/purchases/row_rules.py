@@ -41,6 +41,15 @@ class CircleRules:
             now + timedelta(seconds=self.newest_purchase_seconds),
         )
 
+    def facts(self, reason: str, clock: Clock) -> dict[str, str]:
+        """Returns what a caller must know to mend a row that was refused for a reason; empty where words say it all."""
+        if reason == "CURRENCY_FOREIGN":
+            return {"currency_code": self.currency_code}
+        if reason == "PURCHASE_TIME_OUT_OF_RANGE":
+            oldest, newest = self.time_range(clock)
+            return {"oldest_time": oldest.isoformat(), "newest_time": newest.isoformat()}
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:

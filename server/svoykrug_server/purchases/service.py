@@ -1,6 +1,6 @@
 """Use cases about single purchases and small batches, and the lists."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -35,6 +35,8 @@ _RULES_IN_WORDS = {
     ("MEMBER_UNKNOWN", "phone"): "belongs to no member",
     ("MEMBER_UNKNOWN", "user_id"): "belongs to no member",
 }
+
+_KINDS: Mapping[str, type[DomainError]] = {"MEMBER_UNKNOWN": FailedPrecondition, "EXTERNAL_ID_CONFLICT": Conflict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class PurchaseService:
         judged = self._writer.judge(rows)
         outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
         if outcome.rejections:
-            raise _refusal(outcome.rejections[0])
+            raise self._refusal(outcome.rejections[0])
         async with self._postgres.read() as connection:
             purchase = await self._purchases.get_by_external_id(connection, business_id, rows.external_ids[0])
         if purchase is None:
@@ -134,6 +136,13 @@ class PurchaseService:
             found = await self._purchases.of_business(connection, business_id, before, size + 1)
         return self._make_page(listing, found, size)
 
+    def _refusal(self, rejection: Rejection) -> DomainError:
+        """Returns what a caller is told whose only row was refused."""
+        reason = rejection.reason
+        kind = _KINDS.get(reason, InvalidFields)
+        rule = FieldViolation(f"purchase.{rejection.field}", _RULES_IN_WORDS[reason, rejection.field])
+        return kind(reason, metadata=self._writer.facts(reason), violations=(rule,))
+
     def _page(self, listing: str, asked_size: int, page_token: str) -> tuple[int, tuple[datetime, UUID]]:
         size = page_size(asked_size, default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE)
         position = self._page_tokens.read(listing, page_token)
@@ -148,14 +157,3 @@ class PurchaseService:
         last = found[size - 1]
         token = self._page_tokens.make(listing, [us_of_instant(last.purchase_time), last.id.hex])
         return PurchasePage(found[:size], token)
-
-
-def _refusal(rejection: Rejection) -> DomainError:
-    """Returns what a caller is told whose only row was refused."""
-    path = f"purchase.{rejection.field}"
-    description = _RULES_IN_WORDS[rejection.reason, rejection.field]
-    if rejection.reason == "MEMBER_UNKNOWN":
-        return FailedPrecondition(rejection.reason, violations=(FieldViolation(path, description),))
-    if rejection.reason == "EXTERNAL_ID_CONFLICT":
-        return Conflict(rejection.reason, violations=(FieldViolation(path, description),))
-    return InvalidFields.of(path, description, rejection.reason)

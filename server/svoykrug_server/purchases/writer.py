@@ -45,6 +45,10 @@ class PurchaseWriter:
         """Splits rows by the rules they must keep by themselves; asks no database."""
         return judge(rows, self._rules, self._clock)
 
+    def facts(self, reason: str) -> dict[str, str]:
+        """Returns what a caller must know to mend a row that was refused for a reason."""
+        return self._rules.facts(reason, self._clock)
+
     async def write(self, caller: Caller, business_id: UUID, judged: Judgement, *, keep_unknown: bool) -> WriteOutcome:
         """Writes the good rows in one transaction and says what became of all.
 
