@@ -1,6 +1,7 @@
 """Signing in and out, as a person and as a service account."""
 
 import asyncio
+from datetime import date
 
 import grpc
 import jwt
@@ -54,6 +55,23 @@ async def test_after_signing_in_calls_carry_her_token(server: StagedServer) -> N
     assert [call.token for call in server.received("GetMe")] == [answer.tokens.access_token]
     assert store.load() == StoredSession(USER_ID, "first refresh token")
     assert server.received("RefreshTokens") == []
+
+
+async def test_after_long_silence_a_sign_in_is_proved_or_started_anew(stranger: Client, server: StagedServer) -> None:
+    proof = Refusal("ACCOUNT_PROOF_REQUIRED", grpc.StatusCode.FAILED_PRECONDITION, {"birth_date_known": "true"})
+    server.plays("CompleteSignIn", proof, session(), session())
+
+    with pytest.raises(errors.AccountProofRequired) as refused:
+        await stranger.complete_sign_in(CHALLENGE, "123456")
+    await stranger.complete_sign_in(CHALLENGE, "123456", birth_date=date(1985, 5, 17))
+    await stranger.complete_sign_in(CHALLENGE, "123456", start_new_account=True)
+
+    assert refused.value.metadata == {"birth_date_known": "true"}
+    silent, proved, anew = server.requests("CompleteSignIn")
+    assert (proved.birth_date.year, proved.birth_date.month, proved.birth_date.day) == (1985, 5, 17)
+    assert anew.start_new_account
+    assert not silent.HasField("birth_date")
+    assert len({silent.request_id, proved.request_id, anew.request_id}) == 3
 
 
 async def test_a_sign_in_whose_answer_was_lost_is_the_same_one_when_called_again(

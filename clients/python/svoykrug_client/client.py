@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Self
 
 import grpc
 import grpc.aio
+from google.type.date_pb2 import Date
 from svoykrug import errors
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from svoykrug.auth.v1.auth_service_pb2 import (
@@ -127,6 +129,8 @@ class Client:
         consents: Sequence[ConsentGrant] = (),
         referral_code: str = "",
         device_name: str = "",
+        birth_date: date | None = None,
+        start_new_account: bool = False,
     ) -> CompleteSignInResponse:
         """Signs in; from now on calls carry the person's token.
 
@@ -139,12 +143,20 @@ class Client:
             consents: The consents given; the required ones are needed from a new user.
             referral_code: Who brought her; only at the first sign-in.
             device_name: What the list of sessions shows.
+            birth_date: Proves after `errors.AccountProofRequired` that the number still belongs to the same person.
+            start_new_account: Starts a new account after `errors.AccountProofRequired`.
+
+        Returns:
+            The session. With `erase_time` set the account is deleted: RestoreMe brings it back.
 
         Raises:
             errors.CodeWrong: The code is wrong; `metadata["guesses_left"]` says how many guesses are left.
             errors.ChallengeOver: The challenge is used or its time is over.
             errors.GuessesExhausted: All guesses are used.
             errors.ConsentRequired: A required consent is missing; repeat with it.
+            errors.AccountProofRequired: Nobody signed in with this number for long; repeat with the birth date or start
+                a new account.
+            errors.BirthDateWrong: The birth date is not the account's.
         """
         request = CompleteSignInRequest(
             challenge_id=challenge.challenge_id,
@@ -153,7 +165,10 @@ class Client:
             consents=consents,
             referral_code=referral_code,
             device_name=device_name,
+            start_new_account=start_new_account,
         )
+        if birth_date is not None:
+            request.birth_date.CopyFrom(Date(year=birth_date.year, month=birth_date.month, day=birth_date.day))
         if request != self._sign_in:
             request.request_id = str(uuid.uuid4())
             self._sign_in = request
