@@ -24,6 +24,7 @@ from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.servicer import AuthServicer
 from svoykrug_server.auth.sms.console import ConsoleSmsSender
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.servicer import BusinessesServicer
 from svoykrug_server.businesses.staff import StaffService
@@ -50,7 +51,7 @@ from svoykrug_server.storage.secrets import SecretName, Secrets
 from svoykrug_server.storage.upkeep import Upkeep
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.accounts import UserAccounts
-from svoykrug_server.users.service import UsersService
+from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.servicer import UsersServicer
 
 
@@ -120,14 +121,16 @@ def _add_auth(auth: Auth, methods: grpc.aio.Server) -> None:
 
 
 def _add_users(foundation: Foundation, methods: grpc.aio.Server) -> None:
-    service = UsersService(foundation.postgres, foundation.clock)
-    users_service_pb2_grpc.add_UsersServiceServicer_to_server(UsersServicer(service), methods)
+    users = compose_users(foundation.postgres, foundation.clock)
+    servicer = UsersServicer(users.profile, users.administration)
+    users_service_pb2_grpc.add_UsersServiceServicer_to_server(servicer, methods)
 
 
 def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth) -> None:
     businesses = BusinessesService(foundation.postgres, foundation.clock, foundation.page_tokens)
     staff = StaffService(foundation.postgres, foundation.clock, auth.ends)
-    servicer = BusinessesServicer(businesses, staff)
+    archive = BusinessArchive(foundation.postgres, foundation.clock, auth.ends)
+    servicer = BusinessesServicer(businesses, archive, staff)
     businesses_service_pb2_grpc.add_BusinessesServiceServicer_to_server(servicer, methods)
 
 

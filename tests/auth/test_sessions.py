@@ -1,7 +1,7 @@
 from datetime import timedelta
 from uuid import uuid4
 
-from svoykrug_server.auth.model import RevokeReason
+from svoykrug_server.kit.account import RevokeReason
 from tests.auth.world import CALL, OTHER_PHONE, World, refusal_of
 
 

@@ -12,7 +12,7 @@ from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub, add_Users
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.users.service import UsersService
+from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.servicer import UsersServicer
 from tests.callers import admin, person, service
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
@@ -23,8 +23,10 @@ DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 
 
 @pytest.fixture
-async def served(users: UsersService) -> AsyncIterator[Served]:
-    async with serving(lambda server: add_UsersServiceServicer_to_server(UsersServicer(users), server)) as running:
+async def served(postgres: Postgres, clock: ManualClock) -> AsyncIterator[Served]:
+    users = compose_users(postgres, clock)
+    servicer = UsersServicer(users.profile, users.administration)
+    async with serving(lambda server: add_UsersServiceServicer_to_server(servicer, server)) as running:
         yield running
 
 

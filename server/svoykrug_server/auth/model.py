@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from uuid import UUID
 
 from svoykrug_server.kit.account import ConsentGrant
@@ -10,15 +9,6 @@ from svoykrug_server.kit.phone import is_e164
 
 DEFAULT_DEVICE_NAME = "unknown device"
 MAX_DEVICE_NAME_CHARACTERS = 100
-
-
-class RevokeReason(StrEnum):
-    """Why a session ended before its time."""
-
-    SIGNED_OUT = "signed_out"
-    REVOKED_BY_USER = "revoked_by_user"
-    COMPROMISED = "compromised"
-    BANNED = "banned"
 
 
 @dataclass(frozen=True, slots=True)

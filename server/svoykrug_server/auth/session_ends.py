@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from svoykrug_server.auth.model import Revocation, RevokeReason, SessionLimits
+from svoykrug_server.auth.model import Revocation, SessionLimits
 from svoykrug_server.auth.repository import revocation_feed, sessions
+from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.storage.postgres import Transaction
 

@@ -3,10 +3,11 @@
 from uuid import UUID
 
 from svoykrug_server.auth.call import Call, event_of
-from svoykrug_server.auth.model import Revocation, RevokeReason, Session, SessionLimits, SessionView
+from svoykrug_server.auth.model import Revocation, Session, SessionLimits, SessionView
 from svoykrug_server.auth.repository import sessions as repository
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.session_ends import SessionEnds
+from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, PermissionDenied

@@ -19,13 +19,13 @@ from uuid import UUID
 from svoykrug_server.auth.access_tokens import AccessTokens
 from svoykrug_server.auth.accounts import Accounts
 from svoykrug_server.auth.call import Call, event_of
-from svoykrug_server.auth.model import Revocation, RevokeReason, Session, SessionLimits, Tokens
+from svoykrug_server.auth.model import Revocation, Session, SessionLimits, Tokens
 from svoykrug_server.auth.refresh_tokens import RefreshToken, RefreshTokens, random_salt
 from svoykrug_server.auth.repository import sessions as repository
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.auth.sms.queue import SmsQueue
-from svoykrug_server.kit.account import AccountStatus, PersonClaims
+from svoykrug_server.kit.account import AccountStatus, PersonClaims, RevokeReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, PermissionDenied, Unauthenticated
 from svoykrug_server.storage import audit

@@ -19,6 +19,16 @@ class AccountStatus(StrEnum):
     DELETED = "deleted"
 
 
+class RevokeReason(StrEnum):
+    """Why a session ended before its time."""
+
+    SIGNED_OUT = "signed_out"
+    REVOKED_BY_USER = "revoked_by_user"
+    COMPROMISED = "compromised"
+    BANNED = "banned"
+    PHONE_CHANGED = "phone_changed"
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A person who has this phone number.

@@ -27,6 +27,9 @@ _COLUMNS = f"""
 # Who is the user with this id?
 _GET = f"SELECT {_COLUMNS} FROM users u WHERE u.id = $1"  # noqa: S608 - constants only
 
+# Who are the users with these ids?
+_GET_ALL = f"SELECT {_COLUMNS} FROM users u WHERE u.id = ANY($1)"  # noqa: S608 - constants only
+
 # Who is the user with this id, and will nobody change her before this transaction ends?
 _LOCK = text(f"SELECT {_COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
 
@@ -94,6 +97,11 @@ async def get(connection: ReadConnection, user_id: UUID) -> User | None:
     """Returns a user, or None; one statement on the hot pool."""
     row = await connection.fetchrow(_GET, user_id)
     return None if row is None else _user(row)
+
+
+async def get_all(connection: ReadConnection, user_ids: Sequence[UUID]) -> list[User]:
+    """Returns the users that exist, in any order."""
+    return [_user(row) for row in await connection.fetch(_GET_ALL, list(user_ids))]
 
 
 async def lock(tx: Transaction, user_id: UUID) -> User | None:

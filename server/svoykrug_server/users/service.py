@@ -15,6 +15,7 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository
+from svoykrug_server.users.administration.reading import as_seen_by
 from svoykrug_server.users.model import (
     EARLIEST_BIRTH_DATE,
     MAX_DISPLAY_NAME_CHARACTERS,
@@ -25,11 +26,7 @@ from svoykrug_server.users.model import (
     UnclaimedMember,
     User,
     is_plain_text,
-    mask_phone,
 )
-
-READ_PHONE_SCOPE = "users.read_phone"
-"""A service without this scope sees phones masked."""
 
 
 class UsersService:
@@ -105,9 +102,7 @@ class UsersService:
             user = await repository.get(connection, user_id)
         if user is None:
             raise NotFound if may_know else PermissionDenied
-        if caller.is_service and READ_PHONE_SCOPE not in caller.scopes:
-            return replace(user, phone=mask_phone(user.phone or ""))
-        return user
+        return as_seen_by(caller, user)
 
     async def batch_create_users(self, call: Origin, members: Sequence[NewMember]) -> list[MemberRow]:
         """Creates unclaimed members, all that can be created in one transaction.

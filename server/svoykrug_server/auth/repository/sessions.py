@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from svoykrug_server.auth.model import RevokeReason, Session, Standing
+from svoykrug_server.auth.model import Session, Standing
+from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 
 _COLUMNS = """
