@@ -16,6 +16,8 @@ from tests.conftest import isolated_settings
         ("oldest_client_versions", {"ios": "newest"}, "should match pattern"),
         ("tls_certificate", Path("chain.pem"), "set together or not at all"),
         ("tls_key", Path("key.pem"), "set together or not at all"),
+        ("tls_client_authorities", Path("authorities.pem"), "needs SVOYKRUG_TLS_CERTIFICATE"),
+        ("listen", (), "at least 1 item"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object, complaint: str) -> None:

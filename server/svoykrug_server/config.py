@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """The named secrets themselves, as a JSON object of base64 texts, for instance `{"otp_pepper.1": "..."}`."""
 
     # The edge: listening
-    listen: tuple[str, ...] = ("127.0.0.1:50051",)
+    listen: tuple[str, ...] = Field(default=("127.0.0.1:50051",), min_length=1)
     """The addresses that take calls, as a JSON array; port 0 takes a free one."""
     http_host: str = "127.0.0.1"
     """Where /metrics, /healthz, /readyz and /doctor are served. Nobody is asked who she is: keep it on loopback."""
@@ -198,4 +198,6 @@ class Settings(BaseSettings):
     def _has_both_halves_of_tls(self) -> Self:
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY are set together or not at all")
+        if self.tls_client_authorities is not None and self.tls_certificate is None:
+            raise ValueError("SVOYKRUG_TLS_CLIENT_AUTHORITIES needs SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY")
         return self

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -18,6 +19,7 @@ from rich.panel import Panel
 
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.rpc.logs import configure_logging
 from svoykrug_server.rpc.observability import Observability
@@ -77,9 +79,9 @@ async def serve(settings: Settings) -> None:
     stopping = Stopping()
     stopping.listen()
     async with running(settings, stopping.at_once) as started:
-        greet(settings, started)
         if settings.ready_file is not None:
-            write_atomically(settings.ready_file, json.dumps(_facts(started)), mode=0o644)
+            _tell(settings.ready_file, started)
+        greet(settings, started)
         await stopping.wanted.wait()
 
 
@@ -197,6 +199,11 @@ def _registry() -> CollectorRegistry:
     return registry
 
 
-def _facts(started: Running) -> dict[str, object]:
-    """Returns what a program that started the server needs to know of it."""
-    return {"pid": os.getpid(), "addresses": list(started.server.addresses), "http_port": started.http_port}
+def _tell(file: Path, started: Running) -> None:
+    """Writes what a program that started the server needs to know of it."""
+    facts = {"pid": os.getpid(), "addresses": list(started.server.addresses), "http_port": started.http_port}
+    try:
+        write_atomically(file, json.dumps(facts), mode=0o644)
+    except OSError as error:
+        why = f"SVOYKRUG_READY_FILE: {file} cannot be written: {error.strerror}."
+        raise CannotStart(why, ExitCode.SETTINGS) from error

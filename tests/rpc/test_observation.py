@@ -163,6 +163,16 @@ async def test_the_http_port_tells_metrics_health_readiness_and_what_the_doctor_
         await observability.stop()
 
 
+@pytest.mark.parametrize("host", ["no-such.invalid", "192.0.2.1"])
+async def test_an_http_address_that_is_not_ours_is_not_called_in_use(host: str) -> None:
+    async def examine() -> dict[str, object]:
+        return {}
+
+    with pytest.raises(CannotStart, match=r"Cannot listen on .* Set SVOYKRUG_HTTP_HOST") as caught:
+        Observability(CollectorRegistry(), lambda: True, examine).start(host, 0)
+    assert caught.value.exit_code is ExitCode.SETTINGS
+
+
 async def test_a_doctor_that_fails_is_told_and_logged(log_lines: LogLines) -> None:
     async def examine() -> dict[str, object]:
         raise RuntimeError("no stethoscope")

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
 from tests.rpc.conftest import LogLines, StartEdge, TokenTable
@@ -172,12 +173,29 @@ async def test_a_port_in_use_is_one_clear_line(start_edge: StartEdge) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:many", "127.0.0.1", "192.0.2.1:0"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1:many",
+        "127.0.0.1",
+        "192.0.2.1:0",
+        "127.0.0.1:65536",
+        "::1:0",
+        "no-such.invalid:0",
+        "unix:/no/such/socket",
+    ],
+)
 async def test_an_address_that_cannot_be_listened_on_is_one_clear_line(address: str) -> None:
     with pytest.raises(CannotStart) as caught:
         await started(RpcOptions(listen=(address,), allow_plaintext=True))
     assert address in str(caught.value)
     assert "SVOYKRUG_LISTEN" in str(caught.value)
+
+
+def test_an_address_that_is_named_twice_is_one_clear_line(unused_tcp_port: int) -> None:
+    address = f"127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(CannotStart, match="named twice"):
+        check_addresses(RpcOptions(listen=(address, address)))
 
 
 async def test_plaintext_off_loopback_needs_a_setting_and_warns(log_lines: LogLines) -> None:
@@ -237,6 +255,35 @@ async def test_client_certificates_can_be_required(start_edge: StartEdge, tmp_pa
         await echo_over_tls(edge.server.addresses[0], roots)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     await echo_over_tls(edge.server.addresses[0], roots, client)
+
+
+async def test_a_certificate_that_is_replaced_by_nonsense_is_not_taken_and_told_once(
+    start_edge: StartEdge, tmp_path: Path, log_lines: LogLines
+) -> None:
+    tls, roots = write_certificate(tmp_path, "first")
+    edge = await start_edge(tls=tls, listen=("127.0.0.1:0",))
+    tls.certificate.write_text("nonsense")
+    for _ in range(2):
+        await echo_over_tls(edge.server.addresses[0], roots)
+    assert log_lines.text.count("certificate_not_taken") == 1
+
+
+@pytest.mark.parametrize("which", ["certificate", "key", "client_authorities"])
+def test_tls_files_that_make_no_sense_are_one_clear_line(tmp_path: Path, which: str) -> None:
+    tls, _ = write_certificate(tmp_path, "first")
+    (tmp_path / "nonsense.pem").write_text("nonsense")
+    with pytest.raises(CannotStart, match="not usable for TLS") as caught:
+        check_addresses(RpcOptions(listen=("127.0.0.1:0",), tls=replace(tls, **{which: tmp_path / "nonsense.pem"})))
+    assert str(tmp_path / "nonsense.pem") in str(caught.value)
+
+
+def test_the_key_of_another_certificate_is_one_clear_line(tmp_path: Path) -> None:
+    for name in ("ours", "other"):
+        (tmp_path / name).mkdir()
+    ours, _ = write_certificate(tmp_path / "ours", "ours")
+    other, _ = write_certificate(tmp_path / "other", "other")
+    with pytest.raises(CannotStart, match="key values mismatch"):
+        check_addresses(RpcOptions(listen=("127.0.0.1:0",), tls=replace(ours, key=other.key)))
 
 
 async def test_a_missing_certificate_is_one_clear_line(tmp_path: Path) -> None:

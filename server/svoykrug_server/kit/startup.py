@@ -1,5 +1,7 @@
 """Why the program cannot start or go on: one line for a person, and an exit code for a script."""
 
+import errno
+import os
 from enum import IntEnum
 
 
@@ -27,3 +29,17 @@ class CannotStart(Exception):
     def __init__(self, message: str, exit_code: ExitCode) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def cannot_listen(address: str, error: OSError, remedy: str) -> CannotStart:
+    """Returns the refusal of an address that the system does not give us.
+
+    Args:
+        address: The address.
+        error: What the system said.
+        remedy: What a person is to set, such as `SVOYKRUG_LISTEN to another address`.
+    """
+    if error.errno == errno.EADDRINUSE:
+        return CannotStart(f"{address} is in use by another program. Stop it, or set {remedy}.", ExitCode.PORT_IN_USE)
+    why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else "no such host"
+    return CannotStart(f"Cannot listen on {address}: {why}. Set {remedy}.", ExitCode.SETTINGS)

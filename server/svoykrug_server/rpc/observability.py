@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from errno import EADDRINUSE
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -12,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.kit.startup import cannot_listen
 
 Doctor = Callable[[], Awaitable[Mapping[str, Any]]]
 DOCTOR_SECONDS = 10.0
@@ -49,16 +50,14 @@ class Observability:
             The port.
 
         Raises:
-            CannotStart: The port is in use.
+            CannotStart: The port is in use, or the address is wrong.
         """
         self._loop = asyncio.get_running_loop()
         try:
             self._server = ThreadingHTTPServer((host, port), _handler_for(self))
         except OSError as error:
-            raise CannotStart(
-                f"{host}:{port} is in use by another program. Stop it, or set SVOYKRUG_HTTP_PORT to another port.",
-                ExitCode.PORT_IN_USE,
-            ) from error
+            remedy = "SVOYKRUG_HTTP_PORT to another port" if error.errno == EADDRINUSE else "SVOYKRUG_HTTP_HOST"
+            raise cannot_listen(f"{host}:{port}", error, remedy) from error
         self._server.daemon_threads = True
         Thread(target=self._server.serve_forever, name="observability", daemon=True).start()
         return self._server.server_address[1]
