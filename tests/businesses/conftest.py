@@ -1,5 +1,6 @@
 import pytest
 
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.staff import StaffService
 from svoykrug_server.kit.clock import ManualClock
@@ -16,6 +17,11 @@ def revocations() -> RecordedRevocations:
 @pytest.fixture
 def businesses(postgres: Postgres, clock: ManualClock) -> BusinessesService:
     return BusinessesService(postgres, clock, PageTokens(b"p" * 32))
+
+
+@pytest.fixture
+def archive(postgres: Postgres, clock: ManualClock, revocations: RecordedRevocations) -> BusinessArchive:
+    return BusinessArchive(postgres, clock, revocations)
 
 
 @pytest.fixture

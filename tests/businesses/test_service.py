@@ -1,11 +1,11 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
-from svoykrug_server.businesses import repository
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.model import Business, BusinessChange, BusinessStatus, Category, NewBusiness
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.kit.caller import Caller, Role, StaffRole
@@ -19,11 +19,6 @@ ADMIN = CallBy(admin())
 
 async def create(businesses: BusinessesService, name: str = "Салон", category: Category = Category.BEAUTY) -> Business:
     return await businesses.create_business(ADMIN, uuid4(), NewBusiness(name, category))
-
-
-async def archive(postgres: Postgres, clock: ManualClock, business_id: UUID) -> None:
-    async with postgres.transaction() as tx:
-        await repository.change(tx, business_id, {"status": "archived"}, clock.now())
 
 
 async def test_a_created_business_can_be_read(businesses: BusinessesService, clock: ManualClock) -> None:
@@ -165,10 +160,10 @@ async def test_a_list_can_be_cut_to_a_category(businesses: BusinessesService) ->
 
 
 async def test_members_do_not_see_archived_businesses_and_admins_and_services_do(
-    postgres: Postgres, businesses: BusinessesService, clock: ManualClock
+    businesses: BusinessesService, archive: BusinessArchive
 ) -> None:
     business = await create(businesses)
-    await archive(postgres, clock, business.id)
+    await archive.archive(ADMIN, business.id, "")
     counts = [
         len((await businesses.list_businesses(caller, size=0, token="", category=None)).businesses)
         for caller in (person(), admin(), service("businesses.read"))

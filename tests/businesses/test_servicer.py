@@ -12,6 +12,7 @@ from svoykrug.businesses.v1.businesses_service_pb2_grpc import (
 )
 from svoykrug.users.v1 import user_pb2
 
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.servicer import BusinessesServicer
 from svoykrug_server.businesses.staff import StaffService
@@ -28,8 +29,8 @@ NOT_FOUND = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 
 
 @pytest.fixture
-async def served(businesses: BusinessesService, staff: StaffService) -> AsyncIterator[Served]:
-    servicer = BusinessesServicer(businesses, staff)
+async def served(businesses: BusinessesService, archive: BusinessArchive, staff: StaffService) -> AsyncIterator[Served]:
+    servicer = BusinessesServicer(businesses, archive, staff)
     async with serving(lambda server: add_BusinessesServiceServicer_to_server(servicer, server)) as running:
         yield running
 
@@ -197,6 +198,22 @@ async def test_a_missing_business_is_not_found_by_admins_and_services_and_denied
     staff_request = pb.ListStaffRequest(business_id=str(missing))
     assert await refusal_of(stub.ListStaff(staff_request, metadata=as_admin)) == NOT_FOUND
     assert await refusal_of(stub.ListStaff(staff_request, metadata=as_owner)) == DENIED
+
+
+async def test_a_business_is_archived_and_taken_back_and_a_stale_etag_is_refused(
+    stub: BusinessesServiceStub, as_admin: Metadata
+) -> None:
+    created = (await stub.CreateBusiness(creation(), metadata=as_admin)).business
+    archiving = pb.ArchiveBusinessRequest(business_id=created.id, etag=created.etag)
+    archived = (await stub.ArchiveBusiness(archiving, metadata=as_admin)).business
+    assert (archived.state, archived.etag) == (business_pb2.BUSINESS_STATE_ARCHIVED, "2")
+    assert (await stub.ArchiveBusiness(archiving, metadata=as_admin)).business == archived
+    stale = pb.UnarchiveBusinessRequest(business_id=created.id, etag=created.etag)
+    refusal = await refusal_of(stub.UnarchiveBusiness(stale, metadata=as_admin))
+    assert refusal == Refusal(grpc.StatusCode.ABORTED, "STALE_ETAG")
+    unarchiving = pb.UnarchiveBusinessRequest(business_id=created.id)
+    active = (await stub.UnarchiveBusiness(unarchiving, metadata=as_admin)).business
+    assert (active.state, active.etag) == (business_pb2.BUSINESS_STATE_ACTIVE, "3")
 
 
 async def test_nobody_unknown_can_be_added(stub: BusinessesServiceStub, as_admin: Metadata) -> None:

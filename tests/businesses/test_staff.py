@@ -1,23 +1,25 @@
 import asyncio
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select, update
 
-from svoykrug_server.businesses import repository
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.model import Business, Category, NewBusiness, StaffMember
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.staff import StaffService
 from svoykrug_server.kit.caller import Caller, Role, StaffRole
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
-from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.kit.ids import random_referral_code, uuid7
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.schema.users import users
 from tests.callers import CallBy, admin, person, service
 from tests.revocations import RecordedRevocations
+from tests.waiting import until
 
 ADMIN = CallBy(admin())
 
@@ -27,11 +29,11 @@ async def business(businesses: BusinessesService) -> Business:
     return await businesses.create_business(ADMIN, uuid4(), NewBusiness("Салон", Category.BEAUTY))
 
 
-async def person_in(postgres: Postgres, now: datetime, name: str = "Анна", status: str = "unclaimed") -> UUID:
+async def person_in(postgres: Postgres, now: datetime, name: str = "Анна", status: str = "active") -> UUID:
     user_id = uuid7(now)
     async with postgres.transaction() as tx:
         values = {"id": user_id, "display_name": name, "status": status, "create_time": now, "update_time": now}
-        await tx.execute(insert(users).values(values))
+        await tx.execute(insert(users).values({**values, "referral_code": random_referral_code()}))
     return user_id
 
 
@@ -104,8 +106,8 @@ async def test_parallel_additions_of_one_person_end_with_one_row(
     assert len(await audited(postgres)) == 1
 
 
-@pytest.mark.parametrize("status", ["deleted", None])
-async def test_nobody_who_is_deleted_or_unknown_can_be_added(
+@pytest.mark.parametrize("status", ["unclaimed", "banned", "deleted", None])
+async def test_nobody_who_cannot_sign_in_or_is_unknown_can_be_added(
     postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, status: str | None
 ) -> None:
     user_id = uuid4() if status is None else await person_in(postgres, clock.now(), status=status)
@@ -116,12 +118,11 @@ async def test_nobody_who_is_deleted_or_unknown_can_be_added(
 
 
 async def test_an_archived_business_takes_no_new_staff_but_lets_people_go(
-    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+    postgres: Postgres, staff: StaffService, archive: BusinessArchive, business: Business, clock: ManualClock
 ) -> None:
     user_id = await person_in(postgres, clock.now())
     await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
-    async with postgres.transaction() as tx:
-        await repository.change(tx, business.id, {"status": "archived"}, clock.now())
+    await archive.archive(ADMIN, business.id, "")
     with pytest.raises(FailedPrecondition) as refusal:
         await staff.add_staff(ADMIN, business.id, await person_in(postgres, clock.now()), StaffRole.STAFF)
     assert refusal.value.reason == "BUSINESS_ARCHIVED"
@@ -162,6 +163,86 @@ async def test_an_owner_chooses_and_sees_her_own_staff(
     assert await staff.list_staff(owner, business.id) == [added]
     await staff.remove_staff(CallBy(owner), business.id, user_id)
     assert await staff.list_staff(owner, business.id) == []
+
+
+async def test_an_owner_neither_makes_nor_changes_nor_removes_another_owner(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock, revocations: RecordedRevocations
+) -> None:
+    first = CallBy(person(staff={business.id: StaffRole.OWNER}))
+    second_id, anna_id = await person_in(postgres, clock.now()), await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, second_id, StaffRole.OWNER)
+    before = await staff.list_staff(admin(), business.id)
+    for user_id, role in (
+        (anna_id, StaffRole.OWNER),
+        (second_id, StaffRole.STAFF),
+        (second_id, StaffRole.OWNER),
+        (uuid4(), StaffRole.OWNER),
+    ):
+        with pytest.raises(PermissionDenied):
+            await staff.add_staff(first, business.id, user_id, role)
+    with pytest.raises(PermissionDenied):
+        await staff.remove_staff(first, business.id, second_id)
+    assert await staff.list_staff(admin(), business.id) == before
+    assert revocations.user_ids == [second_id]
+
+
+async def test_an_owner_may_leave(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    owner_id = await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, owner_id, StaffRole.OWNER)
+    owner = CallBy(person(owner_id, staff={business.id: StaffRole.OWNER}))
+    await staff.remove_staff(owner, business.id, owner_id)
+    assert await staff.list_staff(admin(), business.id) == []
+
+
+async def test_who_deleted_her_account_is_listed_no_more_and_who_is_banned_still_is(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    deleted_id, banned_id = await person_in(postgres, clock.now()), await person_in(postgres, clock.now())
+    for user_id, status in ((deleted_id, "deleted"), (banned_id, "banned")):
+        await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+        async with postgres.transaction() as tx:
+            await tx.execute(update(users).where(users.c.id == user_id).values(status=status))
+    assert [member.user_id for member in await staff.list_staff(admin(), business.id)] == [banned_id]
+
+
+@pytest.mark.parametrize("change", ["given", "taken", "archived"])
+async def test_a_change_of_rights_waits_for_a_sign_in_under_way_so_that_its_token_ends_too(
+    postgres: Postgres,
+    staff: StaffService,
+    archive: BusinessArchive,
+    business: Business,
+    clock: ManualClock,
+    revocations: RecordedRevocations,
+    change: str,
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    if change != "given":
+        await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    revocations.user_ids.clear()
+    changes: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "given": lambda: staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF),
+        "taken": lambda: staff.remove_staff(ADMIN, business.id, user_id),
+        "archived": lambda: archive.archive(ADMIN, business.id, ""),
+    }
+    async with postgres.transaction() as sign_in:
+        await sign_in.execute(select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True))
+        changing = asyncio.create_task(changes[change]())
+        await until(lambda: somebody_waits(postgres))
+        assert revocations.user_ids == []
+    await changing
+    assert revocations.user_ids == [user_id]
+
+
+async def somebody_waits(postgres: Postgres) -> bool:
+    async with postgres.read() as connection:
+        return bool(
+            await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock')"
+            )
+        )
 
 
 @pytest.mark.parametrize(

@@ -35,11 +35,21 @@ _LIST = f"""
 _STAFF = """
     SELECT s.user_id, s.role, u.display_name, s.create_time
     FROM business_staff s JOIN users u ON u.id = s.user_id
-    WHERE s.business_id = $1 ORDER BY s.role <> 'owner', s.create_time, s.user_id LIMIT $2
+    WHERE s.business_id = $1 AND u.status <> 'deleted'
+    ORDER BY s.role <> 'owner', s.create_time, s.user_id LIMIT $2
 """
 
-# Is there such a user who has not deleted her account, and will she stay until this transaction ends?
-_PERSON = text("SELECT display_name FROM users WHERE id = :user_id AND status <> 'deleted' FOR KEY SHARE")
+# Who has a role at this business, and will none of them sign in before this transaction ends? (in the order of ids, so
+# that two such calls never wait in a circle)
+_LOCK_STAFF = text(
+    """
+    SELECT s.user_id FROM business_staff s JOIN users u ON u.id = s.user_id
+    WHERE s.business_id = :business_id ORDER BY s.user_id FOR SHARE OF u
+    """
+)
+
+# Who is this user, and will she neither change nor sign in before this transaction ends?
+_LOCK_PERSON = text("SELECT display_name, status = 'active' AS can_sign_in FROM users WHERE id = :user_id FOR SHARE")
 
 # What is this user at this business?
 _STAFF_ROLE = text(
@@ -116,10 +126,18 @@ async def staff(connection: ReadConnection, business_id: UUID, limit: int) -> li
     ]
 
 
-async def person_name(tx: Transaction, user_id: UUID) -> str | None:
-    """Returns the name of a user who has not deleted her account; None when there is no such user."""
-    name: str | None = (await tx.execute(_PERSON, {"user_id": user_id})).scalar()
-    return name
+async def lock_staff(tx: Transaction, business_id: UUID) -> list[UUID]:
+    """Returns the users who have a role at a business; none of them signs in before the transaction ends."""
+    return list((await tx.execute(_LOCK_STAFF, {"business_id": business_id})).scalars())
+
+
+async def lock_person(tx: Transaction, user_id: UUID) -> str | None:
+    """Returns the name of a user who can sign in, or None; until the transaction ends she neither changes nor signs in.
+
+    A sign-in under way holds the same lock: it ends first, and its access token is among those that the caller ends.
+    """
+    row = (await tx.execute(_LOCK_PERSON, {"user_id": user_id})).first()
+    return row.display_name if row is not None and row.can_sign_in else None
 
 
 async def staff_role(tx: Transaction, business_id: UUID, user_id: UUID) -> tuple[StaffRole, datetime] | None:

@@ -19,13 +19,13 @@ from svoykrug_server.businesses.model import (
 from svoykrug_server.businesses.repository import NameTaken
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import Conflict, DomainError, InvalidFields, NotFound, PermissionDenied, Unauthenticated
+from svoykrug_server.kit.errors import Conflict, InvalidFields, NotFound, PermissionDenied, Unauthenticated
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.storage import audit, idempotency
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.idempotency import Answer, RequestKey
-from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.postgres import Postgres, Transaction
 
 _CREATE = "/svoykrug.businesses.v1.BusinessesService/CreateBusiness"
 
@@ -73,16 +73,15 @@ class BusinessesService:
         """Returns a business to its people, to an admin, or to a service.
 
         Raises:
-            PermissionDenied: The caller does not work there, whether or not there is such a business.
+            PermissionDenied: The caller does not work there, whether or not there is such a business, or it is archived
+                and the caller no admin and no service.
             NotFound: There is no such business; said to admins and services only.
         """
         if not (_may_know(caller) or caller.works_at(business_id)):
             raise PermissionDenied
         async with self._postgres.read() as connection:
             business = await repository.get(connection, business_id)
-        if business is None:
-            raise missing_to(caller)
-        return business
+        return visible_to(caller, business)
 
     async def list_businesses(
         self, caller: Caller, *, size: int, token: str, category: Category | None
@@ -119,7 +118,7 @@ class BusinessesService:
             etag: The etag last read; empty to change whatever is there.
 
         Raises:
-            PermissionDenied: The caller is neither its owner nor an admin.
+            PermissionDenied: The caller is neither its owner nor an admin, or an owner of an archived business.
             NotFound: There is no such business; said to admins only.
             InvalidFields: It would become dental or medical without being sensitive.
             Conflict: STALE_ETAG, or BUSINESS_EXISTS: the name is taken.
@@ -129,9 +128,7 @@ class BusinessesService:
         now = self._clock.now()
         try:
             async with self._postgres.transaction() as tx:
-                business = await repository.lock(tx, business_id)
-                if business is None:
-                    raise missing_to(caller)
+                business = await lock_for(tx, caller, business_id)
                 changed = _changed(business, change)
                 if changed == business:
                     return business
@@ -167,9 +164,27 @@ def require_owner_or_admin(caller: Caller, business_id: UUID) -> None:
         raise PermissionDenied
 
 
-def missing_to(caller: Caller) -> DomainError:
-    """Returns how a caller learns that a business does not exist: to admins and services it is said, to others not."""
-    return NotFound() if _may_know(caller) else PermissionDenied()
+def visible_to(caller: Caller, business: Business | None) -> Business:
+    """Returns a business that a caller may know; the people of an archived one may not, whatever a token says.
+
+    Raises:
+        NotFound: There is none; said to admins and services.
+        PermissionDenied: The same, said to all others, who cannot tell it from an archived one.
+    """
+    if business is None:
+        raise NotFound if _may_know(caller) else PermissionDenied
+    if business.status is BusinessStatus.ARCHIVED and not _may_know(caller):
+        raise PermissionDenied
+    return business
+
+
+async def lock_for(tx: Transaction, caller: Caller, business_id: UUID) -> Business:
+    """Returns a business that a caller may know and that nobody else changes before the transaction ends.
+
+    Raises:
+        DomainError: As `visible_to`.
+    """
+    return visible_to(caller, await repository.lock(tx, business_id))
 
 
 def target_of(business_id: UUID) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from svoykrug.businesses.v1 import businesses_service_pb2 as pb
 from svoykrug.businesses.v1.businesses_service_pb2_grpc import BusinessesServiceServicer
 
 from svoykrug_server.businesses import convert
+from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.staff import StaffService
 from svoykrug_server.rpc.context import current, current_caller
@@ -20,11 +21,13 @@ class BusinessesServicer(BusinessesServiceServicer):
 
     Args:
         businesses: The use cases of businesses.
+        archive: Puts them away and takes them back.
         staff: The use cases of their people.
     """
 
-    def __init__(self, businesses: BusinessesService, staff: StaffService) -> None:
+    def __init__(self, businesses: BusinessesService, archive: BusinessArchive, staff: StaffService) -> None:
         self._businesses = businesses
+        self._archive = archive
         self._staff = staff
 
     async def CreateBusiness(self, request: pb.CreateBusinessRequest, context: Context) -> pb.CreateBusinessResponse:
@@ -54,6 +57,18 @@ class BusinessesServicer(BusinessesServiceServicer):
         change = convert.business_change_from_proto(request)
         business = await self._businesses.update_business(current(), business_id, change, request.business.etag)
         return pb.UpdateBusinessResponse(business=convert.business_to_proto(business))
+
+    async def ArchiveBusiness(self, request: pb.ArchiveBusinessRequest, context: Context) -> pb.ArchiveBusinessResponse:
+        """Archives a business."""
+        business = await self._archive.archive(current(), UUID(request.business_id), request.etag)
+        return pb.ArchiveBusinessResponse(business=convert.business_to_proto(business))
+
+    async def UnarchiveBusiness(
+        self, request: pb.UnarchiveBusinessRequest, context: Context
+    ) -> pb.UnarchiveBusinessResponse:
+        """Takes a business out of the archive."""
+        business = await self._archive.unarchive(current(), UUID(request.business_id), request.etag)
+        return pb.UnarchiveBusinessResponse(business=convert.business_to_proto(business))
 
     async def AddStaff(self, request: pb.AddStaffRequest, context: Context) -> pb.AddStaffResponse:
         """Gives a user a role at a business, or changes it."""

@@ -1,15 +1,14 @@
 """Who works at a business: roles given, changed and taken away."""
 
-from datetime import datetime
 from uuid import UUID
 
 from svoykrug_server.businesses import repository
 from svoykrug_server.businesses.model import MAX_STAFF, BusinessStatus, StaffMember
 from svoykrug_server.businesses.ports import AccessTokens
-from svoykrug_server.businesses.service import caller_of, missing_to, require_owner_or_admin, target_of
+from svoykrug_server.businesses.service import caller_of, lock_for, require_owner_or_admin, target_of, visible_to
 from svoykrug_server.kit.caller import Caller, StaffRole
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import FailedPrecondition
+from svoykrug_server.kit.errors import FailedPrecondition, PermissionDenied
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
@@ -32,37 +31,45 @@ class StaffService:
     async def add_staff(self, call: Origin, business_id: UUID, user_id: UUID, role: StaffRole) -> StaffMember:
         """Gives a user a role at a business, or changes it; the role she has already changes nothing.
 
+        An owner gives the staff role to whoever has none there; the rest is an admin's.
+
         Raises:
-            PermissionDenied: The caller is neither its owner nor an admin.
+            PermissionDenied: The caller is neither its owner nor an admin, or an owner who does more than that.
             NotFound: There is no such business; said to admins only.
-            FailedPrecondition: BUSINESS_ARCHIVED, or MEMBER_UNKNOWN: there is no such user.
+            FailedPrecondition: BUSINESS_ARCHIVED, or MEMBER_UNKNOWN: there is no such user who can sign in.
         """
         caller = caller_of(call)
         require_owner_or_admin(caller, business_id)
         async with self._postgres.transaction() as tx:
-            business = await repository.lock(tx, business_id)
-            if business is None:
-                raise missing_to(caller)
+            business = await lock_for(tx, caller, business_id)
             if business.status is BusinessStatus.ARCHIVED:
                 raise FailedPrecondition("BUSINESS_ARCHIVED")
-            name = await repository.person_name(tx, user_id)
+            name = await repository.lock_person(tx, user_id)
+            before = await repository.staff_role(tx, business_id, user_id)
+            if not caller.is_admin and StaffRole.OWNER in {role, before and before[0]}:
+                raise PermissionDenied
             if name is None:
                 raise FailedPrecondition("MEMBER_UNKNOWN")
-            create_time = await self._give_role(tx, call, business_id, user_id, role)
-        return StaffMember(user_id, role, name, create_time)
+            if before is None or before[0] is not role:
+                await self._give_role(tx, call, business_id, user_id, role, is_new=before is None)
+        return StaffMember(user_id, role, name, self._clock.now() if before is None else before[1])
 
     async def remove_staff(self, call: Origin, business_id: UUID, user_id: UUID) -> None:
         """Takes a user's role at a business away; removing someone who is not there changes nothing.
 
         Raises:
-            PermissionDenied: The caller is neither its owner nor an admin.
+            PermissionDenied: The caller is neither its owner nor an admin, or an owner who removes another owner.
             NotFound: There is no such business; said to admins only.
         """
         caller = caller_of(call)
         require_owner_or_admin(caller, business_id)
         async with self._postgres.transaction() as tx:
-            if await repository.lock(tx, business_id) is None:
-                raise missing_to(caller)
+            await lock_for(tx, caller, business_id)
+            await repository.lock_person(tx, user_id)
+            before = await repository.staff_role(tx, business_id, user_id)
+            is_other_owner = before is not None and before[0] is StaffRole.OWNER and user_id != caller.subject_id
+            if is_other_owner and not caller.is_admin:
+                raise PermissionDenied
             if await repository.remove_staff(tx, business_id, user_id):
                 await self._changed(tx, call, "STAFF_REMOVED", business_id, {"user_id": str(user_id)})
                 await self._access_tokens.revoke_for_user(tx, user_id)
@@ -70,30 +77,27 @@ class StaffService:
     async def list_staff(self, caller: Caller, business_id: UUID) -> list[StaffMember]:
         """Returns the people who work at a business, owners first, then by when they were added; at most 1,000.
 
+        Who deleted her account is left out, and comes back when she restores it.
+
         Raises:
-            PermissionDenied: The caller is neither its owner nor an admin.
+            PermissionDenied: The caller is neither its owner nor an admin, or an owner of an archived business.
             NotFound: There is no such business; said to admins only.
         """
         require_owner_or_admin(caller, business_id)
         async with self._postgres.read() as connection:
-            if await repository.get(connection, business_id) is None:
-                raise missing_to(caller)
+            visible_to(caller, await repository.get(connection, business_id))
             return await repository.staff(connection, business_id, MAX_STAFF)
 
     async def _give_role(
-        self, tx: Transaction, call: Origin, business_id: UUID, user_id: UUID, role: StaffRole
-    ) -> datetime:
+        self, tx: Transaction, call: Origin, business_id: UUID, user_id: UUID, role: StaffRole, *, is_new: bool
+    ) -> None:
         now = self._clock.now()
-        before = await repository.staff_role(tx, business_id, user_id)
-        if before is not None and before[0] is role:
-            return before[1]
-        if before is None:
+        if is_new:
             await repository.add_staff(tx, business_id, user_id, role, now)
         else:
             await repository.change_staff(tx, business_id, user_id, role, now)
         await self._changed(tx, call, "STAFF_ADDED", business_id, {"user_id": str(user_id), "role": role.value})
         await self._access_tokens.revoke_for_user(tx, user_id)
-        return now if before is None else before[1]
 
     async def _changed(
         self, tx: Transaction, call: Origin, action: str, business_id: UUID, details: dict[str, object]

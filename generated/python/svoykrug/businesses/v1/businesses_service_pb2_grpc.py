@@ -128,8 +128,9 @@ class BusinessesServiceServicer:
 
     def ArchiveBusiness(self, request, context):
         """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+        Their access tokens end; a refresh brings one without the role.
 
-        Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+        Callers: admin. Atomic. Idempotent: archived already, nothing changes, whatever the etag.
         Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -137,9 +138,9 @@ class BusinessesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnarchiveBusiness(self, request, context):
-        """Takes a business out of the archive; its people have their roles again.
+        """Takes a business out of the archive; its people have their roles again. Their access tokens end; a refresh brings one with the role.
 
-        Callers: admin. Atomic. Idempotent: active already, nothing changes.
+        Callers: admin. Atomic. Idempotent: active already, nothing changes, whatever the etag.
         Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -148,9 +149,13 @@ class BusinessesServiceServicer:
 
     def AddStaff(self, request, context):
         """Gives a user a role at a business, or changes it. Her access tokens end at once; a refresh brings one with the new role.
+        An owner gives the staff role to whoever has none there; only an admin makes owners, and only an admin changes what an owner is,
+        so that one stolen token takes no business from its owner. Only who has joined and can sign in is given a role: to be unclaimed,
+        banned or deleted is to be unknown here.
 
-        Callers: its owner, admin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user), PERMISSION_DENIED, NOT_FOUND (to admins).
+        Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
+        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+        or changes the owner role), NOT_FOUND (to admins).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,16 +163,17 @@ class BusinessesServiceServicer:
 
     def RemoveStaff(self, request, context):
         """Takes a user's role at a business away; her access tokens end at once. Removing someone who is not there changes nothing.
+        An owner removes staff and may leave; only an admin removes another owner.
 
         Callers: its owner, admin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also an owner who removes another owner), NOT_FOUND (to admins).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListStaff(self, request, context):
-        """Lists the people who work at a business, owners first, at most 1,000.
+        """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
 
         Callers: its owner, admin. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).

@@ -42,30 +42,36 @@ class BusinessesServiceStub:
     """
     ArchiveBusiness: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.ArchiveBusinessRequest, _businesses_service_pb2.ArchiveBusinessResponse]
     """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+    Their access tokens end; a refresh brings one without the role.
 
-    Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+    Callers: admin. Atomic. Idempotent: archived already, nothing changes, whatever the etag.
     Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
     """
     UnarchiveBusiness: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.UnarchiveBusinessRequest, _businesses_service_pb2.UnarchiveBusinessResponse]
-    """Takes a business out of the archive; its people have their roles again.
+    """Takes a business out of the archive; its people have their roles again. Their access tokens end; a refresh brings one with the role.
 
-    Callers: admin. Atomic. Idempotent: active already, nothing changes.
+    Callers: admin. Atomic. Idempotent: active already, nothing changes, whatever the etag.
     Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
     """
     AddStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.AddStaffRequest, _businesses_service_pb2.AddStaffResponse]
     """Gives a user a role at a business, or changes it. Her access tokens end at once; a refresh brings one with the new role.
+    An owner gives the staff role to whoever has none there; only an admin makes owners, and only an admin changes what an owner is,
+    so that one stolen token takes no business from its owner. Only who has joined and can sign in is given a role: to be unclaimed,
+    banned or deleted is to be unknown here.
 
-    Callers: its owner, admin. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user), PERMISSION_DENIED, NOT_FOUND (to admins).
+    Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
+    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+    or changes the owner role), NOT_FOUND (to admins).
     """
     RemoveStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.RemoveStaffRequest, _businesses_service_pb2.RemoveStaffResponse]
     """Takes a user's role at a business away; her access tokens end at once. Removing someone who is not there changes nothing.
+    An owner removes staff and may leave; only an admin removes another owner.
 
     Callers: its owner, admin. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also an owner who removes another owner), NOT_FOUND (to admins).
     """
     ListStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.ListStaffRequest, _businesses_service_pb2.ListStaffResponse]
-    """Lists the people who work at a business, owners first, at most 1,000.
+    """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
 
     Callers: its owner, admin. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).
@@ -129,8 +135,9 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_businesses_service_pb2.ArchiveBusinessRequest, _abc.Awaitable[_businesses_service_pb2.ArchiveBusinessResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.ArchiveBusinessResponse]:
         """Archives a business: it takes no new purchases and no new staff, its people lose their rights there at once, its history stays.
+        Their access tokens end; a refresh brings one without the role.
 
-        Callers: admin. Atomic. Idempotent: archived already, nothing changes.
+        Callers: admin. Atomic. Idempotent: archived already, nothing changes, whatever the etag.
         Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
         """
 
@@ -140,9 +147,9 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _businesses_service_pb2.UnarchiveBusinessRequest,
         context: _aio.ServicerContext[_businesses_service_pb2.UnarchiveBusinessRequest, _abc.Awaitable[_businesses_service_pb2.UnarchiveBusinessResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.UnarchiveBusinessResponse]:
-        """Takes a business out of the archive; its people have their roles again.
+        """Takes a business out of the archive; its people have their roles again. Their access tokens end; a refresh brings one with the role.
 
-        Callers: admin. Atomic. Idempotent: active already, nothing changes.
+        Callers: admin. Atomic. Idempotent: active already, nothing changes, whatever the etag.
         Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND.
         """
 
@@ -153,9 +160,13 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_businesses_service_pb2.AddStaffRequest, _abc.Awaitable[_businesses_service_pb2.AddStaffResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.AddStaffResponse]:
         """Gives a user a role at a business, or changes it. Her access tokens end at once; a refresh brings one with the new role.
+        An owner gives the staff role to whoever has none there; only an admin makes owners, and only an admin changes what an owner is,
+        so that one stolen token takes no business from its owner. Only who has joined and can sign in is given a role: to be unclaimed,
+        banned or deleted is to be unknown here.
 
-        Callers: its owner, admin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user), PERMISSION_DENIED, NOT_FOUND (to admins).
+        Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
+        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+        or changes the owner role), NOT_FOUND (to admins).
         """
 
     @_abc_1.abstractmethod
@@ -165,9 +176,10 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_businesses_service_pb2.RemoveStaffRequest, _abc.Awaitable[_businesses_service_pb2.RemoveStaffResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.RemoveStaffResponse]:
         """Takes a user's role at a business away; her access tokens end at once. Removing someone who is not there changes nothing.
+        An owner removes staff and may leave; only an admin removes another owner.
 
         Callers: its owner, admin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also an owner who removes another owner), NOT_FOUND (to admins).
         """
 
     @_abc_1.abstractmethod
@@ -176,7 +188,7 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _businesses_service_pb2.ListStaffRequest,
         context: _aio.ServicerContext[_businesses_service_pb2.ListStaffRequest, _abc.Awaitable[_businesses_service_pb2.ListStaffResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.ListStaffResponse]:
-        """Lists the people who work at a business, owners first, at most 1,000.
+        """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
 
         Callers: its owner, admin. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).

@@ -330,7 +330,7 @@ class User(_message.Message):
 
     @_builtins.property
     def staff_roles(self) -> _containers.RepeatedCompositeFieldContainer[Global___BusinessRole]:
-        """The roles at businesses."""
+        """The roles at businesses; those at archived ones rest and are left out."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
