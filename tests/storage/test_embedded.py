@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: started, shared, taken over, and started again whatever was killed."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import pytest
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage import cluster
 from svoykrug_server.storage.cluster import Cluster, is_postgres
-from svoykrug_server.storage.embedded import EmbeddedPostgres
+from svoykrug_server.storage.embedded import WATCH_SECONDS, EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
 from tests.conftest import reachable_folder
 from tests.waiting import until
@@ -180,6 +181,54 @@ async def test_a_cluster_that_was_half_made_is_made_again(folder: DataFolder) ->
     assert not unfinished.exists()
 
 
+async def test_a_cluster_whose_database_could_not_be_made_is_made_again(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "DATABASE", "postgres")
+        with pytest.raises(CannotStart, match="already exists"):
+            start(folder)
+    assert not folder.postgres.exists()
+    server = start(folder)
+    assert await answer(server.url) == 1
+    server.stop()
+
+
+async def test_a_folder_that_cannot_be_written_for_a_while_does_not_end_the_restarts(folder: DataFolder) -> None:
+    server = start(folder)
+    supervising = asyncio.create_task(server.supervise())
+    lock = folder.path / "postgres.start.lock"
+    lock.unlink()
+    lock.mkdir()
+    before = server.process_id
+    os.kill(before, signal.SIGKILL)
+    await until(lambda: not server.is_running())
+    await asyncio.wait([supervising], timeout=2 * WATCH_SECONDS)
+    assert not server.is_running()
+    lock.rmdir()
+    await until(lambda: server.process_id != before and server.is_running(), seconds=20)
+    supervising.cancel()
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["postgres/PG_VERSION", "secrets/postgres_password"])
+async def test_a_lost_file_is_one_clear_line_that_names_it(folder: DataFolder, name: str) -> None:
+    start(folder).stop()
+    (folder.path / name).write_text("")
+    with pytest.raises(CannotStart, match=f"{name} is missing or empty") as refusal:
+        start(folder)
+    assert refusal.value.exit_code is ExitCode.DATA_FOLDER_UNUSABLE
+
+
+@pytest.mark.parametrize("noted", ["", "nonsense"])
+async def test_without_the_port_of_the_last_start_another_is_taken(folder: DataFolder, noted: str) -> None:
+    start(folder).stop()
+    (folder.path / "postgres.port").write_text(noted)
+    server = start(folder)
+    assert await answer(server.url) == 1
+    server.stop()
+
+
 async def test_a_stop_of_the_terminal_does_not_reach_it(folder: DataFolder) -> None:
     server = start(folder)
     assert os.getpgid(server.process_id) != os.getpgid(0)
@@ -202,6 +251,13 @@ async def test_a_postgres_that_will_not_start_says_why_in_one_line(folder: DataF
         start(folder)
     assert "\n" not in str(refusal.value)
     assert str(folder.postgres_log) in str(refusal.value)
+
+
+async def test_a_cluster_that_lost_its_control_file_says_so_in_one_line(folder: DataFolder) -> None:
+    start(folder).stop()
+    (folder.postgres / "global" / "pg_control").unlink()
+    with pytest.raises(CannotStart, match="could not find the database system"):
+        start(folder)
 
 
 async def test_a_long_log_is_renamed_at_the_next_start(folder: DataFolder) -> None:

@@ -1,5 +1,6 @@
 """The data folder: made, versioned, owned by one server, refused in one clear line."""
 
+import errno
 import json
 import os
 import stat
@@ -44,10 +45,13 @@ def test_a_folder_that_existed_keeps_its_permissions(tmp_path: Path) -> None:
     [
         (str(FOLDER_VERSION + 1), ExitCode.DATA_FOLDER_NEWER, "newer version"),
         ("none", ExitCode.DATA_FOLDER_UNUSABLE, "damaged"),
+        (b"\xff\xfe", ExitCode.DATA_FOLDER_UNUSABLE, "damaged"),
     ],
 )
-def test_a_folder_of_another_version_is_refused(tmp_path: Path, version: str, exit_code: ExitCode, words: str) -> None:
-    (tmp_path / "version").write_text(version)
+def test_a_folder_of_another_version_is_refused(
+    tmp_path: Path, version: str | bytes, exit_code: ExitCode, words: str
+) -> None:
+    (tmp_path / "version").write_bytes(version if isinstance(version, bytes) else version.encode())
     with pytest.raises(CannotStart, match=words) as refusal:
         DataFolder(tmp_path).open(0)
     assert refusal.value.exit_code is exit_code
@@ -65,6 +69,13 @@ def test_a_folder_under_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CannotStart, match="cannot be used") as refusal:
         DataFolder(tmp_path / "file" / "data").open(0)
     assert refusal.value.exit_code is ExitCode.DATA_FOLDER_UNUSABLE
+
+
+def test_what_a_server_meets_while_it_owns_a_folder_is_not_blamed_on_the_folder(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path)
+    folder.open(0)
+    with pytest.raises(PermissionError), folder.owned({}):
+        raise PermissionError(errno.EACCES, "elsewhere")
 
 
 def test_no_space_left_while_writing_is_one_clear_line(tmp_path: Path) -> None:

@@ -72,8 +72,9 @@ class Cluster:
 
     @property
     def preferred_port(self) -> int | None:
-        """The port of the last start."""
-        return int(self._port_file.read_text()) if self._port_file.exists() else None
+        """The port of the last start; any will do when it is not known."""
+        text = self._port_file.read_text(errors="replace").strip() if self._port_file.exists() else ""
+        return int(text) if text.isdecimal() else None
 
     def prefer_port(self, port: int) -> None:
         """Keeps the port for the next start."""
@@ -83,16 +84,23 @@ class Cluster:
         """Makes the cluster when there is none; wholly or, after a crash in between, again.
 
         Raises:
-            CannotStart: It cannot be made, or another major version of PostgreSQL made it.
+            CannotStart: It cannot be made, is damaged, or another major version of PostgreSQL made it.
         """
-        if not (self.path / "PG_VERSION").exists():
+        version = self.path / "PG_VERSION"
+        if not version.exists():
             self._make()
-        made_by = (self.path / "PG_VERSION").read_text().strip()
+        for file in (version, self._password_file):
+            if not file.exists() or not file.read_text(errors="replace").strip():
+                raise CannotStart(
+                    f"{file} is missing or empty, and the database cannot be opened without it. Bring it back.",
+                    ExitCode.DATA_FOLDER_UNUSABLE,
+                )
+        made_by = version.read_text(errors="replace").strip()
         ours = self.run("postgres", "--version").split()[-1].partition(".")[0]
         if made_by != ours:
             raise CannotStart(
                 f"The database in {self.path} is of PostgreSQL {made_by}; the installed binaries are {ours}.",
-                ExitCode.DATA_FOLDER_NEWER if int(made_by) > int(ours) else ExitCode.POSTGRES,
+                ExitCode.DATA_FOLDER_NEWER if made_by.isdecimal() and int(made_by) > int(ours) else ExitCode.POSTGRES,
             )
 
     def _make(self) -> None:
@@ -119,7 +127,9 @@ class Cluster:
         if not self.durable:
             options.append("--no-sync")
         self.run("initdb", f"--pgdata={target}", f"--username={SUPERUSER}", f"--pwfile={password_input}", *options)
-        self.run("postgres", "--single", "-D", str(target), "postgres", feed=f"CREATE DATABASE {DATABASE}\n")
+        # Without exit_on_error it would end well whatever became of the statement: on a full disk, for instance.
+        single = ("--single", "-c", "exit_on_error=on", "-D", str(target), "postgres")
+        self.run("postgres", *single, feed=f"CREATE DATABASE {DATABASE}\n")
 
     def run(self, program: str, *arguments: str, feed: str = "") -> str:
         """Runs one of PostgreSQL's programs to its end and returns what it printed.

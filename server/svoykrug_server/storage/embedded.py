@@ -22,7 +22,7 @@ import structlog
 
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.cluster import DATABASE, SUPERUSER, Cluster, Postmaster, environment, is_postgres
-from svoykrug_server.storage.folder import DataFolder, disk_full
+from svoykrug_server.storage.folder import DataFolder, disk_full, explained
 
 log = structlog.get_logger(__name__)
 
@@ -65,16 +65,17 @@ class EmbeddedPostgres:
         Raises:
             CannotStart: PostgreSQL does not start; the line says why.
         """
-        embedded = cls(folder, Cluster(folder, durable=durable))
-        try:
-            with embedded._alone():
-                fcntl.flock(embedded._users, fcntl.LOCK_SH)
-                embedded._cluster.prepare()
-                embedded._ensure_running(embedded._cluster.preferred_port)
-        except BaseException:
-            embedded._users.close()
-            raise
-        return embedded
+        with explained(folder.path):
+            embedded = cls(folder, Cluster(folder, durable=durable))
+            try:
+                with embedded._alone():
+                    fcntl.flock(embedded._users, fcntl.LOCK_SH)
+                    embedded._cluster.prepare()
+                    embedded._ensure_running(embedded._cluster.preferred_port)
+            except BaseException:
+                embedded._users.close()
+                raise
+            return embedded
 
     @property
     def url(self) -> str:
@@ -122,7 +123,7 @@ class EmbeddedPostgres:
             yield
 
     def _start_again(self) -> None:
-        with self._alone():
+        with explained(self._folder.path), self._alone():
             self._ensure_running(self._postmaster.port)
         log.info("postgres_restarted", process_id=self.process_id)
 
@@ -206,8 +207,9 @@ class EmbeddedPostgres:
         if "No space left on device" in said:
             raise disk_full(self._folder.path, "no space left")
         if not any(words in said for words in TRANSIENT):
-            fatal = [line for line in said.splitlines() if "FATAL" in line or "PANIC" in line]
-            reason = fatal[0].rpartition(":  ")[2] if fatal else "it gave no reason"
+            lines = [line for line in said.splitlines() if "LOG:" not in line]
+            fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+            reason = (fatal or lines or ["it gave no reason"])[0].rpartition(":  ")[2].removeprefix("postgres: ")
             log_file = self._folder.postgres_log
             raise CannotStart(f"PostgreSQL did not start: {reason}; see {log_file}.", ExitCode.POSTGRES)
         time.sleep(10 * POLL_SECONDS)

@@ -25,6 +25,11 @@ from svoykrug_server.kit.startup import CannotStart, ExitCode
 
 FOLDER_VERSION = 1
 """Which layout this program reads and writes."""
+UNUSABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}
+    | {errno.ENAMETOOLONG, errno.EIO, errno.ESTALE}
+)
+"""What a person must mend about a folder: permissions, a wrong path, a disk that is gone."""
 
 
 class DataFolder:
@@ -68,7 +73,7 @@ class DataFolder:
         if not file.exists():
             write_atomically(file, f"{FOLDER_VERSION}\n", mode=0o644)
             return
-        text = file.read_text().strip()
+        text = file.read_text(errors="replace").strip()
         if not text.isdecimal():
             raise CannotStart(f"{file} is damaged: it does not hold a number.", ExitCode.DATA_FOLDER_UNUSABLE)
         if int(text) > FOLDER_VERSION:
@@ -86,16 +91,19 @@ class DataFolder:
         Raises:
             CannotStart: Another server owns the folder.
         """
-        with explained(self.path), self._server_lock.open("a+") as lock:
+        with explained(self.path):
+            lock = self._server_lock.open("a+")
+        with lock:
             if not _locked(lock):
                 owner = f" (process {_owner_pid(lock)})"
                 raise CannotStart(
                     f"Another server{owner} is using the data folder {self.path}. Stop it, or set SVOYKRUG_DATA_DIR.",
                     ExitCode.ALREADY_RUNNING,
                 )
-            lock.truncate(0)
-            lock.write(json.dumps({"pid": os.getpid(), **facts}))
-            lock.flush()
+            with explained(self.path):
+                lock.truncate(0)
+                lock.write(json.dumps({"pid": os.getpid(), **facts}))
+                lock.flush()
             yield
 
     def owner(self) -> dict[str, Any] | None:
@@ -130,7 +138,7 @@ def write_atomically(file: Path, text: str, *, mode: int) -> None:
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Turns a full disk or a missing permission inside the block into one clear line.
+    """Turns a full disk, a missing permission or a wrong path inside the block into one clear line.
 
     Raises:
         CannotStart: The folder's disk is full, or the folder cannot be read or written.
@@ -140,8 +148,9 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(folder, "no space left") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            reason = os.strerror(error.errno)
+        if error.errno in UNUSABLE:
+            where = f" ({error.filename})" if error.filename not in (None, str(folder)) else ""
+            reason = f"{os.strerror(error.errno)}{where}"
             raise CannotStart(
                 f"The data folder {folder} cannot be used: {reason}. Set SVOYKRUG_DATA_DIR to a folder you may write.",
                 ExitCode.DATA_FOLDER_UNUSABLE,
