@@ -12,14 +12,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage import migrate_warehouse as warehouse_migrations
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.migrate import MIGRATIONS, migrate_postgres, numbered_files, postgres_state
 from svoykrug_server.storage.migrate_warehouse import migrate_warehouse, statements, warehouse_state
-from svoykrug_server.storage.postgres import Postgres, PostgresOptions, sqlalchemy_url
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions, open_engine
 from svoykrug_server.storage.schema import load_all
 from tests.conftest import NUMBERS, connection_url
 
@@ -40,7 +39,7 @@ async def test_the_migrated_schema_is_the_one_the_code_declares(postgres_url: st
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         return list(compare_metadata(context, load_all()))
 
-    engine = create_async_engine(sqlalchemy_url(postgres_url))
+    engine = open_engine(postgres_url)
     async with engine.connect() as connection:
         assert await connection.run_sync(differences) == []
     await engine.dispose()

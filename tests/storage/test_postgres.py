@@ -216,11 +216,24 @@ async def test_an_unreachable_database_is_unavailable(unused_tcp_port: int) -> N
         await Postgres.connect(PostgresOptions(f"postgresql://u:p@127.0.0.1:{unused_tcp_port}/d"))
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "nonsense", "mysql://u:secret@h/d", "postgresql://u:secret@h:port/d", "postgresql://u:secret@h:65536/d"],
+)
 def test_a_broken_url_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(ValueError, match="database URL") as refusal:
         parse_url(url)
     assert "secret" not in str(refusal.value)
+
+
+async def test_what_a_url_says_of_tls_holds_in_both_pools(postgres_url: str) -> None:
+    postgres = await Postgres.connect(PostgresOptions(f"{postgres_url}?sslmode=disable"))
+    await postgres.close()
+    # The embedded server has no TLS: who insists on it gets no connection.
+    with pytest.raises(StoreUnavailable):
+        await Postgres.connect(PostgresOptions(f"{postgres_url}?sslmode=require"))
+    with pytest.raises(ValueError, match="sslmode"):
+        await Postgres.connect(PostgresOptions(f"{postgres_url}?sslmode=nonsense"))
 
 
 @pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])

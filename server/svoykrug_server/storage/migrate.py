@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from svoykrug_server.storage.folder import newer
-from svoykrug_server.storage.postgres import Postgres, UndefinedTable, sqlalchemy_url
+from svoykrug_server.storage.postgres import Postgres, UndefinedTable, open_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 5_001_250
@@ -59,7 +58,7 @@ async def migrate_postgres(postgres: Postgres) -> SchemaState:
     if before.applied > before.newest:
         raise newer(f"The PostgreSQL database (schema {before.applied}, this program knows {before.newest})")
     if not before.is_current:
-        engine = create_async_engine(sqlalchemy_url(postgres.url), poolclass=NullPool)
+        engine = open_engine(postgres.url, poolclass=NullPool)
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
         await engine.dispose()

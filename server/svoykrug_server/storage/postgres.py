@@ -15,10 +15,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any, cast
 
 import asyncpg
-from sqlalchemy import URL, CursorResult, Executable, event
+from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -34,13 +36,15 @@ __all__ = [
     "Transaction",
     "UndefinedTable",
     "driver_error",
+    "open_engine",
     "parse_url",
-    "sqlalchemy_url",
 ]
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values bound to one statement, or to each of many executions of it."""
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+HIGHEST_PORT = 65_535
 UndefinedTable = asyncpg.UndefinedTableError
 """What a read raises when a table does not exist (yet)."""
 
@@ -106,13 +110,11 @@ class Postgres:
             asyncpg.PostgresError: The database refuses user, password or database name.
         """
         postgres = cls(options, _transaction_engine(options), _open_pool(options))
-        try:
-            async with asyncio.TaskGroup() as opening:
-                opening.create_task(postgres._open_reads())
-                opening.create_task(postgres._open_transactions())
-        except* Exception as errors:  # noqa: BLE001  only taken out of its group, and raised
+        # Both come to their own end: a look-up of the host that is cancelled complains in the log of the event loop.
+        opened = await asyncio.gather(postgres._open_reads(), postgres._open_transactions(), return_exceptions=True)
+        for error in filter(None, opened):
             await postgres.close()
-            raise errors.exceptions[0] from None
+            raise error
         return postgres
 
     async def _open_reads(self) -> None:
@@ -204,16 +206,26 @@ def parse_url(url: str) -> str:
         raise ValueError("the database URL is not of the form postgresql://user:password@host:port/database") from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise ValueError("the database URL does not begin with postgresql://")
+    if parsed.port is not None and not 0 < parsed.port <= HIGHEST_PORT:
+        raise ValueError(f"the database URL names a port that is not between 1 and {HIGHEST_PORT}")
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def sqlalchemy_url(url: str) -> URL:
-    """Returns the URL in the form SQLAlchemy takes.
+def open_engine(url: str, *, connect: Mapping[str, Any] = NOTHING, **options: Any) -> AsyncEngine:
+    """Returns a SQLAlchemy engine whose connections asyncpg opens from the URL as it stands.
+
+    So everything in it, `?sslmode=require` for instance, means the same here and in the hot pool.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`.
+        connect: What else `asyncpg.connect` is given.
+        options: What `create_async_engine` is given.
 
     Raises:
         ValueError: It is not the URL of a PostgreSQL database.
     """
-    return make_url(parse_url(url)).set(drivername="postgresql+asyncpg")
+    connecting = partial(asyncpg.connect, parse_url(url), **connect)
+    return create_async_engine("postgresql+asyncpg://", async_creator=connecting, **options)
 
 
 def _store_error(error: BaseException) -> BaseException:
@@ -239,13 +251,13 @@ def _session(options: PostgresOptions, name: str) -> dict[str, str]:
 
 
 def _transaction_engine(options: PostgresOptions) -> AsyncEngine:
-    engine = create_async_engine(
-        sqlalchemy_url(options.url),
+    engine = open_engine(
+        options.url,
         pool_size=options.transaction_connections,
         max_overflow=0,
         hide_parameters=True,
         pool_timeout=options.connect_timeout_seconds,
-        connect_args={
+        connect={
             "timeout": options.connect_timeout_seconds,
             "server_settings": _session(options, "svoykrug-transaction"),
         },
