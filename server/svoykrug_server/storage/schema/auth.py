@@ -22,8 +22,16 @@ auth_challenges = sa.Table(
     sa.Column("consume_request_id", sa.Uuid, comment="the request that may be repeated"),
     sa.Column("session_id", sa.Uuid, comment="the session it opened; null when the sign-in was refused after the code"),
     sa.Column("new_user", sa.Boolean, comment="whether that sign-in created or claimed the user"),
+    sa.Column("purpose", sa.Text, nullable=False, server_default="sign_in", comment="its code is good for that"),
+    sa.Column("user_id", sa.Uuid, comment="who changes her phone; null for a sign-in"),
+    sa.Column("revoked_count", sa.Integer, comment="how many sessions a phone change ended"),
+    sa.Column("demo", sa.Boolean, nullable=False, server_default=sa.false(), comment="its code is its phone's own"),
+    sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
     sa.CheckConstraint("wrong_guess_count >= 0", name="auth_challenges_wrong_guess_count_check"),
+    sa.CheckConstraint("purpose IN ('sign_in', 'phone_change')", name="auth_challenges_purpose_check"),
+    sa.CheckConstraint("(purpose = 'phone_change') = (user_id IS NOT NULL)", name="auth_challenges_user_check"),
     sa.Index(None, "expire_time"),
+    sa.Index(None, "user_id", postgresql_where=sa.text("user_id IS NOT NULL")),
 )
 
 auth_code_sends = sa.Table(
@@ -35,10 +43,49 @@ auth_code_sends = sa.Table(
     sa.Column("address", sa.Text, nullable=False, comment="IPv4 address or IPv6 /64 network that asked"),
     sa.Column("send_time", INSTANT, nullable=False),
     sa.Column("verified", sa.Boolean, nullable=False, server_default=sa.false(), comment="its code came back right"),
+    sa.Column(
+        "prefix",
+        sa.Text,
+        nullable=False,
+        server_default="",
+        comment="the country's calling code; empty for a demo phone",
+    ),
     sa.Index(None, "phone", "send_time"),
     sa.Index(None, "address", "send_time"),
+    sa.Index(None, "prefix", "send_time"),
     sa.Index(None, "challenge_id"),
     sa.Index(None, "send_time"),
+)
+
+auth_prefixes = sa.Table(
+    "auth_prefixes",
+    metadata,
+    sa.Column("prefix", sa.Text, primary_key=True, comment="a country's calling code, such as 7"),
+    sa.Column("breaker_open", sa.Boolean, nullable=False, server_default=sa.false(), comment="only probes pass"),
+    sa.Column("change_time", INSTANT, nullable=False, comment="when the breaker opened or closed last"),
+    sa.Column("judge_time", INSTANT, nullable=False, comment="when its sends were last looked at"),
+)
+
+auth_prefix_minutes = sa.Table(
+    "auth_prefix_minutes",
+    metadata,
+    sa.Column("prefix", sa.Text, primary_key=True),
+    sa.Column("minute_time", INSTANT, primary_key=True, comment="when the minute began"),
+    sa.Column("send_count", sa.Integer, nullable=False),
+    sa.Column("probe_count", sa.Integer, nullable=False, comment="how many of them passed an open breaker"),
+    sa.CheckConstraint("probe_count BETWEEN 0 AND send_count", name="auth_prefix_minutes_probe_count_check"),
+    sa.Index(None, "minute_time"),
+)
+
+auth_demo_phones = sa.Table(
+    "auth_demo_phones",
+    metadata,
+    sa.Column("phone", sa.Text, primary_key=True, comment="E.164"),
+    sa.Column("code_hash", sa.LargeBinary, nullable=False, comment="HMAC-SHA-256 of phone and code"),
+    sa.Column("code_kid", sa.Text, nullable=False, comment="the pepper it is made with"),
+    sa.Column("create_time", INSTANT, nullable=False),
+    sa.Column("expire_time", INSTANT, nullable=False, comment="when its code stops working"),
+    sa.CheckConstraint("octet_length(code_hash) = 32", name="auth_demo_phones_code_hash_check"),
 )
 
 auth_wrong_guesses = sa.Table(
@@ -48,6 +95,25 @@ auth_wrong_guesses = sa.Table(
     sa.Column("phone", sa.Text, nullable=False, comment="E.164"),
     sa.Column("guess_time", INSTANT, nullable=False),
     sa.Index(None, "phone", "guess_time"),
+    sa.Index(None, "guess_time"),
+)
+
+auth_last_seen = sa.Table(
+    "auth_last_seen",
+    metadata,
+    sa.Column("user_id", sa.Uuid, primary_key=True),
+    sa.Column("seen_time", INSTANT, nullable=False, comment="a sign-in, or a refresh; exact to a day"),
+    sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+)
+
+auth_wrong_birth_dates = sa.Table(
+    "auth_wrong_birth_dates",
+    metadata,
+    sa.Column("guess_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("user_id", sa.Uuid, nullable=False),
+    sa.Column("guess_time", INSTANT, nullable=False),
+    sa.ForeignKeyConstraint(["user_id"], ["users.id"], ondelete="CASCADE"),
+    sa.Index(None, "user_id", "guess_time"),
     sa.Index(None, "guess_time"),
 )
 
@@ -152,7 +218,7 @@ sms_messages = sa.Table(
     "sms_messages",
     metadata,
     sa.Column("message_id", sa.Uuid, primary_key=True, comment="UUID version 7"),
-    sa.Column("idempotency_key", sa.Text, nullable=False, comment="what a provider drops repeats by"),
+    sa.Column("idempotency_key", sa.Text, nullable=False, comment="what it tells of: one message for each"),
     sa.Column("phone", sa.Text, nullable=False, comment="E.164"),
     sa.Column("template", sa.Text, nullable=False),
     sa.Column("challenge_id", sa.Uuid, comment="whose code it carries; the code itself is derived when it is sent"),
@@ -168,11 +234,51 @@ sms_messages = sa.Table(
     sa.Column("provider", sa.Text, comment="who took it"),
     sa.Column("provider_message_id", sa.Text),
     sa.Column("failure", sa.Text, comment="what kind of failure the last attempt was"),
+    sa.Column(
+        "doubt_count",
+        sa.SmallInteger,
+        nullable=False,
+        server_default="0",
+        comment="attempts that may have reached her although nobody said so",
+    ),
+    sa.Column("delivery_state", sa.Text, comment="null: nothing is known, or the provider says nothing"),
+    sa.Column("delivery_failure", sa.Text, comment="why it did not arrive"),
+    sa.Column("delivery_time", INSTANT, comment="when the provider said so last"),
+    sa.Column("next_status_time", INSTANT, comment="when the provider is asked; null: no more"),
+    sa.Column("status_check_count", sa.SmallInteger, nullable=False, server_default="0"),
     sa.UniqueConstraint("idempotency_key"),
-    sa.CheckConstraint("template IN ('sign_in_code', 'session_compromised')", name="sms_messages_template_check"),
-    sa.CheckConstraint("(template = 'sign_in_code') = (challenge_id IS NOT NULL)", name="sms_messages_challenge_check"),
+    sa.CheckConstraint(
+        "template IN ('sign_in_code', 'phone_change_code', 'phone_changed', 'session_compromised')",
+        name="sms_messages_template_check",
+    ),
+    sa.CheckConstraint(
+        "(template IN ('sign_in_code', 'phone_change_code')) = (challenge_id IS NOT NULL)",
+        name="sms_messages_challenge_check",
+    ),
     sa.CheckConstraint("state IN ('queued', 'sent', 'failed', 'expired')", name="sms_messages_state_check"),
     sa.CheckConstraint("locale IN ('ru', 'en')", name="sms_messages_locale_check"),
+    sa.CheckConstraint(
+        "delivery_state IN ('queued', 'sent', 'delivered', 'undeliverable', 'expired', 'unknown')",
+        name="sms_messages_delivery_state_check",
+    ),
+    sa.CheckConstraint(
+        "(delivery_state IS NOT DISTINCT FROM 'undeliverable') = (delivery_failure IS NOT NULL)",
+        name="sms_messages_delivery_failure_check",
+    ),
     sa.Index(None, "next_attempt_time", postgresql_where=sa.text("state = 'queued'")),
+    sa.Index(None, "next_status_time", postgresql_where=sa.text("next_status_time IS NOT NULL")),
+    sa.Index(None, "phone", "create_time"),
     sa.Index(None, "create_time"),
+)
+
+sms_attempts = sa.Table(
+    "sms_attempts",
+    metadata,
+    sa.Column("attempt_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("message_id", sa.Uuid, nullable=False),
+    sa.Column("provider", sa.Text, nullable=False, comment="who was asked"),
+    sa.Column("attempt_time", INSTANT, nullable=False, comment="when it ended"),
+    sa.Column("outcome", sa.Text, nullable=False, comment="taken, or the kind of its failure"),
+    sa.ForeignKeyConstraint(["message_id"], ["sms_messages.message_id"], ondelete="CASCADE"),
+    sa.Index(None, "message_id"),
 )

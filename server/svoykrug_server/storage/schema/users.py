@@ -25,6 +25,9 @@ users = sa.Table(
         "version", sa.BigInteger, nullable=False, server_default="1", comment="grows by one at each write: the etag"
     ),
     sa.Column("referral_code", sa.Text, comment="given at the first sign-in"),
+    sa.Column(
+        "demo", sa.Boolean, nullable=False, server_default=sa.false(), comment="signs in by a demo phone: no purchases"
+    ),
     sa.Column("referrer_id", sa.Uuid, comment="who invited her; named once, at the first sign-in"),
     sa.Column("create_time", INSTANT, nullable=False),
     sa.Column("update_time", INSTANT, nullable=False),
@@ -37,6 +40,7 @@ users = sa.Table(
     sa.CheckConstraint("locale IN ('ru', 'en')", name="users_locale_check"),
     sa.CheckConstraint("tier IN ('insider', 'vip', 'elite', 'inner_circle')", name="users_tier_check"),
     sa.CheckConstraint("roles <@ '{member,admin,superadmin}'::text[]", name="users_roles_check"),
+    sa.CheckConstraint("NOT demo OR roles <@ '{member}'::text[]", name="users_demo_has_no_role_check"),
     sa.CheckConstraint("status IN ('unclaimed', 'active', 'banned', 'deleted')", name="users_status_check"),
     sa.CheckConstraint("referral_code ~ '^[A-Z0-9]{6,10}$'", name="users_referral_code_check"),
     sa.CheckConstraint("status <> 'active' OR referral_code IS NOT NULL", name="users_active_has_code_check"),
