@@ -275,6 +275,10 @@ class WalletCodeInvalid(FailedPrecondition):
     """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
 
 
+class WalletGuessesExhausted(ResourceExhausted):
+    """The caller gave too many wrong wallet codes within the last hour."""
+
+
 class ExternalIdConflict(AlreadyExists):
     """The business has another purchase or refund with this external id."""
 
@@ -375,6 +379,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "LAST_SUPERADMIN": LastSuperadmin,
     "USER_STATE": UserState,
     "WALLET_CODE_INVALID": WalletCodeInvalid,
+    "WALLET_GUESSES_EXHAUSTED": WalletGuessesExhausted,
     "EXTERNAL_ID_CONFLICT": ExternalIdConflict,
     "CURRENCY_FOREIGN": CurrencyForeign,
     "PURCHASE_TIME_OUT_OF_RANGE": PurchaseTimeOutOfRange,

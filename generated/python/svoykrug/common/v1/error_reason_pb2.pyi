@@ -116,6 +116,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The user's account is in another state than this needs. Metadata: `state`."""
     ERROR_REASON_WALLET_CODE_INVALID: _ErrorReason.ValueType  # 205
     """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
+    ERROR_REASON_WALLET_GUESSES_EXHAUSTED: _ErrorReason.ValueType  # 206
+    """The caller gave too many wrong wallet codes within the last hour."""
     ERROR_REASON_EXTERNAL_ID_CONFLICT: _ErrorReason.ValueType  # 300
     """The business has another purchase or refund with this external id."""
     ERROR_REASON_CURRENCY_FOREIGN: _ErrorReason.ValueType  # 301
@@ -238,6 +240,8 @@ ERROR_REASON_USER_STATE: ErrorReason.ValueType  # 204
 """The user's account is in another state than this needs. Metadata: `state`."""
 ERROR_REASON_WALLET_CODE_INVALID: ErrorReason.ValueType  # 205
 """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
+ERROR_REASON_WALLET_GUESSES_EXHAUSTED: ErrorReason.ValueType  # 206
+"""The caller gave too many wrong wallet codes within the last hour."""
 ERROR_REASON_EXTERNAL_ID_CONFLICT: ErrorReason.ValueType  # 300
 """The business has another purchase or refund with this external id."""
 ERROR_REASON_CURRENCY_FOREIGN: ErrorReason.ValueType  # 301

@@ -39,7 +39,9 @@ class NewPurchase(_message.Message):
     phone: _builtins.str
     """A phone number in any spelling; read as Russian when it has no plus."""
     wallet_code: _builtins.str
-    """The code she shows from GetMyWalletCode; in RecordPurchase only."""
+    """The code she shows from GetMyWalletCode, in either case, with or without spaces and hyphens; in RecordPurchase only: any other
+    method refuses the row with INVALID_FIELDS.
+    """
     external_id: _builtins.str
     """The receipt's id at the business, 1 to 100 characters without control characters; unique there."""
     amount_minor: _builtins.int

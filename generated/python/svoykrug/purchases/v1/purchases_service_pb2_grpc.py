@@ -83,11 +83,13 @@ class PurchasesServiceServicer:
     """
 
     def RecordPurchase(self, request, context):
-        """Records one purchase.
+        """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
+        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
-        Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN,
-        EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to admins and services).
+        Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
+        WALLET_GUESSES_EXHAUSTED (RetryInfo), EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to
+        admins and services).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

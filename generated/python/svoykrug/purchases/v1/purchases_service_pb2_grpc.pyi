@@ -21,11 +21,13 @@ class PurchasesServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordPurchase: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.RecordPurchaseRequest, _purchases_service_pb2.RecordPurchaseResponse]
-    """Records one purchase.
+    """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
+    repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
-    Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN,
-    EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to admins and services).
+    Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
+    WALLET_GUESSES_EXHAUSTED (RetryInfo), EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to
+    admins and services).
     """
     BatchRecordPurchases: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.BatchRecordPurchasesRequest, _purchases_service_pb2.BatchRecordPurchasesResponse]
     """Records up to 1,000 purchases of one business. A row that is refused stops no other.
@@ -84,11 +86,13 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _purchases_service_pb2.RecordPurchaseRequest,
         context: _aio.ServicerContext[_purchases_service_pb2.RecordPurchaseRequest, _abc.Awaitable[_purchases_service_pb2.RecordPurchaseResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.RecordPurchaseResponse]:
-        """Records one purchase.
+        """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
+        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
-        Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN,
-        EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to admins and services).
+        Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
+        WALLET_GUESSES_EXHAUSTED (RetryInfo), EXTERNAL_ID_CONFLICT, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (no such business; to
+        admins and services).
         """
 
     @_abc_1.abstractmethod

@@ -421,26 +421,32 @@ class TierStatus(_message.Message):
     tier: Global___Tier.ValueType
     """Her level now."""
     net_spend_minor: _builtins.int
-    """What she spent net of refunds in the window, in minor units of the circle's currency, sensitive businesses included; never below 0."""
+    """What she spent in the window, in minor units of the circle's currency: her purchases of the window, each less all that was given
+    back for it; sensitive businesses included; never below 0.
+    """
     category_count: _builtins.int
-    """In how many categories she bought in the window; sensitive businesses do not count."""
+    """In how many categories of businesses she has such a purchase of which something is left; sensitive businesses do not count."""
     currency_code: _builtins.str
     """The circle's currency, ISO 4217."""
     next_tier: Global___Tier.ValueType
     """The level she reaches next; unspecified at the highest."""
     missing_spend_minor: _builtins.int
-    """What she must spend more for it, in minor units; 0 when that is not what is missing."""
+    """What she must spend more for it, in minor units; 0 when that is not what is missing. Elite is reached in two ways, by amount and
+    categories or among the top spenders: this is the way that takes less money; of two that take as much, the one with fewer categories.
+    """
     missing_category_count: _builtins.int
     """How many more categories she must buy in for it; 0 when that is not what is missing."""
     pinned: _builtins.bool
     """True when an admin set the level: it does not fall with her spending."""
     @_builtins.property
     def window_start_time(self) -> _timestamp_pb2.Timestamp:
-        """The first instant of the window, 12 months before now; purchases before it no longer count."""
+        """The first instant of the window: the beginning of the day 12 months before today, in the circle's time zone; purchases before it no
+        longer count.
+        """
 
     @_builtins.property
     def compute_time(self) -> _timestamp_pb2.Timestamp:
-        """When the level was computed last."""
+        """When all this was computed: the moment of the call."""
 
     def __init__(
         self,

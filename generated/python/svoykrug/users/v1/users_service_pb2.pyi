@@ -546,7 +546,7 @@ class GetMyWalletCodeResponse(_message.Message):
     WALLET_CODE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     wallet_code: _builtins.str
-    """The code, to be shown as text or QR."""
+    """The code, to be shown as text or QR: 8 letters and digits of Crockford's base 32, which have no I, L, O and U."""
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When it stops being good."""

@@ -192,7 +192,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListMyReferrals(self, request, context):
-        """Lists the members that the caller brought, the newest first.
+        """Lists the members that the caller brought, the newest first. Members who deleted their account are left out, and not counted.
 
         Callers: a signed-in person. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
@@ -202,7 +202,9 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMyTier(self, request, context):
-        """Returns the caller's tier and what is missing for the next.
+        """Returns the caller's tier and what is missing for the next, computed from her purchases at the moment of the call. Her profile and
+        new access tokens say the same tier within seconds of a purchase or refund; an access token at hand keeps the tier it was signed
+        with, which is only for show: no right hangs on it.
 
         Callers: a signed-in person. Read only.
         Errors: none of its own.
@@ -213,7 +215,7 @@ class UsersServiceServicer:
 
     def GetMyWalletCode(self, request, context):
         """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
-        seconds; a new one replaces the one before.
+        seconds; a new one replaces the one before, unless that was used.
 
         Callers: a signed-in person. Atomic. Not idempotent.
         Errors: none of its own.
@@ -318,7 +320,7 @@ class UsersServiceServicer:
     def SetUserTier(self, request, context):
         """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
 
-        Callers: admin. Atomic. Idempotent.
+        Callers: admin. Atomic. Idempotent: what she is already is not written again.
         Errors: INVALID_FIELDS (another tier), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

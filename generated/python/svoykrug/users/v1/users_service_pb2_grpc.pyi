@@ -41,20 +41,22 @@ class UsersServiceStub:
     Errors: none of its own.
     """
     ListMyReferrals: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListMyReferralsRequest, _users_service_pb2.ListMyReferralsResponse]
-    """Lists the members that the caller brought, the newest first.
+    """Lists the members that the caller brought, the newest first. Members who deleted their account are left out, and not counted.
 
     Callers: a signed-in person. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
     """
     GetMyTier: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyTierRequest, _users_service_pb2.GetMyTierResponse]
-    """Returns the caller's tier and what is missing for the next.
+    """Returns the caller's tier and what is missing for the next, computed from her purchases at the moment of the call. Her profile and
+    new access tokens say the same tier within seconds of a purchase or refund; an access token at hand keeps the tier it was signed
+    with, which is only for show: no right hangs on it.
 
     Callers: a signed-in person. Read only.
     Errors: none of its own.
     """
     GetMyWalletCode: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyWalletCodeRequest, _users_service_pb2.GetMyWalletCodeResponse]
     """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
-    seconds; a new one replaces the one before.
+    seconds; a new one replaces the one before, unless that was used.
 
     Callers: a signed-in person. Atomic. Not idempotent.
     Errors: none of its own.
@@ -119,7 +121,7 @@ class UsersServiceStub:
     SetUserTier: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetUserTierRequest, _users_service_pb2.SetUserTierResponse]
     """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
 
-    Callers: admin. Atomic. Idempotent.
+    Callers: admin. Atomic. Idempotent: what she is already is not written again.
     Errors: INVALID_FIELDS (another tier), NOT_FOUND.
     """
     SetUserRoles: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetUserRolesRequest, _users_service_pb2.SetUserRolesResponse]
@@ -211,7 +213,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.ListMyReferralsRequest,
         context: _aio.ServicerContext[_users_service_pb2.ListMyReferralsRequest, _abc.Awaitable[_users_service_pb2.ListMyReferralsResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.ListMyReferralsResponse]:
-        """Lists the members that the caller brought, the newest first.
+        """Lists the members that the caller brought, the newest first. Members who deleted their account are left out, and not counted.
 
         Callers: a signed-in person. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN.
@@ -223,7 +225,9 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.GetMyTierRequest,
         context: _aio.ServicerContext[_users_service_pb2.GetMyTierRequest, _abc.Awaitable[_users_service_pb2.GetMyTierResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.GetMyTierResponse]:
-        """Returns the caller's tier and what is missing for the next.
+        """Returns the caller's tier and what is missing for the next, computed from her purchases at the moment of the call. Her profile and
+        new access tokens say the same tier within seconds of a purchase or refund; an access token at hand keeps the tier it was signed
+        with, which is only for show: no right hangs on it.
 
         Callers: a signed-in person. Read only.
         Errors: none of its own.
@@ -236,7 +240,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_users_service_pb2.GetMyWalletCodeRequest, _abc.Awaitable[_users_service_pb2.GetMyWalletCodeResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.GetMyWalletCodeResponse]:
         """Makes a code that the caller shows at a business, which records her purchase by it without learning her phone. Good once, for 60
-        seconds; a new one replaces the one before.
+        seconds; a new one replaces the one before, unless that was used.
 
         Callers: a signed-in person. Atomic. Not idempotent.
         Errors: none of its own.
@@ -361,7 +365,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_users_service_pb2.SetUserTierResponse]:
         """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
 
-        Callers: admin. Atomic. Idempotent.
+        Callers: admin. Atomic. Idempotent: what she is already is not written again.
         Errors: INVALID_FIELDS (another tier), NOT_FOUND.
         """
 
