@@ -23,7 +23,7 @@ from svoykrug_server.analytics.freshness.servicer import FreshnessServicer
 from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.servicer import AuthServicer
-from svoykrug_server.auth.sms.console import ConsoleSmsSender
+from svoykrug_server.auth.sms.routes import sms_routes
 from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.servicer import BusinessesServicer
@@ -108,8 +108,8 @@ async def compose(foundation: Foundation) -> RpcServer:
 async def _auth(foundation: Foundation) -> Auth:
     settings, postgres, secrets = foundation.settings, foundation.postgres, foundation.secrets
     keys = signing_keys(settings, postgres, secrets, foundation.clock)
-    accounts = UserAccounts(find_current)
-    auth = compose_auth(auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, ConsoleSmsSender())
+    accounts, routes = UserAccounts(find_current), sms_routes(settings, foundation.registry)
+    auth = compose_auth(auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, routes)
     await auth.open()
     for name, job in auth.background.items():
         foundation.supervisor.start(name, job)

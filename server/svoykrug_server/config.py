@@ -131,7 +131,31 @@ class Settings(BaseSettings):
     sms_autofill_host: str = Field(default="svoykrug.localhost", pattern=r"^[0-9a-z.-]{1,253}$")
     """The host of the app or site that phones fill codes in for: the last line of the SMS is `@host #code`."""
     sms_attempts: int = Field(default=6, ge=1)
-    """How often an SMS is tried; the wait begins at a second and doubles."""
+    """How many rounds of attempts an SMS gets; the wait between them begins at a second and doubles."""
+    sms_providers: tuple[Literal["console", "smsru", "smsc", "http"], ...] = Field(default=("console",), min_length=1)
+    """Who sends SMS, the preferred one first: a JSON array of `console`, `smsru`, `smsc` and `http` (docs/sms.md)."""
+    sms_timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    """How long one request to a provider may take; after half of it without a connection the next one is asked."""
+    smsru_api_id: SecretStr | None = None
+    """SMS.ru: the account's key."""
+    smsru_sender: str = Field(default="", max_length=15)
+    """SMS.ru: the sender's name, agreed with the provider. Empty: the account's default."""
+    smsru_test: bool = False
+    """SMS.ru: whether messages are only checked and never sent."""
+    smsru_url: str = "https://sms.ru"
+    """SMS.ru: where its API is."""
+    smsc_api_key: SecretStr | None = None
+    """SMSC: the account's API key; instead of login and password."""
+    smsc_login: str = ""
+    """SMSC: the account's login."""
+    smsc_password: SecretStr | None = None
+    """SMSC: the account's password."""
+    smsc_sender: str = Field(default="", max_length=15)
+    """SMSC: the sender's name, agreed with the provider. Empty: the account's default."""
+    smsc_url: str = "https://smsc.ru"
+    """SMSC: where its API is; its second server is `https://www2.smsc.ru`."""
+    sms_http: SecretStr | None = None
+    """The HTTP API of any other provider, described as JSON (docs/sms.md); for `http` in `sms_providers`."""
 
     # Tokens and sessions
     token_issuer: str = Field(default="svoykrug", min_length=1)

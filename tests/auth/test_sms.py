@@ -2,6 +2,7 @@ import asyncio
 import io
 from contextlib import suppress
 from datetime import timedelta
+from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -9,9 +10,9 @@ from rich.console import Console
 
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.sms.console import ConsoleSmsSender
-from svoykrug_server.auth.sms.model import OutgoingSms, QueuedSms, SmsNotSent, Template
+from svoykrug_server.auth.sms.model import Fault, OutgoingSms, ProviderFailed, QueuedSms, SmsReceipt, Template
 from svoykrug_server.auth.sms.texts import text_of
-from tests.auth.world import PHONE, Client, World, random_secrets, refusal_of
+from tests.auth.world import OTHER_PHONE, PHONE, Client, Phones, World, random_secrets, refusal_of
 from tests.waiting import until
 
 
@@ -64,7 +65,7 @@ async def test_of_five_workers_one_sends_a_message(world: World) -> None:
 
 async def test_a_failed_message_is_tried_again_later_and_later_with_the_same_key(world: World) -> None:
     await world.start()
-    world.phones.failures = [SmsNotSent("timeout", again=True) for _ in range(3)]
+    world.phones.failures = [ProviderFailed("overloaded", Fault.PASSING) for _ in range(3)]
     for wait_seconds in (1, 2, 4):
         assert await world.auth.sms_worker.send_due() == 1
         world.clock.advance(timedelta(seconds=wait_seconds, microseconds=-1))
@@ -73,13 +74,15 @@ async def test_a_failed_message_is_tried_again_later_and_later_with_the_same_key
     assert await world.auth.sms_worker.send_due() == 1
     (row,) = await world.read("SELECT * FROM sms_messages")
     assert (row["state"], row["attempt_count"], row["failure"], row["provider"]) == ("sent", 4, None, "test")
-    assert [message.idempotency_key for message in world.phones.delivered] == [row["idempotency_key"]]
+    assert [message.idempotency_key for message in world.phones.delivered] == [row["message_id"].hex]
 
 
-@pytest.mark.parametrize(("again", "attempts"), [(True, 6), (False, 1)])
-async def test_a_message_is_given_up_after_6_attempts_or_a_refusal(world: World, again: bool, attempts: int) -> None:
+@pytest.mark.parametrize(
+    ("fault", "attempts"), [(Fault.PASSING, 6), (Fault.ACCOUNT, 6), (Fault.HERE, 6), (Fault.MESSAGE, 1)]
+)
+async def test_a_message_is_given_up_after_6_rounds_or_a_refusal(world: World, fault: Fault, attempts: int) -> None:
     await world.start()
-    world.phones.failures = [SmsNotSent("number_refused", again=again) for _ in range(10)]
+    world.phones.failures = [ProviderFailed("number_refused", fault) for _ in range(10)]
     for _ in range(10):
         await world.auth.sms_worker.send_due()
         world.clock.advance(timedelta(seconds=20))
@@ -95,15 +98,60 @@ async def test_a_code_that_died_in_the_queue_is_not_sent(world: World) -> None:
     assert [row["state"] for row in await world.read("SELECT state FROM sms_messages")] == ["expired"]
 
 
-async def test_a_worker_that_died_in_mid_sending_leaves_the_message_to_the_next(world: World) -> None:
+async def test_a_worker_that_died_between_handing_over_and_marking_leaves_the_message_to_the_next(world: World) -> None:
     await world.start()
-    world.phones.failures = [asyncio.CancelledError()]  # type: ignore[list-item]  # the worker's death
-    with pytest.raises(asyncio.CancelledError):
-        await world.auth.sms_worker.send_due()
+    handed_over = asyncio.Event()
+    deliver = world.phones.send
+
+    async def deliver_and_hang(message: OutgoingSms) -> SmsReceipt:
+        await deliver(message)
+        handed_over.set()
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # it never returns
+
+    with patch.object(Phones, "send", lambda _, message: deliver_and_hang(message)):
+        dying = asyncio.create_task(world.auth.sms_worker.send_due())
+        await handed_over.wait()
+        dying.cancel()
+        with suppress(asyncio.CancelledError):
+            await dying
     assert await world.auth.sms_worker.send_due() == 0
     world.clock.advance(timedelta(seconds=30))
     assert await world.auth.sms_worker.send_due() == 1
-    assert len(world.phones.delivered) == 1
+    first, second = world.phones.delivered
+    assert first == second
+
+
+async def test_a_message_whose_workers_die_again_and_again_is_given_up(world: World) -> None:
+    await world.start()
+    connection = await world.postgres.dedicated()
+    await connection.execute("UPDATE sms_messages SET attempt_count = 6")
+    await connection.close()
+    await world.auth.sms_worker.send_due()
+    assert not world.phones.delivered
+    (row,) = await world.read("SELECT * FROM sms_messages")
+    assert (row["state"], row["failure"]) == ("failed", "abandoned")
+
+
+async def test_a_message_that_a_provider_keeps_waiting_holds_up_no_other(world: World) -> None:
+    waiting = asyncio.Event()
+    deliver = world.phones.send
+
+    async def deliver_the_second(message: OutgoingSms) -> SmsReceipt:
+        if message.phone == PHONE:
+            await waiting.wait()
+        return await deliver(message)
+
+    with patch.object(Phones, "send", lambda _, message: deliver_the_second(message)):
+        working = asyncio.create_task(world.auth.sms_worker.run())
+        await world.start(PHONE)
+        await until(lambda: bool(waiting._waiters))
+        await world.start(OTHER_PHONE)
+        await until(lambda: [message.phone for message in world.phones.delivered] == [OTHER_PHONE])
+        waiting.set()
+        await until(lambda: len(world.phones.delivered) == 2)
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
 
 
 async def test_the_console_shows_the_code_so_that_nobody_can_miss_it() -> None:

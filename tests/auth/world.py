@@ -11,13 +11,16 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import CollectorRegistry
 
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.composition import Auth, AuthOptions, compose_auth
 from svoykrug_server.auth.model import ChallengeView, SignedIn, SignInAnswer
 from svoykrug_server.auth.service_accounts import ServiceAccounts
 from svoykrug_server.auth.signing_keys import SigningKeys
-from svoykrug_server.auth.sms.model import OutgoingSms, SmsNotSent, SmsReceipt
+from svoykrug_server.auth.sms.metrics import SmsMetrics
+from svoykrug_server.auth.sms.model import OutgoingSms, ProviderFailed, SmsReceipt
+from svoykrug_server.auth.sms.routes import SmsRoutes
 from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import ManualClock
@@ -50,14 +53,15 @@ class Phones:
     """The world outside: an SMS provider that delivers at once, or fails as it is told."""
 
     delivered: list[OutgoingSms] = field(default_factory=list)
-    failures: list[SmsNotSent] = field(default_factory=list)
+    failures: list[ProviderFailed] = field(default_factory=list)
+    name: str = "test"
 
     async def send(self, message: OutgoingSms) -> SmsReceipt:
         """Delivers a message, unless a failure is waiting."""
         if self.failures:
             raise self.failures.pop(0)
         self.delivered.append(message)
-        return SmsReceipt("test", f"receipt-{len(self.delivered)}")
+        return SmsReceipt(self.name, f"receipt-{len(self.delivered)}")
 
 
 @dataclass(slots=True)
@@ -153,7 +157,8 @@ def random_secrets() -> Secrets:
 def compose(postgres: Postgres, secrets: Secrets, clock: ManualClock, options: AuthOptions, phones: Phones) -> Auth:
     """Builds the auth of one server."""
     keys = SigningKeys(postgres, secrets, clock, "ES256", options.keys)
-    return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), phones)
+    routes = SmsRoutes((phones,), {}, SmsMetrics(CollectorRegistry()))
+    return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), routes)
 
 
 async def refusal_of(call: Awaitable[object]) -> DomainError:

@@ -18,8 +18,11 @@ from svoykrug_server.auth.sessions import Sessions
 from svoykrug_server.auth.sign_in import CodeSending
 from svoykrug_server.auth.sign_in_completion import CompletionLimits, SignInCompletion
 from svoykrug_server.auth.signing_keys import KeyTimes, SigningKeys
-from svoykrug_server.auth.sms.model import SmsSender
+from svoykrug_server.auth.sms.chain import ChainRules, SmsChain
 from svoykrug_server.auth.sms.queue import SmsQueue
+from svoykrug_server.auth.sms.receipts import DeliveryReceipts, ReceiptRules
+from svoykrug_server.auth.sms.routes import SmsRoutes
+from svoykrug_server.auth.sms.trace import CodeDeliveryTrace
 from svoykrug_server.auth.sms.worker import SmsRules, SmsWorker
 from svoykrug_server.auth.tokens import TokenRotation
 from svoykrug_server.auth.verifier import AccessTokenVerifier
@@ -62,6 +65,8 @@ class Auth:
         ends: Ends sessions and access tokens within another feature's transaction.
         revocations: What this server knows to be ended.
         sms_worker: Sends what is queued.
+        sms_receipts: Asks what became of it.
+        sms_trace: Says what became of it.
         housekeeping: Deletes what is old.
     """
 
@@ -70,6 +75,8 @@ class Auth:
     ends: SessionEnds
     revocations: Revocations
     sms_worker: SmsWorker
+    sms_receipts: DeliveryReceipts
+    sms_trace: CodeDeliveryTrace
     housekeeping: Housekeeping
 
     async def open(self) -> None:
@@ -83,6 +90,7 @@ class Auth:
             "auth.signing_keys": self.use_cases.keys.run,
             "auth.revocations": self.revocations.run,
             "auth.sms": self.sms_worker.run,
+            "auth.sms_receipts": self.sms_receipts.run,
             "auth.housekeeping": self.housekeeping.run,
         }
 
@@ -94,7 +102,7 @@ def compose_auth(
     secrets: Secrets,
     clock: Clock,
     accounts: Accounts,
-    sender: SmsSender,
+    routes: SmsRoutes,
 ) -> Auth:
     """Builds auth.
 
@@ -105,7 +113,7 @@ def compose_auth(
         secrets: The named secrets.
         clock: Tells the time.
         accounts: The people of the circle.
-        sender: Sends SMS.
+        routes: The providers that send SMS.
     """
     codes, refresh, sms = Codes(secrets), RefreshTokens(secrets), SmsQueue()
     revocations, ends = Revocations(postgres, clock), SessionEnds(options.session, clock)
@@ -121,8 +129,17 @@ def compose_auth(
         service_tokens=ServiceTokens(postgres, access, options.party, options.services, clock),
     )
     verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
-    worker = SmsWorker(postgres, sms, sender, codes, clock, options.sms)
-    return Auth(use_cases, verifier, ends, revocations, worker, Housekeeping(postgres, options.session, clock))
+    chain = SmsChain(routes.senders, routes.metrics, clock, ChainRules())
+    return Auth(
+        use_cases=use_cases,
+        verifier=verifier,
+        ends=ends,
+        revocations=revocations,
+        sms_worker=SmsWorker(postgres, sms, chain, routes.reporters.keys(), codes, clock, options.sms),
+        sms_receipts=DeliveryReceipts(postgres, routes.reporters, routes.metrics, clock, ReceiptRules()),
+        sms_trace=CodeDeliveryTrace(postgres, accounts, clock),
+        housekeeping=Housekeeping(postgres, options.session, clock),
+    )
 
 
 def signing_keys(settings: Settings, postgres: Postgres, secrets: Secrets, clock: Clock) -> SigningKeys:
@@ -153,9 +170,18 @@ def auth_options(settings: Settings) -> AuthOptions:
             reload=timedelta(seconds=settings.signing_keys_reload_seconds),
             token_life=session.access_life + session.leeway,
         ),
-        sms=SmsRules(autofill_host=settings.sms_autofill_host, attempts=settings.sms_attempts),
+        sms=_sms_rules(settings),
         party=Party(settings.token_issuer, settings.token_audience),
         cache_entries=settings.verified_tokens,
+    )
+
+
+def _sms_rules(settings: Settings) -> SmsRules:
+    longest_round = timedelta(seconds=len(settings.sms_providers) * settings.sms_timeout_seconds)
+    return SmsRules(
+        autofill_host=settings.sms_autofill_host,
+        attempts=settings.sms_attempts,
+        lease=max(timedelta(seconds=30), 2 * longest_round),
     )
 
 

@@ -1,11 +1,12 @@
 """All SQL about the queue of SMS."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 
-from svoykrug_server.auth.sms.model import QueuedSms, SmsReceipt, Template
+from svoykrug_server.auth.sms.model import Attempt, QueuedSms, SmsReceipt, Template
 from svoykrug_server.storage.postgres import Transaction
 
 # What is to be sent? (once for each idempotency key)
@@ -28,18 +29,31 @@ _CLAIM = text(
         SELECT message_id FROM sms_messages WHERE state = 'queued' AND next_attempt_time <= :now
         ORDER BY next_attempt_time LIMIT :most FOR UPDATE SKIP LOCKED
     )
-    RETURNING message_id, idempotency_key, phone, template, challenge_id, locale, expire_time, attempt_count, (
+    RETURNING message_id, idempotency_key, phone, template, challenge_id, locale, expire_time, attempt_count,
+        doubt_count, (
         SELECT c.pepper_kid FROM auth_challenges c WHERE c.challenge_id = sms_messages.challenge_id
     ) AS pepper_kid
     """
 )
 
-# Who took the message?
+# Which attempts were made at the message?
+_RECORD_ATTEMPTS = text(
+    """
+    INSERT INTO sms_attempts (message_id, provider, attempt_time, outcome)
+    VALUES (:message_id, :provider, :attempt_time, :outcome)
+    """
+)
+
+# How many attempts may have reached her although nobody said so?
+_RECORD_DOUBTS = text("UPDATE sms_messages SET doubt_count = :doubt_count WHERE message_id = :message_id")
+
+# Who took the message, and when are they asked what became of it?
 _SENT = text(
     """
     UPDATE sms_messages
-    SET state = 'sent', end_time = :now, provider = :provider, provider_message_id = :provider_message_id, failure =
-    NULL WHERE message_id = :message_id
+    SET state = 'sent', end_time = :now, provider = :provider, provider_message_id = :provider_message_id,
+        failure = NULL, next_status_time = :next_status_time
+    WHERE message_id = :message_id
     """
 )
 
@@ -86,10 +100,38 @@ async def claim(tx: Transaction, now: datetime, lease_time: datetime, most: int)
     return tuple(_message(row) for row in rows)
 
 
-async def sent(tx: Transaction, message: QueuedSms, receipt: SmsReceipt, now: datetime) -> None:
-    """Remembers who took a message."""
-    ids = {"message_id": message.message_id, "provider_message_id": receipt.provider_message_id}
-    await tx.execute(_SENT, ids | {"provider": receipt.provider, "now": now})
+async def record_attempts(tx: Transaction, message: QueuedSms, attempts: Sequence[Attempt], doubt_count: int) -> None:
+    """Remembers the attempts of one round."""
+    await tx.execute(
+        _RECORD_ATTEMPTS,
+        [
+            {
+                "message_id": message.message_id,
+                "provider": attempt.provider,
+                "attempt_time": attempt.attempt_time,
+                "outcome": attempt.outcome,
+            }
+            for attempt in attempts
+        ],
+    )
+    if doubt_count != message.doubt_count:
+        await tx.execute(_RECORD_DOUBTS, {"message_id": message.message_id, "doubt_count": doubt_count})
+
+
+async def sent(
+    tx: Transaction, message: QueuedSms, receipt: SmsReceipt, now: datetime, next_status_time: datetime | None
+) -> None:
+    """Remembers who took a message, and when they are asked what became of it: None where they say nothing."""
+    await tx.execute(
+        _SENT,
+        {
+            "message_id": message.message_id,
+            "provider": receipt.provider,
+            "provider_message_id": receipt.provider_message_id,
+            "now": now,
+            "next_status_time": next_status_time,
+        },
+    )
 
 
 async def retry(tx: Transaction, message: QueuedSms, failure: str, next_attempt_time: datetime) -> None:
@@ -119,4 +161,5 @@ def _message(row: Any) -> QueuedSms:
         expire_time=row.expire_time,
         pepper_kid=row.pepper_kid,
         attempt_count=row.attempt_count,
+        doubt_count=row.doubt_count,
     )

@@ -14,6 +14,8 @@ class ConsoleSmsSender:
         console: Where to show them; standard error by default.
     """
 
+    name = "console"
+
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
 
@@ -24,4 +26,4 @@ class ConsoleSmsSender:
             body = Text.assemble((" ".join(message.code), "bold black on bright_yellow"), "\n\n", body)
         title = f"SMS to {message.phone}"
         self._console.print(Panel(body, title=title, border_style="bright_yellow", expand=False, padding=(1, 4)))
-        return SmsReceipt("console", message.idempotency_key)
+        return SmsReceipt(self.name, message.idempotency_key)

@@ -1,9 +1,12 @@
 """The worker that empties the queue of SMS.
 
-A message is leased to one worker for a while. Should that worker die, the message is due again when the lease ends,
-and goes out with the same idempotency key, by which the provider drops it if it had it already.
+A message is leased to one worker for a while. Should that worker die, the message is due again when the lease ends, and
+goes out with the same idempotency key. Messages go out side by side, so that one that a provider keeps waiting holds up
+no other.
 """
 
+import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,8 +14,10 @@ import structlog
 
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.repository import sms_messages as repository
-from svoykrug_server.auth.sms.model import OutgoingSms, QueuedSms, SmsNotSent, SmsSender
+from svoykrug_server.auth.sms.chain import Handover, SmsChain
+from svoykrug_server.auth.sms.model import OutgoingSms, QueuedSms
 from svoykrug_server.auth.sms.queue import SmsQueue
+from svoykrug_server.auth.sms.receipts import status_time
 from svoykrug_server.auth.sms.texts import text_of
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import StoreUnavailable
@@ -23,15 +28,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SmsRules:
-    """How messages are sent; each number is a setting.
+    """How messages are sent; each number is a setting, or follows from some.
 
     Attributes:
         autofill_host: The host of the app or site that phones fill a code in for.
-        attempts: How often a message is tried.
-        first_backoff: The wait after the first failure; it doubles with each.
-        lease: How long an attempt may take before another worker tries.
+        attempts: How many rounds of attempts a message gets.
+        first_backoff: The wait after the first round that failed; it doubles with each.
+        lease: How long a round may take before another worker tries.
         poll: How often the queue is looked at when nothing wakes the worker.
-        batch: How many messages are taken at a time.
+        at_once: How many messages are on their way at a time.
     """
 
     autofill_host: str
@@ -39,7 +44,7 @@ class SmsRules:
     first_backoff: timedelta = timedelta(seconds=1)
     lease: timedelta = timedelta(seconds=30)
     poll: timedelta = timedelta(seconds=1)
-    batch: int = 20
+    at_once: int = 50
 
 
 class SmsWorker:
@@ -48,75 +53,109 @@ class SmsWorker:
     Args:
         postgres: Where the queue is kept.
         queue: Wakes the worker.
-        sender: Sends.
+        chain: Hands messages to providers.
+        reporting: The providers that say later what became of a message.
         codes: Derives codes.
         clock: Tells the time.
         rules: How messages are sent.
     """
 
     def __init__(
-        self, postgres: Postgres, queue: SmsQueue, sender: SmsSender, codes: Codes, clock: Clock, rules: SmsRules
+        self,
+        postgres: Postgres,
+        queue: SmsQueue,
+        chain: SmsChain,
+        reporting: Collection[str],
+        codes: Codes,
+        clock: Clock,
+        rules: SmsRules,
     ) -> None:
         self._postgres = postgres
         self._queue = queue
-        self._sender = sender
+        self._chain = chain
+        self._reporting = reporting
         self._codes = codes
         self._clock = clock
         self._rules = rules
 
     async def run(self) -> None:
         """Sends until cancelled; while Postgres is away it waits."""
-        while True:
-            try:
-                while await self.send_due():
-                    pass
-            except StoreUnavailable:
-                log.warning("sms.queue_unavailable")
-            await self._queue.wait(self._rules.poll.total_seconds())
+        under_way: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            self._queue.wake()
+
+        async with asyncio.TaskGroup() as sending:
+            while True:
+                free = self._rules.at_once - len(under_way)
+                messages = await self._claim(free) if free else ()
+                for message in messages:
+                    task = sending.create_task(self._attempt(message))
+                    under_way.add(task)
+                    task.add_done_callback(ended)
+                if not messages:
+                    await self._queue.wait(self._rules.poll.total_seconds())
 
     async def send_due(self) -> int:
-        """Makes one attempt at each message that is due, and returns how many there were."""
-        now = self._clock.now()
-        async with self._postgres.transaction() as tx:
-            messages = await repository.claim(tx, now, now + self._rules.lease, self._rules.batch)
-        for message in messages:
-            await self._attempt(message)
+        """Makes one round of attempts at each message that is due, and returns how many there were."""
+        messages = await self._claim(self._rules.at_once)
+        async with asyncio.TaskGroup() as sending:
+            for message in messages:
+                sending.create_task(self._attempt(message))
         return len(messages)
 
-    async def _attempt(self, message: QueuedSms) -> None:
-        outgoing = self._outgoing(message, self._clock.now())
-        if outgoing is None:
-            await self._end(message, "expired", "expired")
-            return
+    async def _claim(self, most: int) -> tuple[QueuedSms, ...]:
+        now = self._clock.now()
         try:
-            receipt = await self._sender.send(outgoing)
-        except SmsNotSent as failure:
-            await self._failed(message, failure)
-            return
-        async with self._postgres.transaction() as tx:
-            await repository.sent(tx, message, receipt, self._clock.now())
-        log.info("sms.sent", template=message.template.value, attempt=message.attempt_count, provider=receipt.provider)
+            async with self._postgres.transaction() as tx:
+                return await repository.claim(tx, now, now + self._rules.lease, most)
+        except StoreUnavailable:
+            log.warning("sms.queue_unavailable")
+            return ()
+
+    async def _attempt(self, message: QueuedSms) -> None:
+        try:
+            outgoing = self._outgoing(message, self._clock.now())
+            if outgoing is None:
+                await self._end(message, "expired", "expired")
+            elif message.attempt_count > self._rules.attempts:
+                await self._end(message, "failed", "abandoned")
+            else:
+                await self._record(message, await self._chain.hand_over(outgoing, message.doubt_count))
+        except StoreUnavailable:
+            # The lease ends by itself, and the message goes out again with the same key.
+            log.warning("sms.not_recorded", template=message.template, attempt=message.attempt_count)
 
     def _outgoing(self, message: QueuedSms, now: datetime) -> OutgoingSms | None:
         """Makes the text; returns None where the message is worth nothing any more."""
         if now >= message.expire_time:
             return None
+        key = message.message_id.hex
         if message.challenge_id is None:
-            return OutgoingSms(message.idempotency_key, message.phone, text_of(message.template, message.locale))
+            return OutgoingSms(key, message.phone, text_of(message.template, message.locale))
         code = self._codes.derive(message.challenge_id, message.pepper_kid) if message.pepper_kid else None
         if code is None:
             return None
         text = text_of(message.template, message.locale, code=code, host=self._rules.autofill_host)
-        return OutgoingSms(message.idempotency_key, message.phone, text, code)
+        return OutgoingSms(key, message.phone, text, code)
 
-    async def _failed(self, message: QueuedSms, failure: SmsNotSent) -> None:
-        log.warning("sms.not_sent", template=message.template.value, attempt=message.attempt_count, kind=failure.kind)
-        if not failure.again or message.attempt_count >= self._rules.attempts:
-            await self._end(message, "failed", failure.kind)
-            return
-        wait = self._rules.first_backoff * 2 ** (message.attempt_count - 1)
+    async def _record(self, message: QueuedSms, outcome: Handover) -> None:
+        now, attempt = self._clock.now(), message.attempt_count
         async with self._postgres.transaction() as tx:
-            await repository.retry(tx, message, failure.kind, self._clock.now() + wait)
+            await repository.record_attempts(tx, message, outcome.attempts, outcome.doubt_count)
+            if outcome.receipt is not None:
+                reports = outcome.receipt.provider in self._reporting
+                await repository.sent(tx, message, outcome.receipt, now, status_time(now, 0) if reports else None)
+            elif outcome.again and attempt < self._rules.attempts:
+                wait = self._rules.first_backoff * 2 ** (attempt - 1)
+                await repository.retry(tx, message, outcome.failure, now + wait)
+            else:
+                await repository.end(tx, message, "failed", outcome.failure, now)
+        if outcome.receipt is not None:
+            log.info("sms.sent", template=message.template, attempt=attempt, provider=outcome.receipt.provider)
+        else:
+            log.warning("sms.not_sent", template=message.template, attempt=attempt, kind=outcome.failure)
 
     async def _end(self, message: QueuedSms, state: str, failure: str) -> None:
         async with self._postgres.transaction() as tx:
