@@ -1,7 +1,7 @@
 """Membership: tiers that follow purchases, wallet codes, and when each member joined."""
 
 revision = "0012"
-down_revision = "0013"
+down_revision = "0010"
 
 
 def upgrade() -> None:

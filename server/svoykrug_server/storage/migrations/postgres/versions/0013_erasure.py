@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql as pg
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 
 INSTANT = sa.DateTime(timezone=True)
 
