@@ -9,7 +9,7 @@ from itertools import groupby
 
 from contract import Contract, Method, Reason
 
-CALLERS = ("PUBLIC", "MEMBER", "BUSINESS_STAFF", "BUSINESS_OWNER", "SERVICE", "ADMIN", "SUPERADMIN")
+CALLERS = ("PUBLIC", "MEMBER", "DELETED_MEMBER", "BUSINESS_STAFF", "BUSINESS_OWNER", "SERVICE", "ADMIN", "SUPERADMIN")
 # Who may do what another may: an owner is staff too, a superadmin is an admin too.
 IMPLIED = {"BUSINESS_OWNER": "BUSINESS_STAFF", "SUPERADMIN": "ADMIN"}
 
@@ -18,7 +18,7 @@ ACCESS_HEAD = """# Who may call what
 Generated from the access rules in the protos by `make generate`. The server refuses to start when a method has none,
 and judges the caller before it validates or looks anything up. "yes" is that kind of caller; "own" is a caller at the
 business that the request names; a service account needs the scope shown. A superadmin may do what an admin may, an
-owner what staff may.
+owner what staff may. A deleted member is a person who deleted her account and is not erased yet.
 """
 
 ERRORS_HEAD = """# Errors

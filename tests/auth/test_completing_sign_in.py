@@ -69,18 +69,35 @@ async def test_only_the_right_code_tells_whether_a_number_is_known(world: World)
         assert (await refusal_of(world.complete(wrong))).reason == "CODE_WRONG"
 
 
-@pytest.mark.parametrize(("status", "reason"), [("banned", "USER_BANNED"), ("deleted", "USER_DELETED")])
-async def test_who_is_shut_out_learns_it_after_the_right_code_which_is_used_up(
-    world: World, status: str, reason: str
-) -> None:
+async def test_who_is_banned_learns_it_after_the_right_code_which_is_used_up(world: World) -> None:
     await world.sign_in()
     async with world.postgres.transaction() as tx:
-        await (await tx.driver()).execute("UPDATE users SET status = $1", status)
+        await (await tx.driver()).execute("UPDATE users SET status = 'banned'")
     world.clock.advance(MINUTE)
     challenge = await world.start()
-    assert (await refusal_of(world.complete(world.answer(challenge.challenge_id)))).reason == reason
+    assert (await refusal_of(world.complete(world.answer(challenge.challenge_id)))).reason == "USER_BANNED"
     assert (await refusal_of(world.complete(world.answer(challenge.challenge_id)))).reason == "CHALLENGE_OVER"
-    assert [row["result"] for row in await world.audited(reason)] == ["refused"]
+    assert [row["result"] for row in await world.audited("USER_BANNED")] == ["refused"]
+
+
+async def test_who_deleted_her_account_signs_in_without_rights_and_is_told_when_she_will_be_erased(
+    world: World,
+) -> None:
+    signed_in = await world.sign_in()
+    erase_time = world.clock.now() + timedelta(days=30)
+    async with world.postgres.transaction() as tx:
+        driver = await tx.driver()
+        await driver.execute("UPDATE users SET status = 'deleted'")
+        await driver.execute(
+            "INSERT INTO erasures (id, user_id, state, request_time, erase_time, next_attempt_time) "
+            "VALUES (gen_random_uuid(), $1, 'scheduled', $2, $2, $2)",
+            signed_in.user_id,
+            erase_time,
+        )
+    again = await world.sign_in()
+    assert again.erase_time == erase_time
+    caller = await world.caller_of(again)
+    assert (caller.deleted, caller.roles, caller.staff) == (True, frozenset(), {})
 
 
 async def test_a_code_dies_after_5_minutes(world: World) -> None:

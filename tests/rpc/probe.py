@@ -66,6 +66,7 @@ def _method(
 
 _PUBLIC = _rule([access_pb2.CALLER_PUBLIC], "", "")
 _MEMBER = _rule([access_pb2.CALLER_MEMBER], "", "")
+_PERSON = _rule([access_pb2.CALLER_MEMBER, access_pb2.CALLER_DELETED_MEMBER], "", "")
 _SERVICE = _rule([access_pb2.CALLER_SERVICE, access_pb2.CALLER_ADMIN], "probe.read", "")
 _SUPERADMIN = _rule([access_pb2.CALLER_SUPERADMIN], "", "")
 _STAFF = _rule([access_pb2.CALLER_BUSINESS_STAFF, access_pb2.CALLER_ADMIN], "", "business_id")
@@ -73,6 +74,7 @@ _OWNER = _rule([access_pb2.CALLER_BUSINESS_OWNER], "", "business_id")
 _METHODS = [
     _method("Echo", _PUBLIC),
     _method("Mine", _MEMBER),
+    _method("Leave", _PERSON),
     _method("Serve", _SERVICE),
     _method("Reign", _SUPERADMIN),
     _method("Sell", _STAFF),

@@ -1,4 +1,5 @@
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,11 +23,13 @@ CALLERS = {
     "owner": person(None, Role.MEMBER, staff={SALON: StaffRole.OWNER}),
     "admin": admin(),
     "superadmin": person(None, Role.SUPERADMIN),
+    "deleted": replace(person(), roles=frozenset(), deleted=True),
     "service": service("probe.read"),
     "other service": service("probe.write"),
 }
 ADMITTED = {
     "Mine": {"member", "staff", "owner", "admin"},
+    "Leave": {"member", "staff", "owner", "admin", "deleted"},
     "Serve": {"admin", "superadmin", "service"},
     "Reign": {"superadmin"},
     "Sell": {"staff", "owner", "admin", "superadmin"},
@@ -44,7 +47,9 @@ async def test_exactly_the_callers_of_the_rule_are_admitted(
         assert (await call).business_id == str(SALON)
     else:
         error = await refused(call)
-        assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        deleted = (grpc.StatusCode.FAILED_PRECONDITION, "USER_DELETED")
+        refusal = (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
+        assert (error.code, error.reason) == (deleted if who == "deleted" else refusal)
 
 
 @pytest.mark.parametrize("named", [str(CLINIC), str(UUID(int=0)), "", "not a business"])

@@ -222,7 +222,7 @@ class ScopeDenied(PermissionDenied):
 
 
 class UserDeleted(FailedPrecondition):
-    """The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+    """The account is deleted and will be erased; RestoreMe brings it back until then. CompleteSignIn says when."""
 
 
 class AccountProofRequired(FailedPrecondition):

@@ -1,7 +1,7 @@
 """Access tokens: JWTs of RFC 9068 (`typ: at+jwt`), signed with our active key.
 
 Claims: iss, aud, sub, jti, iat, exp, kind (person or service), epoch; for a person also sid, roles, staff (role by
-business id) and tier; for a service scopes. `epoch` counts how often her rights changed within the session: a token of
+business id), tier and, while her account is deleted, `deleted` in place of all rights; for a service scopes. `epoch` counts how often her rights changed within the session: a token of
 a lower one is stale.
 """
 
@@ -15,7 +15,7 @@ import jwt
 from svoykrug_server.auth.key_model import ServiceAccount, ServiceToken
 from svoykrug_server.auth.model import Session, SessionLimits
 from svoykrug_server.auth.signing_keys import SigningKeys, VerificationKey
-from svoykrug_server.kit.account import PersonClaims
+from svoykrug_server.kit.account import AccountStatus, PersonClaims
 from svoykrug_server.kit.caller import Caller, Role, StaffRole
 from svoykrug_server.kit.errors import Unauthenticated
 from svoykrug_server.kit.ids import uuid7
@@ -77,6 +77,11 @@ class AccessTokens:
         Returns:
             The JWT, and when it dies.
         """
+        deleted = claims.status is AccountStatus.DELETED
+        rights = {
+            "roles": sorted(role.value for role in claims.roles),
+            "staff": {str(business_id): role.value for business_id, role in claims.staff.items()},
+        }
         return self._sign(
             now,
             {
@@ -84,9 +89,8 @@ class AccessTokens:
                 "sub": str(session.user_id),
                 "sid": str(session.session_id),
                 "epoch": session.access_epoch,
-                "roles": sorted(role.value for role in claims.roles),
-                "staff": {str(business_id): role.value for business_id, role in claims.staff.items()},
                 "tier": claims.tier,
+                **({"roles": [], "staff": {}, "deleted": True} if deleted else rights),
             },
         )
 
@@ -172,6 +176,7 @@ class AccessTokens:
             roles=frozenset(Role(role) for role in payload["roles"]) if person else frozenset(),
             staff={UUID(key): StaffRole(role) for key, role in payload["staff"].items()} if person else {},
             scopes=frozenset() if person else frozenset(payload["scopes"]),
+            deleted=person and payload.get("deleted") is True,
         )
         dead_time = expire_time + self._limits.leeway
         if key.verify_until_time is not None:

@@ -80,6 +80,7 @@ def signed_in_to_proto(signed_in: SignedIn) -> auth_service_pb2.CompleteSignInRe
         session=session_to_proto(signed_in.session),
         user_id=str(signed_in.user_id),
         new_user=signed_in.new_user,
+        erase_time=None if signed_in.erase_time is None else timestamp_from(signed_in.erase_time),
     )
 
 

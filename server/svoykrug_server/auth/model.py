@@ -1,7 +1,7 @@
 """What sign-in, sessions and keys are made of."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from svoykrug_server.kit.account import ConsentGrant
@@ -70,9 +70,13 @@ class Challenge:
         consume_request_id: The request that used it and may be repeated.
         session_id: The session it opened; None when the sign-in was refused after the code.
         new_user: Whether that sign-in created or claimed the user.
+        purpose: What its code is good for.
+        user_id: Who changes her phone; None for a sign-in.
+        revoked_count: How many sessions a phone change ended; None until it was made.
+        demo: Whether its code is its phone's own, and was never sent.
 
     Raises:
-        ValueError: The phone is not in E.164.
+        ValueError: The phone is not in E.164, or nobody changes her phone.
     """
 
     challenge_id: UUID
@@ -85,10 +89,16 @@ class Challenge:
     consume_request_id: UUID | None = None
     session_id: UUID | None = None
     new_user: bool = False
+    purpose: Purpose = Purpose.SIGN_IN
+    user_id: UUID | None = None
+    revoked_count: int | None = None
+    demo: bool = False
 
     def __post_init__(self) -> None:
         if not is_e164(self.phone):
             raise ValueError("a challenge's phone is in E.164")
+        if (self.purpose is Purpose.PHONE_CHANGE) != (self.user_id is not None):
+            raise ValueError("exactly the challenge of a phone change names a user")
 
     def is_open(self, now: datetime, limits: SignInLimits) -> bool:
         """Tells whether its code can still be told back."""
@@ -123,6 +133,8 @@ class SignInAnswer:
         device_name: What the list of sessions shows.
         consents: Needed from a new user.
         referral_code: Who brought her; empty when nobody did.
+        birth_date: Proves after a long silence that the number is still hers; None when not told.
+        start_new_account: Whether she would rather start anew then.
     """
 
     challenge_id: UUID
@@ -131,6 +143,27 @@ class SignInAnswer:
     device_name: str = DEFAULT_DEVICE_NAME
     consents: tuple[ConsentGrant, ...] = ()
     referral_code: str = ""
+    birth_date: date | None = field(default=None, repr=False)
+    start_new_account: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DemoPhone:
+    """A phone with a fixed code and no SMS, for the reviewers of app stores.
+
+    Attributes:
+        phone: E.164.
+        code_hash: HMAC-SHA-256 of phone and code; the code itself is nowhere.
+        code_kid: The pepper it is made with.
+        create_time: When it was first set; aware.
+        expire_time: When its code stops working; aware.
+    """
+
+    phone: str = field(repr=False)
+    code_hash: bytes = field(repr=False)
+    code_kid: str
+    create_time: datetime
+    expire_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +250,14 @@ class SignedIn:
         session: Her new session.
         tokens: Its tokens.
         new_user: Whether this sign-in created or claimed the user.
+        erase_time: When she will be erased; None unless her account is deleted.
     """
 
     user_id: UUID
     session: SessionView
     tokens: Tokens
     new_user: bool
+    erase_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class SignInCompletion:
         Raises:
             Unauthenticated: CODE_WRONG.
             Limited: GUESSES_EXHAUSTED or SIGN_IN_LIMITED.
-            FailedPrecondition: CHALLENGE_OVER, USER_DELETED; CONSENT_REQUIRED or REFERRAL_INVALID, and the code stays
+            FailedPrecondition: CHALLENGE_OVER; CONSENT_REQUIRED or REFERRAL_INVALID, and the code stays
                 good.
             PermissionDenied: USER_BANNED.
         """
@@ -131,9 +131,7 @@ class SignInCompletion:
         account = await self._accounts.find_by_phone(tx, challenge.phone)
         if account is not None and account.status is AccountStatus.BANNED:
             return await self._shut_out(tx, challenge, answer, call, PermissionDenied("USER_BANNED"))
-        if account is not None and account.status is AccountStatus.DELETED:
-            return await self._shut_out(tx, challenge, answer, call, FailedPrecondition("USER_DELETED"))
-        if account is not None and account.status is AccountStatus.ACTIVE:
+        if account is not None and account.status in (AccountStatus.ACTIVE, AccountStatus.DELETED):
             return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
         joining = Joining(challenge.phone, answer.consents, answer.referral_code, call.locale, now)
         joined = await self._accounts.join(tx, joining)
@@ -193,13 +191,14 @@ class SignInCompletion:
         self, tx: Transaction, session: Session, token: RefreshToken, now: datetime, *, new_user: bool
     ) -> SignedIn | DomainError:
         claims = await self._accounts.claims(tx, session.user_id)
-        if claims is None or claims.status is not AccountStatus.ACTIVE:
+        if claims is None or claims.status not in (AccountStatus.ACTIVE, AccountStatus.DELETED):
             return FailedPrecondition("CHALLENGE_OVER")
         return SignedIn(
             user_id=session.user_id,
             session=view_of(session, self._limits.session, current=True),
             tokens=self._rotation.pair(session, claims, token, now),
             new_user=new_user,
+            erase_time=claims.erase_time,
         )
 
     async def _shut_out(

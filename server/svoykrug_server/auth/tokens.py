@@ -214,4 +214,5 @@ def _invalid() -> DomainError:
 def _shut_out(claims: PersonClaims) -> DomainError | None:
     if claims.status is AccountStatus.BANNED:
         return PermissionDenied("USER_BANNED")
-    return None if claims.status is AccountStatus.ACTIVE else Unauthenticated("SESSION_REVOKED")
+    may_go_on = claims.status in (AccountStatus.ACTIVE, AccountStatus.DELETED)
+    return None if may_go_on else Unauthenticated("SESSION_REVOKED")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -36,10 +36,14 @@ class Account:
     Attributes:
         user_id: The user's id.
         status: Whether she may sign in.
+        birth_date: What proves after a long silence that the number is still hers; None when not told.
+        demo: Whether she signs in by a demo phone.
     """
 
     user_id: UUID
     status: AccountStatus
+    birth_date: date | None = field(default=None, repr=False)
+    demo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,17 @@ class Joining:
         referral_code: Who invited her; empty when nobody did.
         locale: `ru` or `en`, the language of her messages.
         join_time: The instant of the sign-in; aware.
+        demo: Whether she signs in by a demo phone: she then gets no member link, so she can have no purchases.
+        former_owner_id: Who had the phone until now and keeps her account without it; None when nobody had.
     """
 
-    phone: str
+    phone: str = field(repr=False)
     consents: tuple[ConsentGrant, ...]
     referral_code: str
     locale: str
     join_time: datetime
+    demo: bool = False
+    former_owner_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +91,11 @@ class PersonClaims:
     Attributes:
         status: Whether she may go on.
         roles: Her roles in the circle.
-        staff: Her role at each business she works for.
         tier: Her tier, such as `insider`.
         phone: Where a warning is sent; None once erased.
         locale: `ru` or `en`, the language of her messages.
+        staff: Her role at each business she works for.
+        erase_time: When she will be erased; None unless she deleted her account.
     """
 
     status: AccountStatus
@@ -95,3 +104,4 @@ class PersonClaims:
     phone: str | None
     locale: str = "ru"
     staff: Mapping[UUID, StaffRole] = field(default_factory=dict)
+    erase_time: datetime | None = None

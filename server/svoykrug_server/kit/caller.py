@@ -34,6 +34,7 @@ class Caller:
         roles: The person's roles in the circle; empty for a service.
         staff: The person's role at each business she works for.
         scopes: The service's scopes; empty for a person.
+        deleted: Whether the person deleted her account and is not erased yet; then she has neither roles nor staff.
     """
 
     subject_id: UUID
@@ -43,6 +44,7 @@ class Caller:
     roles: frozenset[Role] = frozenset()
     staff: Mapping[UUID, StaffRole] = field(default_factory=dict)
     scopes: frozenset[str] = frozenset()
+    deleted: bool = False
 
     @property
     def is_service(self) -> bool:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from svoykrug.access.v1 import access_pb2
 
 from svoykrug_server.kit.caller import Caller, Role, StaffRole
-from svoykrug_server.kit.errors import PermissionDenied, Unauthenticated
+from svoykrug_server.kit.errors import FailedPrecondition, PermissionDenied, Unauthenticated
 
 HEADER = "authorization"
 _BUSINESS_ROLES: Mapping[int, frozenset[StaffRole]] = {
@@ -51,6 +51,7 @@ class AccessRule:
         scope: A service with this scope is admitted; empty admits no service.
         business_roles: Any of these roles at the business that the request names admits.
         business_path: The path of the request's field that names the business; empty without `business_roles`.
+        deleted: A person whose account is deleted is admitted; she is admitted by nothing else.
         loopback_only: Callers from other machines are refused, whoever they are.
     """
 
@@ -59,6 +60,7 @@ class AccessRule:
     scope: str = ""
     business_roles: frozenset[StaffRole] = frozenset()
     business_path: tuple[str, ...] = ()
+    deleted: bool = False
     loopback_only: bool = False
 
     def admits(self, caller: Caller) -> bool:
@@ -87,8 +89,13 @@ class AccessRule:
             request: The request, or a stream's first one; None when the stream ended before it.
 
         Raises:
+            FailedPrecondition: USER_DELETED, to a person whose account is deleted.
             PermissionDenied: Also when the business does not exist: the two cannot be told apart.
         """
+        if caller.deleted:
+            if not self.deleted:
+                raise FailedPrecondition("USER_DELETED")
+            return
         if not self.admits(caller) and (request is None or not self.admits_at_business(caller, request)):
             raise PermissionDenied
 
@@ -134,6 +141,7 @@ def rule_of(method: MethodDescriptor) -> AccessRule:
         roles=_union(_CIRCLE_ROLES, rule),
         scope=rule.scope,
         business_roles=_union(_BUSINESS_ROLES, rule),
+        deleted=access_pb2.CALLER_DELETED_MEMBER in rule.callers,
         business_path=tuple(rule.business_field.split(".")) if rule.business_field else (),
     )
 

@@ -34,7 +34,7 @@ _GET_ALL = f"SELECT {_COLUMNS} FROM users u WHERE u.id = ANY($1)"  # noqa: S608 
 _LOCK = text(f"SELECT {_COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
 
 # Who has this phone, and will nobody change her before this transaction ends?
-_LOCK_BY_PHONE = text("SELECT id, status, roles FROM users WHERE phone = :phone FOR NO KEY UPDATE")
+_LOCK_BY_PHONE = text("SELECT id, status, roles, birth_date, demo FROM users WHERE phone = :phone FOR NO KEY UPDATE")
 
 # Nobody has this phone: will nobody else join with it before this transaction ends?
 _RESERVE_PHONE = text("SELECT pg_advisory_xact_lock(hashtextextended('users.phone ' || :phone, 0))")
@@ -76,8 +76,8 @@ _FREE_CODE = text(
 # Who is the member that joins: a new one, or the unclaimed one with this phone?
 _JOIN = text(
     """
-    INSERT INTO users (id, phone, locale, status, referral_code, referrer_id, create_time, update_time)
-    VALUES (:id, :phone, :locale, 'active', :referral_code, :referrer_id, :now, :now)
+    INSERT INTO users (id, phone, locale, status, referral_code, referrer_id, demo, create_time, update_time)
+    VALUES (:id, :phone, :locale, 'active', :referral_code, :referrer_id, :demo, :now, :now)
     ON CONFLICT (phone) DO UPDATE SET
         locale = excluded.locale, status = 'active', referral_code = excluded.referral_code,
         referrer_id = excluded.referrer_id, version = users.version + 1, update_time = excluded.update_time
@@ -88,8 +88,8 @@ _JOIN = text(
 
 # What does an access token say of this user, as of now?
 _CLAIMS = text(
-    f"SELECT u.status, u.roles, u.tier, u.phone, u.locale, {_STAFF} AS staff "  # noqa: S608 - constants only
-    "FROM users u WHERE u.id = :user_id"
+    f"SELECT u.status, u.roles, u.tier, u.phone, u.locale, {_STAFF} AS staff, e.erase_time "  # noqa: S608 - constants only
+    "FROM users u LEFT JOIN erasures e ON e.user_id = u.id WHERE u.id = :user_id"
 )
 
 
@@ -126,7 +126,8 @@ async def lock_by_phone(tx: Transaction, phone: str) -> tuple[Account, frozenset
         row = (await tx.execute(_LOCK_BY_PHONE, {"phone": phone})).first()
     if row is None:
         return None
-    return Account(row.id, AccountStatus(row.status)), frozenset(map(Role, row.roles))
+    account = Account(row.id, AccountStatus(row.status), row.birth_date, row.demo)
+    return account, frozenset(map(Role, row.roles))
 
 
 async def insert_unclaimed(tx: Transaction, members: Sequence[UnclaimedMember], now: datetime) -> dict[str, UUID]:
@@ -176,7 +177,7 @@ async def join(tx: Transaction, values: Mapping[str, Any]) -> UUID | None:
 
     Args:
         tx: The transaction of the sign-in.
-        values: id, phone, locale, referral_code, referrer_id and now; the id is unused when a member is claimed.
+        values: id, phone, locale, referral_code, referrer_id, demo and now; the id is unused when a member is claimed.
 
     Returns:
         The member's id, or None when the phone's user is neither new nor unclaimed.
@@ -215,6 +216,7 @@ async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:
         phone=row.phone,
         locale=row.locale,
         staff=dict(map(_staff_role, row.staff)),
+        erase_time=row.erase_time,
     )
 
 

@@ -89,7 +89,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SCOPE_DENIED: _ErrorReason.ValueType  # 116
     """The service account asked for a scope it was not given, or is disabled."""
     ERROR_REASON_USER_DELETED: _ErrorReason.ValueType  # 117
-    """The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+    """The account is deleted and will be erased; RestoreMe brings it back until then. CompleteSignIn says when."""
     ERROR_REASON_ACCOUNT_PROOF_REQUIRED: _ErrorReason.ValueType  # 118
     """Nobody signed in with this number for so long that it may have a new owner: tell the birth date, or start a new account.
     Metadata: `birth_date_known`, `true` or `false`; when `false` only a new account can be started.
@@ -213,7 +213,7 @@ ERROR_REASON_ASSERTION_INVALID: ErrorReason.ValueType  # 115
 ERROR_REASON_SCOPE_DENIED: ErrorReason.ValueType  # 116
 """The service account asked for a scope it was not given, or is disabled."""
 ERROR_REASON_USER_DELETED: ErrorReason.ValueType  # 117
-"""The account is deleted and will be erased; RestoreMe brings it back until then. Metadata: `erase_time`."""
+"""The account is deleted and will be erased; RestoreMe brings it back until then. CompleteSignIn says when."""
 ERROR_REASON_ACCOUNT_PROOF_REQUIRED: ErrorReason.ValueType  # 118
 """Nobody signed in with this number for so long that it may have a new owner: tell the birth date, or start a new account.
 Metadata: `birth_date_known`, `true` or `false`; when `false` only a new account can be started.
