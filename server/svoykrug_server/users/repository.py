@@ -76,11 +76,14 @@ _FREE_CODE = text(
 # Who is the member that joins: a new one, or the unclaimed one with this phone?
 _JOIN = text(
     """
-    INSERT INTO users (id, phone, locale, status, referral_code, referrer_id, demo, create_time, update_time)
-    VALUES (:id, :phone, :locale, 'active', :referral_code, :referrer_id, :demo, :now, :now)
+    INSERT INTO users (
+        id, phone, locale, status, referral_code, referrer_id, demo, join_time, create_time, update_time
+    )
+    VALUES (:id, :phone, :locale, 'active', :referral_code, :referrer_id, :demo, :now, :now, :now)
     ON CONFLICT (phone) DO UPDATE SET
         locale = excluded.locale, status = 'active', referral_code = excluded.referral_code,
-        referrer_id = excluded.referrer_id, version = users.version + 1, update_time = excluded.update_time
+        referrer_id = excluded.referrer_id, join_time = excluded.join_time, version = users.version + 1,
+        update_time = excluded.update_time
     WHERE users.status = 'unclaimed'
     RETURNING id
     """

@@ -19,6 +19,13 @@ users = sa.Table(
     sa.Column("birth_date", sa.Date),
     sa.Column("locale", sa.Text, nullable=False, server_default="ru"),
     sa.Column("tier", sa.Text, nullable=False, server_default="insider"),
+    sa.Column(
+        "tier_pinned",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="an admin set the tier: it does not follow purchases",
+    ),
     sa.Column("roles", pg.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{member}'::text[]")),
     sa.Column("status", sa.Text, nullable=False, comment="unclaimed until the first sign-in with the phone"),
     sa.Column(
@@ -29,6 +36,7 @@ users = sa.Table(
         "demo", sa.Boolean, nullable=False, server_default=sa.false(), comment="signs in by a demo phone: no purchases"
     ),
     sa.Column("referrer_id", sa.Uuid, comment="who invited her; named once, at the first sign-in"),
+    sa.Column("join_time", INSTANT, comment="her first sign-in; null while unclaimed"),
     sa.Column("create_time", INSTANT, nullable=False),
     sa.Column("update_time", INSTANT, nullable=False),
     sa.UniqueConstraint("phone"),
@@ -45,7 +53,7 @@ users = sa.Table(
     sa.CheckConstraint("referral_code ~ '^[A-Z0-9]{6,10}$'", name="users_referral_code_check"),
     sa.CheckConstraint("status <> 'active' OR referral_code IS NOT NULL", name="users_active_has_code_check"),
     sa.CheckConstraint("referrer_id <> id", name="users_referrer_is_another_check"),
-    sa.Index(None, "referrer_id", postgresql_where=sa.text("referrer_id IS NOT NULL")),
+    sa.Index(None, "referrer_id", "join_time", "id", postgresql_where=sa.text("referrer_id IS NOT NULL")),
 )
 
 member_links = sa.Table(
