@@ -1,5 +1,6 @@
 """What auth needs of the people of the circle. The users feature implements it; `app.py` wires the two."""
 
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -16,10 +17,22 @@ class Accounts(Protocol):
         ...
 
     async def join(self, tx: Transaction, joining: Joining) -> UUID | DomainError:
-        """Makes a new member, or claims the unclaimed one with this phone.
+        """Makes a new member, or claims the unclaimed one with this phone, and takes it from its former owner.
 
         Returns:
             The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED or REFERRAL_INVALID.
+        """
+        ...
+
+    async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
+        """Takes the phone from a user; nobody can sign in to her account until she is given another."""
+        ...
+
+    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> str | DomainError | None:
+        """Gives a user another phone.
+
+        Returns:
+            The phone she had until now, or, before anything is written, the refusal: PHONE_TAKEN.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID
 
 from svoykrug_server.kit.account import ConsentGrant
@@ -9,6 +10,13 @@ from svoykrug_server.kit.phone import is_e164
 
 DEFAULT_DEVICE_NAME = "unknown device"
 MAX_DEVICE_NAME_CHARACTERS = 100
+
+
+class Purpose(StrEnum):
+    """What the code of a challenge is good for; a code of one purpose is none of the other."""
+
+    SIGN_IN = "sign_in"
+    PHONE_CHANGE = "phone_change"
 
 
 @dataclass(frozen=True, slots=True)

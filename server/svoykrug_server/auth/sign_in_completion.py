@@ -97,7 +97,7 @@ class SignInCompletion:
         refusal = await self._exhausted(tx, challenge, now)
         if refusal is not None:
             return refusal
-        if not self._codes.matches(answer.code, challenge.challenge_id, challenge.pepper_kid):
+        if not self._codes.matches(answer.code, challenge):
             return await self._wrong(tx, challenge, call, now)
         if repeated:
             return await self._again(tx, challenge, answer, now)

@@ -27,6 +27,8 @@ class RevokeReason(StrEnum):
     COMPROMISED = "compromised"
     BANNED = "banned"
     PHONE_CHANGED = "phone_changed"
+    NUMBER_RECYCLED = "number_recycled"
+    DEMO_ENDED = "demo_ended"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 from svoykrug_server.kit.account import Account, ConsentGrant, Joining, PersonClaims
-from svoykrug_server.kit.errors import DomainError, FailedPrecondition
+from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition
 from svoykrug_server.kit.ids import random_member_id, random_referral_code, uuid7
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import ActorKind, AuditEvent, Origin
@@ -35,7 +36,7 @@ class UserAccounts:
         return None if found is None else found[0]
 
     async def join(self, tx: Transaction, joining: Joining) -> UUID | DomainError:
-        """Makes a new member, or claims the unclaimed one with this phone.
+        """Makes a new member, or claims the unclaimed one with this phone, and takes it from its former owner.
 
         Returns:
             The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED (metadata `missing`: kinds,
@@ -51,6 +52,8 @@ class UserAccounts:
         referrer_id = await _referrer(tx, joining.referral_code)
         if isinstance(referrer_id, DomainError):
             return referrer_id
+        if joining.former_owner_id is not None:
+            await self.release_phone(tx, joining.former_owner_id, joining.join_time)
         new_id = uuid7(joining.join_time)
         user_id = await repository.join(
             tx,
@@ -60,15 +63,38 @@ class UserAccounts:
                 "locale": joining.locale,
                 "referral_code": await _new_referral_code(tx),
                 "referrer_id": referrer_id,
+                "demo": joining.demo,
                 "now": joining.join_time,
             },
         )
         if user_id is None:
             raise ValueError("only a new or an unclaimed member can join")
-        await repository.link_member(tx, user_id, random_member_id())
+        if not joining.demo:
+            await repository.link_member(tx, user_id, random_member_id())
         await repository.add_consents(tx, user_id, list(consents.values()), joining.join_time)
         await audit.append(tx, self._joined(joining, user_id, claimed=user_id != new_id))
         return user_id
+
+    async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
+        """Takes the phone from a user; nobody can sign in to her account until she is given another."""
+        await repository.change(tx, user_id, {"phone": None}, now)
+
+    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> str | DomainError | None:
+        """Gives a user another phone.
+
+        Returns:
+            The phone she had until now, or, before anything is written, the refusal: PHONE_TAKEN.
+
+        Raises:
+            ValueError: There is no such user.
+        """
+        if await repository.lock_by_phone(tx, phone) is not None:
+            return Conflict("PHONE_TAKEN")
+        user = await repository.lock(tx, user_id)
+        if user is None:
+            raise ValueError("nobody there to give a phone to")
+        await repository.change(tx, user_id, {"phone": phone}, now)
+        return user.phone
 
     async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:
         """Returns what an access token says of a person, as of now, or None when she does not exist."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from svoykrug_server.auth.model import Challenge, SignInLimits
+from svoykrug_server.auth.model import Challenge, Purpose, SignInLimits
 from svoykrug_server.storage.postgres import Transaction
 
 # Will nobody else start or complete a sign-in with this phone, or for this address, before this transaction ends?
@@ -17,7 +17,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _GET = text(
     """
     SELECT challenge_id, phone, pepper_kid, create_time, expire_time, wrong_guess_count,
-        consume_time, consume_request_id, session_id, new_user
+        consume_time, consume_request_id, session_id, new_user, purpose, user_id, revoked_count, demo
     FROM auth_challenges WHERE challenge_id = :challenge_id
     """
 )
@@ -25,8 +25,8 @@ _GET = text(
 # What is the new challenge?
 _INSERT = text(
     """
-    INSERT INTO auth_challenges (challenge_id, phone, pepper_kid, create_time, expire_time)
-    VALUES (:challenge_id, :phone, :pepper_kid, :create_time, :expire_time)
+    INSERT INTO auth_challenges (challenge_id, phone, pepper_kid, create_time, expire_time, purpose, user_id, demo)
+    VALUES (:challenge_id, :phone, :pepper_kid, :create_time, :expire_time, :purpose, :user_id, :demo)
     """
 )
 
@@ -37,6 +37,14 @@ _CONSUME = text(
     SET consume_time = :now, consume_request_id = :request_id, session_id = :session_id, new_user = :new_user
     WHERE challenge_id = :challenge_id AND consume_time IS NULL AND expire_time > :now AND wrong_guess_count < :guesses
     RETURNING challenge_id
+    """
+)
+
+# Which codes of this phone end before their time?
+_END_OPEN = text(
+    """
+    UPDATE auth_challenges SET expire_time = :now
+    WHERE phone = :phone AND expire_time > :now AND consume_time IS NULL
     """
 )
 
@@ -151,6 +159,9 @@ async def insert(tx: Transaction, challenge: Challenge) -> None:
             "pepper_kid": challenge.pepper_kid,
             "create_time": challenge.create_time,
             "expire_time": challenge.expire_time,
+            "purpose": challenge.purpose.value,
+            "user_id": challenge.user_id,
+            "demo": challenge.demo,
         },
     )
 
@@ -175,6 +186,11 @@ async def consume(
         "now": now,
     }
     return (await tx.execute(_CONSUME, parameters)).one_or_none() is not None
+
+
+async def end_open(tx: Transaction, phone: str, now: datetime) -> None:
+    """Ends the codes of a phone that are out; under its lock."""
+    await tx.execute(_END_OPEN, {"phone": phone, "now": now})
 
 
 async def count_wrong_guess(tx: Transaction, challenge: Challenge, guesses: int, now: datetime) -> int | None:
@@ -232,4 +248,8 @@ def _challenge(row: Any) -> Challenge:
         consume_request_id=row.consume_request_id,
         session_id=row.session_id,
         new_user=bool(row.new_user),
+        purpose=Purpose(row.purpose),
+        user_id=row.user_id,
+        revoked_count=row.revoked_count,
+        demo=row.demo,
     )
