@@ -47,12 +47,18 @@ class ClickHouseServer:
 
     Args:
         path: The embedded engine's path.
+
+    Attributes:
+        is_silent: While it is set, requests are taken and never answered.
+        unanswered: How many requests were.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._runner: web.AppRunner | None = None
         self._port = 0
+        self.is_silent = False
+        self.unanswered = 0
 
     @property
     def url(self) -> str:
@@ -77,6 +83,9 @@ class ClickHouseServer:
 
     async def _answer(self, request: web.Request) -> web.Response:
         statement = await read_statement(request)
+        if self.is_silent:
+            self.unanswered += 1
+            await asyncio.Event().wait()
         try:
             body = await asyncio.to_thread(self._execute, statement)
         except RuntimeError as error:

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
+from svoykrug_server.storage import client_threads, warehouse
 from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
 from tests.conftest import NUMBERS
 from tests.storage.clickhouse_http import ClickHouseServer, clickhouse_server
@@ -206,6 +208,56 @@ async def test_a_server_that_is_away_at_start_is_migrated_when_it_comes(http_ser
 
     await until(answers)
     await store.command(f"DROP DATABASE {store.database}")
+    await store.close()
+
+
+async def silenced(server: ClickHouseServer) -> tuple[Warehouse, "asyncio.Task[int]"]:
+    """Returns a warehouse whose server has fallen silent, and a statement that waits for it."""
+    store = Warehouse(replace(options_of(server.url), connections=1), make_table)
+    assert await count(store) == 0
+    server.is_silent = True
+    waiting = asyncio.create_task(count(store))
+    await until(lambda: server.unanswered == 1)
+    return store, waiting
+
+
+async def test_closing_does_not_wait_for_a_silent_server(
+    http_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_threads, "CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr(warehouse, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(warehouse, "KILL_SECONDS", 1.0)
+    store, waiting = await silenced(http_server)
+    async with asyncio.timeout(10):
+        await store.close()
+    with pytest.raises(WarehouseUnavailable):
+        await waiting
+
+
+async def test_a_cancelled_statement_of_a_silent_server_frees_its_thread(
+    http_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(warehouse, "KILL_SECONDS", 1.0)
+    store, waiting = await silenced(http_server)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await until(lambda: http_server.unanswered == 2)
+    http_server.is_silent = False
+    async with asyncio.timeout(10):
+        assert await count(store) == 0
+    await store.close()
+
+
+async def test_a_server_that_is_silent_at_start_is_unavailable(
+    http_server: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warehouse, "CONNECT_SECONDS", 1)
+    http_server.is_silent = True
+    store = Warehouse(options_of(http_server.url), make_table)
+    async with asyncio.timeout(10):
+        with pytest.raises(WarehouseUnavailable):
+            await store.prepare()
     await store.close()
 
 

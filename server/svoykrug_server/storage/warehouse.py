@@ -10,14 +10,13 @@ statement; when the server is away at start, that happens as soon as it is back.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,25 +24,29 @@ import clickhouse_connect
 import structlog
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.httpclient import HttpClient
 from clickhouse_connect.driver.query import QueryResult
+from urllib3 import Timeout
 
 from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
+from svoykrug_server.storage.client_threads import Answer, ClientThreads, EngineSettings, Work
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
 Parameters = Mapping[str, Any]
 """Values bound to `{name:Type}` in a statement."""
-EngineSettings = dict[str, str | int | float]
-Work = Callable[[Client, EngineSettings], Answer]
 
 TIMEOUT_EXCEEDED = 159
 AWAY = frozenset({202, 209, 210, 236, 242, 243, 279, 439})
 """Codes of a server that is overloaded, stopping, read-only, or cannot be reached."""
 KILL_INTERVAL_SECONDS = 0.1
+CONNECT_SECONDS = 5
+"""How long a server may be silent when we connect."""
+KILL_SECONDS = 5.0
+"""How long a server may take for the order to kill a statement before its connection is broken."""
 PREPARE_INTERVAL_SECONDS = 1.0
 
 
@@ -84,9 +87,10 @@ class Warehouse:
     def __init__(self, options: WarehouseOptions, migrate: Callable[[Client], None]) -> None:
         self.options = options
         self._migrate = migrate
-        self._calls = _ClientThreads("warehouse", options.connections, self._open)
-        self._background = _ClientThreads("warehouse-background", options.background_connections, self._open)
-        self._killer = _ClientThreads("warehouse-killer", 1, self._open)
+        opening = partial(self._open, options.timeout_seconds + 10)
+        self._calls = ClientThreads("warehouse", options.connections, opening)
+        self._background = ClientThreads("warehouse-background", options.background_connections, opening)
+        self._killer = ClientThreads("warehouse-killer", 1, partial(self._open, KILL_SECONDS))
         self._preparing = asyncio.Lock()
         self._prepared = False
         self._prepare_not_before = 0.0
@@ -194,12 +198,13 @@ class Warehouse:
         return str((await self.query("SELECT version()"))[0][0])
 
     async def close(self) -> None:
-        """Kills what still runs, and closes every client."""
-        for threads in (self._calls, self._background):
+        """Kills what still runs, and closes every client; a silent server is not waited for."""
+        working = (self._calls, self._background)
+        for threads in working:
             for future, comment in threads.running():
-                self._kill(future, comment)
-        for threads in (self._calls, self._background, self._killer):
-            await asyncio.to_thread(threads.close)
+                self._kill(threads, future, comment)
+        await asyncio.gather(*(asyncio.to_thread(threads.close) for threads in working))
+        await asyncio.to_thread(self._killer.close)
 
     async def _run(self, work: Work[Answer], background: bool) -> Answer:
         await self.prepare()
@@ -208,22 +213,24 @@ class Warehouse:
             settings["max_threads"] = self.options.background_threads
         return await self._submit(self._background if background else self._calls, work, settings)
 
-    async def _submit(self, threads: "_ClientThreads", work: Work[Answer], settings: EngineSettings) -> Answer:
+    async def _submit(self, threads: "ClientThreads", work: Work[Answer], settings: EngineSettings) -> Answer:
         comment = f"svoykrug-{uuid4().hex}"
         future = threads.submit(work, {**settings, "log_comment": comment}, comment)
         try:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if not future.cancel():
-                self._kill(future, comment)
+                self._kill(threads, future, comment)
             raise
         except (ClickHouseError, OSError) as error:
             raise _warehouse_error(error) from error
 
-    def _kill(self, future: "Future[Any]", comment: str) -> None:
-        self._killer.submit(partial(_kill_until_done, future, comment), {}, f"kill {comment}")
+    def _kill(self, threads: "ClientThreads", future: "Future[Any]", comment: str) -> None:
+        killing = self._killer.submit(partial(_kill_until_done, future, comment), {}, f"kill {comment}")
+        # A server that does not even take this order is not waited for.
+        killing.add_done_callback(lambda _: threads.hang_up(comment))
 
-    def _open(self) -> Client:
+    def _open(self, silence_seconds: float) -> Client:
         options = self.options
         settings = {"session_timezone": "UTC"}
         if not options.is_server:
@@ -237,8 +244,9 @@ class Warehouse:
                 database="default",
                 settings=settings,
                 tz_mode="aware",
-                connect_timeout=5,
-                send_receive_timeout=int(options.timeout_seconds) + 10,
+                connect_timeout=CONNECT_SECONDS,
+                send_receive_timeout=CONNECT_SECONDS,
+                dedicated_pool=True,
                 autogenerate_session_id=False,
                 query_retries=1,
                 compress="lz4",
@@ -246,47 +254,16 @@ class Warehouse:
         # Where do our tables live?
         bare.command(f"CREATE DATABASE IF NOT EXISTS `{options.database}`")
         bare.database = options.database
+        if isinstance(bare, HttpClient):
+            bare.timeout = Timeout(connect=CONNECT_SECONDS, read=silence_seconds)
         return bare
 
 
-class _ClientThreads:
-    """A few threads, each with a client of its own, made when the thread is first used and again after it was lost."""
-
-    def __init__(self, name: str, count: int, open_client: Callable[[], Client]) -> None:
-        self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
-        self._open_client = open_client
-        self._local = threading.local()
-        self._clients: set[Client] = set()
-        self._running: dict[Future[Any], str] = {}
-
-    def submit(self, work: Work[Answer], settings: EngineSettings, comment: str) -> "Future[Answer]":
-        """Queues work for the next free thread."""
-        future = self._executor.submit(self._work, work, settings)
-        self._running[future] = comment
-        future.add_done_callback(lambda done: self._running.pop(done, None))
-        return future
-
-    def running(self) -> list[tuple["Future[Any]", str]]:
-        """Returns what is queued or runs now, with the comment each statement carries."""
-        return list(self._running.items())
-
-    def close(self) -> None:
-        """Drops what is queued, waits for what runs, and closes the clients."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
-        for client in self._clients:
-            client.close()
-        self._clients.clear()
-
-    def _work(self, work: Work[Answer], settings: EngineSettings) -> Answer:
-        client: Client | None = getattr(self._local, "client", None)
-        if client is None:
-            client = self._local.client = self._open_client()
-            self._clients.add(client)
-        return work(client, settings)
-
-
 def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settings: EngineSettings) -> None:
-    """Kills the statement that carries a comment, again and again until it has ended: it may not have begun yet."""
+    """Kills the statement that carries a comment, again and again until it has ended: it may not have begun yet.
+
+    A server that cannot be told ends it.
+    """
     while not future.done():
         try:
             # Which statement does nobody wait for any more?
@@ -298,6 +275,8 @@ def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settin
             )
         except (ClickHouseError, OSError) as error:
             log.warning("statement_not_killed", reason=str(error))
+            if isinstance(client, HttpClient):
+                return
         wait_for([future], timeout=KILL_INTERVAL_SECONDS)
 
 
