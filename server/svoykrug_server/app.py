@@ -8,12 +8,17 @@ from zoneinfo import ZoneInfo
 
 import grpc
 from prometheus_client import CollectorRegistry
-from svoykrug.analytics.v1 import analytics_service_pb2_grpc
-from svoykrug.auth.v1 import auth_service_pb2_grpc
-from svoykrug.businesses.v1 import businesses_service_pb2_grpc
-from svoykrug.operations.v1 import operations_service_pb2_grpc
-from svoykrug.purchases.v1 import purchases_service_pb2_grpc
-from svoykrug.users.v1 import users_service_pb2_grpc
+from svoykrug.analytics.v1 import analytics_service_pb2, analytics_service_pb2_grpc
+from svoykrug.auth.v1 import (
+    auth_admin_service_pb2,
+    auth_admin_service_pb2_grpc,
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+)
+from svoykrug.businesses.v1 import businesses_service_pb2, businesses_service_pb2_grpc
+from svoykrug.operations.v1 import operations_service_pb2, operations_service_pb2_grpc
+from svoykrug.purchases.v1 import purchases_service_pb2, purchases_service_pb2_grpc
+from svoykrug.users.v1 import users_service_pb2, users_service_pb2_grpc
 
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
 from svoykrug_server.analytics.composition import compose_analytics
@@ -21,6 +26,7 @@ from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.analytics.freshness.servicer import FreshnessServicer
 from svoykrug_server.analytics.servicer import AnalyticsServicer
+from svoykrug_server.auth.admin_servicer import AuthAdminServicer
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.servicer import AuthServicer
 from svoykrug_server.auth.sms.routes import sms_routes
@@ -39,9 +45,11 @@ from svoykrug_server.operations.runner import OperationRunner
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.operations.servicer import OperationsServicer
 from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.relay import RelayOptions
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.servicer import PurchasesServicer
+from svoykrug_server.rpc.access import scopes_of
 from svoykrug_server.rpc.context import find_current
 from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
@@ -51,6 +59,7 @@ from svoykrug_server.storage.secrets import SecretName, Secrets
 from svoykrug_server.storage.upkeep import Upkeep
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.administration.reading import READ_PHONE_SCOPE
 from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.servicer import UsersServicer
 
@@ -82,6 +91,11 @@ class Foundation:
         """Makes and reads page tokens."""
         return PageTokens(self.secrets.current(SecretName.PAGE_TOKEN).value)
 
+    @property
+    def external_id_hashes(self) -> ExternalIdHashes:
+        """Makes what stands for the external ids of members who have been erased."""
+        return ExternalIdHashes([secret.value for secret in self.secrets.all(SecretName.EXTERNAL_ID)])
+
 
 async def compose(foundation: Foundation) -> RpcServer:
     """Builds every feature on the foundation, and the server that they answer through; it has not started yet.
@@ -109,7 +123,9 @@ async def _auth(foundation: Foundation) -> Auth:
     settings, postgres, secrets = foundation.settings, foundation.postgres, foundation.secrets
     keys = signing_keys(settings, postgres, secrets, foundation.clock)
     accounts, routes = UserAccounts(find_current), sms_routes(settings, foundation.registry)
-    auth = compose_auth(auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, routes)
+    auth = compose_auth(
+        auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, routes, service_scopes()
+    )
     await auth.open()
     for name, job in auth.background.items():
         foundation.supervisor.start(name, job)
@@ -118,6 +134,8 @@ async def _auth(foundation: Foundation) -> Auth:
 
 def _add_auth(auth: Auth, methods: grpc.aio.Server) -> None:
     auth_service_pb2_grpc.add_AuthServiceServicer_to_server(AuthServicer(auth.use_cases), methods)
+    servicer = AuthAdminServicer(auth.admin)
+    auth_admin_service_pb2_grpc.add_AuthAdminServiceServicer_to_server(servicer, methods)
 
 
 def _add_users(foundation: Foundation, methods: grpc.aio.Server) -> None:
@@ -142,6 +160,7 @@ def _add_purchases(foundation: Foundation, methods: grpc.aio.Server) -> Purchase
         foundation.page_tokens,
         foundation.registry,
         foundation.clock,
+        foundation.external_id_hashes,
     )
     servicer = PurchasesServicer(purchases.service, purchases.refunds, purchases.imports)
     purchases_service_pb2_grpc.add_PurchasesServiceServicer_to_server(servicer, methods)
@@ -173,6 +192,20 @@ def _add_analytics(foundation: Foundation, methods: grpc.aio.Server, purchases: 
     )
     analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
     foundation.supervisor.start("operations", OperationRunner(repository, analytics.work, clock).run)
+
+
+def service_scopes() -> frozenset[str]:
+    """Returns every scope that a service account can hold: those of methods, and those of single fields."""
+    contract = (
+        analytics_service_pb2,
+        auth_admin_service_pb2,
+        auth_service_pb2,
+        businesses_service_pb2,
+        operations_service_pb2,
+        purchases_service_pb2,
+        users_service_pb2,
+    )
+    return scopes_of(file.DESCRIPTOR for file in contract) | {READ_PHONE_SCOPE}
 
 
 def purchase_options(settings: Settings) -> PurchaseOptions:

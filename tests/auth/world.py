@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
+from svoykrug_server.app import service_scopes
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.composition import Auth, AuthOptions, compose_auth
 from svoykrug_server.auth.model import ChallengeView, SignedIn, SignInAnswer
-from svoykrug_server.auth.service_accounts import ServiceAccounts
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.auth.sms.metrics import SmsMetrics
 from svoykrug_server.auth.sms.model import OutgoingSms, ProviderFailed, SmsReceipt
@@ -142,11 +142,6 @@ class World:
         auth = compose(self.postgres, rotated, self.clock, self.options, self.phones)
         return replace(self, secrets=rotated, auth=auth)
 
-    @property
-    def service_accounts(self) -> ServiceAccounts:
-        """What an operator keeps service accounts with."""
-        return ServiceAccounts(self.postgres, self.options.services, self.clock)
-
 
 def random_secrets() -> Secrets:
     """Returns a server's secrets, each random."""
@@ -158,7 +153,7 @@ def compose(postgres: Postgres, secrets: Secrets, clock: ManualClock, options: A
     """Builds the auth of one server."""
     keys = SigningKeys(postgres, secrets, clock, "ES256", options.keys)
     routes = SmsRoutes((phones,), {}, SmsMetrics(CollectorRegistry()))
-    return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), routes)
+    return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), routes, service_scopes())
 
 
 async def refusal_of(call: Awaitable[object]) -> DomainError:

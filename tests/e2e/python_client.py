@@ -3,18 +3,22 @@
 import asyncio
 import json
 from pathlib import Path
+from uuid import uuid4
 
 from svoykrug.auth.v1.auth_service_pb2 import CompleteSignInResponse
 
 from svoykrug_client import Client
 from svoykrug_server.auth import key_material
+from svoykrug_server.app import service_scopes
 from svoykrug_server.auth.composition import auth_options, service_accounts
 from svoykrug_server.auth.convert import challenge_id_from_text
+from svoykrug_server.auth.key_model import NewServiceAccount
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.kit.caller import Role
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.commands import GrantRole
+from tests.auth.world import random_secrets
 from tests.conftest import isolated_settings
 from tests.e2e.circle import CONSENTS, Circle
 
@@ -40,8 +44,9 @@ async def create_service_account(postgres: Postgres, key_file: Path, *scopes: st
     """Makes a service account and writes its key file, as the command line does."""
     settings = isolated_settings()
     private_key = key_material.generate("ES256")
-    accounts = service_accounts(settings, postgres, SystemClock())
-    account = await accounts.create("crm", frozenset(scopes), private_key.public_key())
+    accounts = service_accounts(settings, postgres, random_secrets(), SystemClock(), service_scopes())
+    new = NewServiceAccount("crm", scopes, key_material.public_to_pem(private_key.public_key()))
+    account = await accounts.create(new, uuid4(), None)
     content = {
         "service_account_id": str(account.service_account_id),
         "key_id": account.key_ids[0],

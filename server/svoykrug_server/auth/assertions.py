@@ -1,7 +1,8 @@
 """Assertions of service accounts: JWTs that prove a service holds its private key (private_key_jwt, RFC 7523).
 
-Claims: iss and sub the account's id, aud our issuer, jti new each time, iat, exp within five minutes; the header names
-the key by kid.
+Claims: iss and sub the account's id, aud our issuer and nobody else, jti new each time, iat, exp within five minutes;
+the header names the key by kid. The key is looked up in our own table by account and kid: whatever else the header
+brings (`jku`, `x5u`, `jwk`, `x5c`) is not looked at.
 """
 
 import hashlib
@@ -13,12 +14,14 @@ from uuid import UUID
 import jwt
 
 from svoykrug_server.auth import key_material
-from svoykrug_server.auth.access_tokens import TOKEN_TYPE
-from svoykrug_server.auth.key_model import ServiceKey
+from svoykrug_server.auth.key_model import AssertionKey
 
 MAX_JTI_CHARACTERS = 256
+_TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
+"""What `typ` may say; nothing is what most libraries write, so that it cannot be required."""
 _OPTIONS: Any = {
     "require": ["iss", "sub", "aud", "jti", "exp"],
+    "strict_aud": True,  # one audience: an assertion that another server may use as well could come from there
     "verify_exp": False,  # the times are compared with our own clock, below
     "verify_iat": False,
     "verify_nbf": False,
@@ -64,7 +67,7 @@ def claimed(assertion: str) -> Claimed:
     try:
         unverified = jwt.decode_complete(assertion, options={"verify_signature": False})
         header, payload = unverified["header"], unverified["payload"]
-        if header.get("typ") == TOKEN_TYPE or "crit" in header or not isinstance(header["kid"], str):
+        if header.get("typ") not in _TYPES or "crit" in header or not isinstance(header["kid"], str):
             raise AssertionRefused("not an assertion")
         return Claimed(UUID(payload["sub"]), header["kid"])
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -72,7 +75,7 @@ def claimed(assertion: str) -> Claimed:
 
 
 def prove(
-    assertion: str, who: Claimed, key: ServiceKey, issuer: str, now: datetime, life: timedelta, leeway: timedelta
+    assertion: str, who: Claimed, key: AssertionKey, issuer: str, now: datetime, life: timedelta, leeway: timedelta
 ) -> Proof:
     """Checks an assertion's signature, claims and times.
 

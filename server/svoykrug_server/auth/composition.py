@@ -6,18 +6,24 @@ from datetime import timedelta
 
 from svoykrug_server.auth.access_tokens import AccessTokens, Party
 from svoykrug_server.auth.accounts import Accounts
+from svoykrug_server.auth.admin_servicer import AuthAdminUseCases
 from svoykrug_server.auth.codes import Codes
+from svoykrug_server.auth.demo_phones import DemoPhones
 from svoykrug_server.auth.housekeeping import Housekeeping
+from svoykrug_server.auth.introspection import Introspection
+from svoykrug_server.auth.key_model import KeyTimes
+from svoykrug_server.auth.key_rotation import KeyRotation
 from svoykrug_server.auth.model import SessionLimits, SignInLimits
 from svoykrug_server.auth.refresh_tokens import RefreshTokens
 from svoykrug_server.auth.revocations import Revocations
-from svoykrug_server.auth.service_accounts import ServiceAccounts, ServiceLimits, ServiceTokens
+from svoykrug_server.auth.service_accounts import ServiceAccounts
+from svoykrug_server.auth.service_tokens import ServiceLimits, ServiceTokens
 from svoykrug_server.auth.servicer import AuthUseCases
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.auth.sessions import Sessions
 from svoykrug_server.auth.sign_in import CodeSending
 from svoykrug_server.auth.sign_in_completion import CompletionLimits, SignInCompletion
-from svoykrug_server.auth.signing_keys import KeyTimes, SigningKeys
+from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.auth.sms.chain import ChainRules, SmsChain
 from svoykrug_server.auth.sms.queue import SmsQueue
 from svoykrug_server.auth.sms.receipts import DeliveryReceipts, ReceiptRules
@@ -25,11 +31,13 @@ from svoykrug_server.auth.sms.routes import SmsRoutes
 from svoykrug_server.auth.sms.trace import CodeDeliveryTrace
 from svoykrug_server.auth.sms.worker import SmsRules, SmsWorker
 from svoykrug_server.auth.tokens import TokenRotation
+from svoykrug_server.auth.user_sessions import UserSessions
 from svoykrug_server.auth.verifier import AccessTokenVerifier
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.storage.secrets import Secrets
+from svoykrug_server.storage.secrets import SecretName, Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +69,22 @@ class Auth:
 
     Attributes:
         use_cases: What `AuthServicer` serves.
+        admin: What `AuthAdminServicer` serves.
         verifier: Tells the edge who holds an access token.
         ends: Ends sessions and access tokens within another feature's transaction.
         revocations: What this server knows to be ended.
         sms_worker: Sends what is queued.
         sms_receipts: Asks what became of it.
-        sms_trace: Says what became of it.
         housekeeping: Deletes what is old.
     """
 
     use_cases: AuthUseCases
+    admin: AuthAdminUseCases
     verifier: AccessTokenVerifier
     ends: SessionEnds
     revocations: Revocations
     sms_worker: SmsWorker
     sms_receipts: DeliveryReceipts
-    sms_trace: CodeDeliveryTrace
     housekeeping: Housekeeping
 
     async def open(self) -> None:
@@ -103,6 +111,7 @@ def compose_auth(
     clock: Clock,
     accounts: Accounts,
     routes: SmsRoutes,
+    scopes: frozenset[str],
 ) -> Auth:
     """Builds auth.
 
@@ -114,10 +123,12 @@ def compose_auth(
         clock: Tells the time.
         accounts: The people of the circle.
         routes: The providers that send SMS.
+        scopes: Every scope that a method or a field of the API asks for.
     """
     codes, refresh, sms = Codes(secrets), RefreshTokens(secrets), SmsQueue()
     revocations, ends = Revocations(postgres, clock), SessionEnds(options.session, clock)
     access = AccessTokens(keys, options.party, options.session)
+    verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
     rotation = TokenRotation(postgres, accounts, access, refresh, ends, revocations, sms, options.session, clock)
     limits = CompletionLimits(options.sign_in, options.session)
     use_cases = AuthUseCases(
@@ -127,17 +138,24 @@ def compose_auth(
         sessions=Sessions(postgres, ends, revocations, options.session, clock),
         keys=keys,
         service_tokens=ServiceTokens(postgres, access, options.party, options.services, clock),
+        introspection=Introspection(verifier),
     )
-    verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
+    admin = AuthAdminUseCases(
+        accounts=ServiceAccounts(postgres, scopes, options.session, _page_tokens(secrets), revocations.hear, clock),
+        keys=KeyRotation(postgres, keys, clock),
+        deliveries=CodeDeliveryTrace(postgres, accounts, clock),
+        demo_phones=DemoPhones(postgres, accounts, codes, ends, revocations, clock),
+        sessions=UserSessions(postgres, accounts, ends, revocations, options.session, clock),
+    )
     chain = SmsChain(routes.senders, routes.metrics, clock, ChainRules())
     return Auth(
         use_cases=use_cases,
+        admin=admin,
         verifier=verifier,
         ends=ends,
         revocations=revocations,
         sms_worker=SmsWorker(postgres, sms, chain, routes.reporters.keys(), codes, clock, options.sms),
         sms_receipts=DeliveryReceipts(postgres, routes.reporters, routes.metrics, clock, ReceiptRules()),
-        sms_trace=CodeDeliveryTrace(postgres, accounts, clock),
         housekeeping=Housekeeping(postgres, options.session, clock),
     )
 
@@ -147,9 +165,17 @@ def signing_keys(settings: Settings, postgres: Postgres, secrets: Secrets, clock
     return SigningKeys(postgres, secrets, clock, settings.token_algorithm, auth_options(settings).keys)
 
 
-def service_accounts(settings: Settings, postgres: Postgres, clock: Clock) -> ServiceAccounts:
-    """Builds what the command line needs to keep service accounts."""
-    return ServiceAccounts(postgres, auth_options(settings).services, clock)
+def key_rotation(settings: Settings, postgres: Postgres, secrets: Secrets, clock: Clock) -> KeyRotation:
+    """Builds what the command line needs to keep signing keys."""
+    return KeyRotation(postgres, signing_keys(settings, postgres, secrets, clock), clock)
+
+
+def service_accounts(
+    settings: Settings, postgres: Postgres, secrets: Secrets, clock: Clock, scopes: frozenset[str]
+) -> ServiceAccounts:
+    """Builds what the command line needs to keep service accounts; the servers hear of ended tokens from Postgres."""
+    session = auth_options(settings).session
+    return ServiceAccounts(postgres, scopes, session, _page_tokens(secrets), lambda _: None, clock)
 
 
 def auth_options(settings: Settings) -> AuthOptions:
@@ -174,6 +200,10 @@ def auth_options(settings: Settings) -> AuthOptions:
         party=Party(settings.token_issuer, settings.token_audience),
         cache_entries=settings.verified_tokens,
     )
+
+
+def _page_tokens(secrets: Secrets) -> PageTokens:
+    return PageTokens(secrets.current(SecretName.PAGE_TOKEN).value)
 
 
 def _sms_rules(settings: Settings) -> SmsRules:

@@ -4,7 +4,7 @@ import json
 from secrets import token_bytes
 from typing import cast
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.utils import base64url_encode
 
-from svoykrug_server.auth.key_model import Algorithm
+from svoykrug_server.auth.key_model import Algorithm, AssertionKey
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -53,11 +53,29 @@ def public_from_pem(pem: bytes) -> PublicKey:
     Raises:
         ValueError: The text is not the PEM of a P-256 or RSA public key.
     """
-    key = serialization.load_pem_public_key(pem)
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("the key is on an unknown curve, or of an unknown kind") from error
     if not isinstance(key, PublicKey):
         raise ValueError("the key is neither an EC nor an RSA key")
     algorithm_of(key)
     return key
+
+
+def assertion_key(pem: bytes) -> AssertionKey:
+    """Reads a public key as a service account holds it.
+
+    Raises:
+        ValueError: The text is not the PEM of a P-256 key or of an RSA key of 2048 bits or more.
+    """
+    key = public_from_pem(pem)
+    return AssertionKey(thumbprint(key), algorithm_of(key), public_to_der(key))
+
+
+def public_to_pem(key: PublicKey) -> bytes:
+    """Returns a public key as PEM, SubjectPublicKeyInfo."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_to_der(key: PublicKey) -> bytes:

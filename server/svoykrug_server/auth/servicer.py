@@ -8,8 +8,9 @@ from grpc.aio import ServicerContext
 from svoykrug.auth.v1 import auth_service_pb2 as pb
 from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
 
-from svoykrug_server.auth import convert
-from svoykrug_server.auth.service_accounts import ServiceTokens
+from svoykrug_server.auth import admin_convert, convert
+from svoykrug_server.auth.introspection import Introspection
+from svoykrug_server.auth.service_tokens import ServiceTokens
 from svoykrug_server.auth.sessions import Sessions
 from svoykrug_server.auth.sign_in import CodeSending
 from svoykrug_server.auth.sign_in_completion import SignInCompletion
@@ -30,6 +31,7 @@ class AuthUseCases:
     sessions: Sessions
     keys: SigningKeys
     service_tokens: ServiceTokens
+    introspection: Introspection
 
 
 class AuthServicer(AuthServiceServicer):
@@ -95,3 +97,7 @@ class AuthServicer(AuthServiceServicer):
         """Exchanges a service account's assertion for an access token."""
         token = await self._do.service_tokens.issue(request.assertion, frozenset(request.scopes), current())
         return convert.service_token_to_proto(token)
+
+    async def IntrospectToken(self, request: pb.IntrospectTokenRequest, context: Context) -> pb.IntrospectTokenResponse:
+        """Tells whether an access token is good now, and what it says."""
+        return admin_convert.introspection_to_proto(await self._do.introspection.look_at(request.token))

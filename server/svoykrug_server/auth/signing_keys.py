@@ -3,19 +3,20 @@
     create -> NEXT, published -> two lives of a verifier's cache later: ACTIVE -> RETIRED, published while tokens live
 
 Every server keeps the live keys in memory, reads them again every few seconds, and at once when a token names one it
-does not know. Private keys are stored encrypted with a secret that lives outside Postgres.
+does not know. Private keys are stored encrypted with a secret that lives outside Postgres. `key_rotation` moves a key
+through its life.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import structlog
 
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.key_material import PrivateKey, PublicKey, SealBroken
-from svoykrug_server.auth.key_model import Algorithm, KeysRefused, KeyState, SigningKeyRecord
+from svoykrug_server.auth.key_model import Algorithm, KeyState, KeyTimes, SigningKeyRecord
 from svoykrug_server.auth.repository import signing_keys as repository
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import StoreUnavailable
@@ -26,23 +27,6 @@ from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.secrets import SecretName, SecretNotFound, Secrets
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class KeyTimes:
-    """How long keys are kept and read.
-
-    Attributes:
-        cache_life: How long a verifier may keep the published keys.
-        reload: How often a server reads them again.
-        token_life: How long a token can be taken after it was signed, leeway included.
-        unknown_kid_wait: The least time between two readings that unknown key ids caused.
-    """
-
-    cache_life: timedelta = timedelta(minutes=5)
-    reload: timedelta = timedelta(seconds=10)
-    token_life: timedelta = timedelta(minutes=15, seconds=30)
-    unknown_kid_wait: timedelta = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +74,7 @@ class SigningKeys:
         self._active: SigningKey | None = None
         self._by_kid: Mapping[str, VerificationKey] = {}
         self._read_time: datetime | None = None
+        self._reading = asyncio.Lock()  # so that what was read first is never kept last
         self.generation = 0
         """Grows whenever the set of keys changes: whoever remembers a verdict of theirs forgets it then."""
 
@@ -118,24 +103,30 @@ class SigningKeys:
             now = self._clock.now()
             records = await repository.live(tx, now)
             if not any(record.state is KeyState.ACTIVE for record in records):
-                await self._create(tx, KeyState.ACTIVE, now)
+                await self._make(tx, KeyState.ACTIVE, now)
             elif not any(r.algorithm == self._algorithm and r.state is not KeyState.RETIRED for r in records):
-                await self._create(tx, KeyState.NEXT, now)
+                await self._make(tx, KeyState.NEXT, now)
         await self.reload()
 
     async def reload(self) -> None:
-        """Reads the keys again."""
-        now = self._clock.now()
-        self._read_time = now
-        async with self._postgres.transaction() as tx:
-            records = await repository.live(tx, now)
-        by_kid = {record.kid: _verification_key(record) for record in records}
-        active = next(record for record in records if record.state is KeyState.ACTIVE)
-        if self._active is None or self._active.kid != active.kid:
-            self._active = self._unsealed(active)
-        if by_kid.keys() != self._by_kid.keys():
-            self.generation += 1
-        self._by_kid = by_kid
+        """Reads the keys again.
+
+        Raises:
+            CannotStart: This server lacks the secret that the active key was encrypted with. It goes on signing with
+                the one before, while that one's tokens are taken, and takes the tokens of all.
+        """
+        async with self._reading:
+            now = self._clock.now()
+            self._read_time = now
+            async with self._postgres.transaction() as tx:
+                records = await repository.live(tx, now)
+            lives = {record.kid: record.verify_until_time for record in records}
+            if lives != {kid: key.verify_until_time for kid, key in self._by_kid.items()}:
+                self._by_kid = {record.kid: _verification_key(record) for record in records}
+                self.generation += 1
+            active = next(record for record in records if record.state is KeyState.ACTIVE)
+            if self._active is None or self._active.kid != active.kid:
+                self._active = self._unsealed(active)
 
     async def run(self) -> None:
         """Reads the keys again every few seconds until cancelled; while Postgres is away the known ones stay."""
@@ -145,6 +136,8 @@ class SigningKeys:
                 await self.reload()
             except StoreUnavailable:
                 log.warning("auth.signing_keys_not_read")
+            except CannotStart as error:
+                log.error("auth.signing_key_not_opened", problem=str(error))
 
     async def find(self, kid: str) -> VerificationKey | None:
         """Returns the key with an id, or None where it is not one of ours or its tokens are dead.
@@ -166,75 +159,21 @@ class SigningKeys:
         keys = self._by_kid.values()
         return tuple(key.jwk() for key in keys if key.verify_until_time is None or now < key.verify_until_time)
 
-    async def listed(self) -> tuple[SigningKeyRecord, ...]:
-        """Returns all keys there have ever been, the oldest first."""
-        async with self._postgres.transaction() as tx:
-            return await repository.every(tx)
-
-    async def create(self) -> str:
-        """Makes and publishes a NEXT key, and returns its kid."""
-        async with self._postgres.transaction() as tx:
-            await repository.lock(tx)
-            kid = await self._create(tx, KeyState.NEXT, self._clock.now())
-        await self.reload()
-        return kid
-
-    async def activate(self, kid: str, *, at_once: bool = False) -> None:
-        """Lets a NEXT key sign; the one that signed until now retires, its tokens live on.
+    def new(self, state: KeyState, now: datetime, algorithm: Algorithm | None = None) -> SigningKeyRecord:
+        """Makes a key pair, to be stored.
 
         Args:
-            kid: The NEXT key.
-            at_once: Do not wait until every verifier knows it: for a key that replaces a stolen one.
-
-        Raises:
-            KeysRefused: There is no NEXT key with this id, or verifiers may not know it yet.
+            state: NEXT, or ACTIVE for the first one.
+            now: The present instant; aware.
+            algorithm: How it signs; None for the setting.
         """
-        async with self._postgres.transaction() as tx:
-            await repository.lock(tx)
-            now = self._clock.now()
-            records = {record.kid: record for record in await repository.live(tx, now)}
-            record = records.get(kid)
-            if record is None or record.state is not KeyState.NEXT:
-                raise KeysRefused(f"no key {kid} waits to be activated")
-            wait = record.create_time + 2 * self.times.cache_life - now
-            if wait > timedelta(0) and not at_once:
-                raise KeysRefused(
-                    f"verifiers may not know the key {kid} yet: wait {int(wait.total_seconds()) + 1} seconds"
-                )
-            for other in records.values():
-                if other.state is KeyState.ACTIVE:
-                    # Other servers sign with it until they have read the keys again.
-                    until = now + self.times.token_life + 2 * self.times.reload
-                    await repository.retire(tx, other.kid, now, until)
-            await repository.activate(tx, kid, now)
-            await _audit(tx, "SIGNING_KEY_ACTIVATED", kid, now)
-        await self.reload()
-
-    async def retire(self, kid: str) -> None:
-        """Takes a key out at once: its tokens are refused from now on. For a NEXT key, or one that may be stolen.
-
-        Raises:
-            KeysRefused: There is no such key, or it is the one that signs.
-        """
-        async with self._postgres.transaction() as tx:
-            await repository.lock(tx)
-            now = self._clock.now()
-            records = {record.kid: record for record in await repository.every(tx)}
-            if kid not in records:
-                raise KeysRefused(f"there is no key {kid}")
-            if records[kid].state is KeyState.ACTIVE:
-                raise KeysRefused(f"the key {kid} signs: activate another one first")
-            await repository.retire(tx, kid, now, now)
-            await _audit(tx, "SIGNING_KEY_RETIRED", kid, now)
-        await self.reload()
-
-    async def _create(self, tx: Transaction, state: KeyState, now: datetime) -> str:
-        private_key = key_material.generate(self._algorithm)
+        chosen = algorithm or self._algorithm
+        private_key = key_material.generate(chosen)
         kid = key_material.thumbprint(private_key.public_key())
         secret = self._secrets.current(SecretName.KEY_ENCRYPTION)
-        record = SigningKeyRecord(
+        return SigningKeyRecord(
             kid=kid,
-            algorithm=self._algorithm,
+            algorithm=chosen,
             state=state,
             public_key=key_material.public_to_der(private_key.public_key()),
             sealed_private_key=key_material.seal(private_key, secret.value, kid),
@@ -242,9 +181,14 @@ class SigningKeys:
             create_time=now,
             activate_time=now if state is KeyState.ACTIVE else None,
         )
+
+    async def _make(self, tx: Transaction, state: KeyState, now: datetime) -> None:
+        record = self.new(state, now)
         await repository.insert(tx, record)
-        await _audit(tx, "SIGNING_KEY_CREATED", kid, now)
-        return kid
+        event = AuditEvent(
+            "SIGNING_KEY_CREATED", now, ActorKind.SYSTEM, target_kind="signing_key", target_id=record.kid
+        )
+        await audit.append(tx, event)
 
     def _unsealed(self, record: SigningKeyRecord) -> SigningKey:
         try:
@@ -260,7 +204,3 @@ class SigningKeys:
 def _verification_key(record: SigningKeyRecord) -> VerificationKey:
     public_key = key_material.public_from_der(record.public_key)
     return VerificationKey(record.kid, record.algorithm, public_key, record.verify_until_time)
-
-
-async def _audit(tx: Transaction, action: str, kid: str, now: datetime) -> None:
-    await audit.append(tx, AuditEvent(action, now, ActorKind.SYSTEM, target_kind="signing_key", target_id=kid))

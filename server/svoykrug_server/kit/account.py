@@ -24,6 +24,7 @@ class RevokeReason(StrEnum):
 
     SIGNED_OUT = "signed_out"
     REVOKED_BY_USER = "revoked_by_user"
+    REVOKED_BY_ADMIN = "revoked_by_admin"
     COMPROMISED = "compromised"
     BANNED = "banned"
     PHONE_CHANGED = "phone_changed"

@@ -1,11 +1,11 @@
 """Step: who may call a method, by the rule that stands in its proto."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 from google.protobuf.message import Message
 from svoykrug.access.v1 import access_pb2
 
@@ -144,6 +144,16 @@ def rule_of(method: MethodDescriptor) -> AccessRule:
         deleted=access_pb2.CALLER_DELETED_MEMBER in rule.callers,
         business_path=tuple(rule.business_field.split(".")) if rule.business_field else (),
     )
+
+
+def scopes_of(files: Iterable[FileDescriptor]) -> frozenset[str]:
+    """Returns every scope that a method of these files asks of a service.
+
+    Raises:
+        AccessRuleError: A method has no rule, or one that contradicts itself.
+    """
+    services = [service for file in files for service in file.services_by_name.values()]
+    return frozenset(rule_of(method).scope for service in services for method in service.methods) - {""}
 
 
 def bearer_token(header: str | None) -> str:

@@ -24,8 +24,8 @@ _LIVE = text(
     """  # noqa: S608  constants only
 )
 
-# Which keys have there ever been?
-_ALL = text(f"SELECT {_COLUMNS} FROM auth_signing_keys ORDER BY create_time")  # noqa: S608  constants only
+# Which key has this id?
+_GET = text(f"SELECT {_COLUMNS} FROM auth_signing_keys WHERE kid = :kid")  # noqa: S608  constants only
 
 # What is the new key?
 _INSERT = text(
@@ -62,9 +62,10 @@ async def live(tx: Transaction, now: datetime) -> tuple[SigningKeyRecord, ...]:
     return tuple(_record(row) for row in await tx.execute(_LIVE, {"now": now}))
 
 
-async def every(tx: Transaction) -> tuple[SigningKeyRecord, ...]:
-    """Returns all keys there have ever been, the oldest first."""
-    return tuple(_record(row) for row in await tx.execute(_ALL))
+async def get(tx: Transaction, kid: str) -> SigningKeyRecord | None:
+    """Returns a key, also one whose tokens are long dead, or None."""
+    row = (await tx.execute(_GET, {"kid": kid})).one_or_none()
+    return None if row is None else _record(row)
 
 
 async def insert(tx: Transaction, key: SigningKeyRecord) -> None:
