@@ -4,7 +4,7 @@ Append-only: the database itself refuses to change or delete an event. An event 
 tells of, so neither exists without the other. No phone, name, e-mail, code or token is ever part of one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -127,19 +127,28 @@ async def append(tx: Transaction, event: AuditEvent) -> UUID:
     """Writes an event in the transaction of what it tells of, and returns its id."""
     event_id = uuid7(event.event_time)
     # What happened? (appended once, never changed)
-    await tx.execute(
-        audit_events.insert().values(
-            event_id=event_id,
-            event_time=event.event_time,
-            action=event.action,
-            result=event.result.value,
-            actor_kind=event.actor_kind.value,
-            actor_id=event.actor_id,
-            target_kind=event.target_kind,
-            target_id=event.target_id,
-            peer_address=event.peer_address,
-            request_id=event.request_id,
-            details=dict(event.details),
-        )
-    )
+    await tx.execute(audit_events.insert().values(event_id=event_id, **_values(event)))
     return event_id
+
+
+async def append_all(tx: Transaction, events: Sequence[AuditEvent]) -> None:
+    """Writes many events, or none, in the transaction of what they tell of."""
+    if events:
+        rows = [{"event_id": uuid7(event.event_time), **_values(event)} for event in events]
+        # What happened? (appended once, never changed)
+        await tx.execute(audit_events.insert(), rows)
+
+
+def _values(event: AuditEvent) -> dict[str, object]:
+    return {
+        "event_time": event.event_time,
+        "action": event.action,
+        "result": event.result.value,
+        "actor_kind": event.actor_kind.value,
+        "actor_id": event.actor_id,
+        "target_kind": event.target_kind,
+        "target_id": event.target_id,
+        "peer_address": event.peer_address,
+        "request_id": event.request_id,
+        "details": dict(event.details),
+    }
