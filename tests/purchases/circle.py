@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.ids import random_member_id
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.erasure_repository import LedgerErasure
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.model import PurchaseRows, us_of_instant
@@ -17,6 +19,7 @@ from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
+from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
@@ -56,11 +59,13 @@ class Circle:
         self.clock = clock
         self.registry = CollectorRegistry()
         self.wakes = 0
-        ledger, reading = LedgerRepository(), PurchaseRepository()
-        self.writer = PurchaseWriter(postgres, ledger, RULES, clock, self._wake)
+        hashes = ExternalIdHashes([b"external-id-key " * 2])
+        reading = PurchaseRepository(hashes)
+        self.erasure = LedgerErasure(hashes)
+        self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, self._wake)
         self.purchases = PurchaseService(postgres, reading, self.writer, PageTokens(bytes(32)))
         self.imports = ImportService(self.writer)
-        self.refunds = RefundService(postgres, ledger, reading, RULES, clock, self._wake)
+        self.refunds = RefundService(postgres, RefundRepository(hashes), reading, RULES, clock, self._wake)
         self.pipeline = PipelineRepository(TIME_ZONE)
         self.metrics = PipelineMetrics(self.registry)
         self.copy = PurchaseWarehouse(warehouse, TIME_ZONE)

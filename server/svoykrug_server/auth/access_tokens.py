@@ -1,8 +1,8 @@
 """Access tokens: JWTs of RFC 9068 (`typ: at+jwt`), signed with our active key.
 
 Claims: iss, aud, sub, jti, iat, exp, kind (person or service), epoch; for a person also sid, roles, staff (role by
-business id), tier and, while her account is deleted, `deleted` in place of all rights; for a service scopes. `epoch` counts how often her rights changed within the session: a token of
-a lower one is stale.
+business id), tier and, while her account is deleted, `deleted` in place of roles and staff; for a service scopes.
+`epoch` counts how often her rights changed within the session: a token of a lower one is stale.
 """
 
 from dataclasses import dataclass

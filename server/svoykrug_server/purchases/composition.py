@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.erasure_repository import LedgerErasure
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.pipeline import Upkeep
@@ -14,6 +16,7 @@ from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
+from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
@@ -74,6 +77,7 @@ def compose_purchases(
     page_tokens: PageTokens,
     registry: CollectorRegistry,
     clock: Clock,
+    hashes: ExternalIdHashes,
 ) -> Purchases:
     """Builds the use cases and the jobs.
 
@@ -84,6 +88,7 @@ def compose_purchases(
         page_tokens: Makes and reads page tokens.
         registry: Where metrics are registered.
         clock: Tells the time.
+        hashes: What stands for the external ids of members who have been erased.
     """
     metrics, pipeline = PipelineMetrics(registry), PipelineRepository(options.time_zone)
     copy = PurchaseWarehouse(warehouse, options.time_zone)
@@ -91,11 +96,11 @@ def compose_purchases(
     reconciler = Reconciler(postgres, pipeline, copy, clock, metrics, options.full_proof_days)
     rebuild = Rebuild(postgres, pipeline, copy, relay, clock, options.relay.most_batch_entries, _table_definitions())
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
-    ledger, purchases = LedgerRepository(), PurchaseRepository()
-    writer = PurchaseWriter(postgres, ledger, options.rules, clock, relay.wake)
+    purchases = PurchaseRepository(hashes)
+    writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), options.rules, clock, relay.wake)
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, page_tokens),
-        refunds=RefundService(postgres, ledger, purchases, options.rules, clock, relay.wake),
+        refunds=RefundService(postgres, RefundRepository(hashes), purchases, options.rules, clock, relay.wake),
         imports=ImportService(writer),
         reconciler=reconciler,
         background={"relay": relay.run, "upkeep": upkeep.run},

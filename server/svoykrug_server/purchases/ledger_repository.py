@@ -1,4 +1,4 @@
-"""SQL that writes the ledger. Everything happens in the caller's transaction."""
+"""SQL that writes purchases. Everything happens in the caller's transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,19 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from svoykrug_server.purchases.model import EntryKind, NewRefund, PurchaseRows, SellingBusiness
+from svoykrug_server.purchases.model import PurchaseRows, SellingBusiness
 from svoykrug_server.purchases.row_rules import buyer_columns
 from svoykrug_server.storage.postgres import Transaction
 
-# What must be known of this business to write down its purchases, and has it rows that wait for their member?
+# What must be known of this business to write down its purchases, and has it rows that wait for their member, or
+# entries of members who have been erased?
 _SELLING_BUSINESS = text(
     """
     SELECT id, sensitive, status = 'archived' AS archived,
-        EXISTS (SELECT FROM rejected_rows WHERE business_id = businesses.id) AS has_rejected_rows
+        EXISTS (SELECT FROM rejected_rows WHERE business_id = businesses.id) AS has_rejected_rows,
+        EXISTS (
+            SELECT FROM purchase_entries WHERE business_id = businesses.id AND external_id_hash IS NOT NULL
+        ) AS has_erased_entries
     FROM businesses WHERE id = :business_id
     """
 )
@@ -113,48 +117,6 @@ _FORGET_REJECTED = text(
     """
 )
 
-_PURCHASE_TO_REFUND = """
-    SELECT entry_id, member_id, amount_minor, currency_code, purchase_time, sensitive FROM purchase_entries
-    WHERE business_id = :business_id AND kind = 1 AND {key} = :key FOR NO KEY UPDATE
-"""
-
-# What is to be refunded, and will nobody else refund it before this transaction ends? (by its id; by its id at the
-# business)
-_LOCK_BY_ID = text(_PURCHASE_TO_REFUND.format(key="entry_id"))
-_LOCK_BY_EXTERNAL_ID = text(_PURCHASE_TO_REFUND.format(key="external_id"))
-
-# What is left of this purchase?
-_REFUNDABLE = text(
-    """
-    SELECT CAST(coalesce(sum(amount_minor), 0) AS bigint) FROM purchase_entries
-    WHERE entry_id = :purchase_id OR purchase_id = :purchase_id AND kind <> 1
-    """
-)
-
-# Which entry of this business has this external id?
-_BY_EXTERNAL_ID = text(
-    """
-    SELECT entry_id, purchase_id, kind, amount_minor, purchase_time FROM purchase_entries
-    WHERE business_id = :business_id AND external_id = :external_id
-    """
-)
-
-# Is this refund the first entry of the business with its external id?
-_WRITE_REFUND = text(
-    """
-    INSERT INTO purchase_entries (
-        entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
-        currency_code, external_id
-    )
-    VALUES (
-        :entry_id, :purchase_id, :business_id, :member_id, :outbox_id, :amount_minor, :purchase_time, :kind, :sensitive,
-        :currency_code, :external_id
-    )
-    ON CONFLICT (business_id, external_id) DO NOTHING
-    RETURNING entry_id
-    """
-)
-
 
 @dataclass(frozen=True, slots=True)
 class WrittenRows:
@@ -171,57 +133,16 @@ class WrittenRows:
     conflict_positions: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class RefundablePurchase:
-    """A purchase that is locked until the transaction ends.
-
-    Attributes:
-        id: The purchase.
-        member_id: Who bought.
-        amount_minor: What was paid.
-        refundable_minor: What is left of it.
-        currency_code: ISO 4217.
-        purchase_time: When she bought.
-        sensitive: Whether the business keeps it secret.
-    """
-
-    id: UUID
-    member_id: int
-    amount_minor: int
-    refundable_minor: int
-    currency_code: str
-    purchase_time: datetime
-    sensitive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FoundEntry:
-    """An entry of the ledger that has a given external id.
-
-    Attributes:
-        id: The entry.
-        purchase_id: Its purchase.
-        kind: What it is.
-        amount_minor: Its signed amount.
-        entry_time: When it happened.
-    """
-
-    id: UUID
-    purchase_id: UUID
-    kind: EntryKind
-    amount_minor: int
-    entry_time: datetime
-
-
 class LedgerRepository:
-    """Writes purchases and refunds."""
+    """Writes purchases."""
 
     async def selling_business(self, tx: Transaction, business_id: UUID) -> tuple[SellingBusiness, bool] | None:
         """Returns the business and whether rows of it wait for their member; None when there is no such business."""
         row = (await tx.execute(_SELLING_BUSINESS, {"business_id": business_id})).one_or_none()
         if row is None:
             return None
-        return SellingBusiness(row.id, row.sensitive, row.archived), row.has_rejected_rows
+        business = SellingBusiness(row.id, row.sensitive, row.archived, row.has_erased_entries)
+        return business, row.has_rejected_rows
 
     async def lock_business(self, tx: Transaction, business_id: UUID) -> None:
         """Keeps other writers of many purchases of this business waiting until the transaction ends."""
@@ -272,61 +193,6 @@ class LedgerRepository:
     async def forget_rejected(self, tx: Transaction, business_id: UUID, outbox_id: int) -> None:
         """Forgets kept rows that this transaction has now written."""
         await tx.execute(_FORGET_REJECTED, {"business_id": business_id, "outbox_id": outbox_id})
-
-    async def lock_purchase(self, tx: Transaction, business_id: UUID, refund: NewRefund) -> RefundablePurchase | None:
-        """Returns the purchase that a refund names, locked until the transaction ends; None when there is none."""
-        statement = _LOCK_BY_EXTERNAL_ID if refund.purchase_id is None else _LOCK_BY_ID
-        key = refund.purchase_external_id if refund.purchase_id is None else refund.purchase_id
-        row = (await tx.execute(statement, {"business_id": business_id, "key": key})).one_or_none()
-        if row is None:
-            return None
-        refundable = (await tx.execute(_REFUNDABLE, {"purchase_id": row.entry_id})).scalar_one()
-        return RefundablePurchase(
-            row.entry_id,
-            row.member_id,
-            row.amount_minor,
-            refundable,
-            row.currency_code,
-            row.purchase_time,
-            row.sensitive,
-        )
-
-    async def entry_by_external_id(self, tx: Transaction, business_id: UUID, external_id: str) -> FoundEntry | None:
-        """Returns the entry of a business that has an external id, or None."""
-        found = await tx.execute(_BY_EXTERNAL_ID, {"business_id": business_id, "external_id": external_id})
-        row = found.one_or_none()
-        if row is None:
-            return None
-        return FoundEntry(row.entry_id, row.purchase_id, EntryKind(row.kind), row.amount_minor, row.purchase_time)
-
-    async def write_refund(
-        self,
-        tx: Transaction,
-        business_id: UUID,
-        purchase: RefundablePurchase,
-        refund: NewRefund,
-        *,
-        refund_id: UUID,
-        outbox_id: int,
-    ) -> bool:
-        """Writes a refund; returns False when another entry has its external id."""
-        written = await tx.execute(
-            _WRITE_REFUND,
-            {
-                "entry_id": refund_id,
-                "purchase_id": purchase.id,
-                "business_id": business_id,
-                "member_id": purchase.member_id,
-                "outbox_id": outbox_id,
-                "amount_minor": -refund.amount_minor,
-                "purchase_time": refund.refund_time,
-                "kind": EntryKind.REFUND.value,
-                "sensitive": purchase.sensitive,
-                "currency_code": purchase.currency_code,
-                "external_id": refund.external_id,
-            },
-        )
-        return written.one_or_none() is not None
 
 
 def _columns(rows: PurchaseRows) -> dict[str, Any]:

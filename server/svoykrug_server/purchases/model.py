@@ -27,7 +27,7 @@ class Refund:
     Attributes:
         id: The refund's id.
         purchase_id: The purchase.
-        external_id: The refund's id at the business.
+        external_id: The refund's id at the business; empty once the member has been erased.
         amount_minor: What was given back, in minor units; more than 0.
         refund_time: When it was given back.
         create_time: When the circle learned of it.
@@ -52,8 +52,8 @@ class Purchase:
     Attributes:
         id: The purchase's id.
         business_id: The business that sold.
-        user_id: Who bought; None once she has been erased.
-        external_id: The receipt's id at the business.
+        user_id: Who bought; None once she deleted her account, and when she has been erased.
+        external_id: The receipt's id at the business; empty once the member has been erased.
         amount_minor: What was paid before refunds, in minor units.
         currency_code: ISO 4217.
         refunded_minor: What has been given back so far.
@@ -111,11 +111,13 @@ class SellingBusiness:
         id: The business.
         sensitive: Whether it keeps its purchases secret.
         archived: Whether it takes no new purchases.
+        has_erased_entries: Whether members bought there who have been erased.
     """
 
     id: UUID
     sensitive: bool
     archived: bool
+    has_erased_entries: bool = False
 
 
 @dataclass(frozen=True, slots=True)

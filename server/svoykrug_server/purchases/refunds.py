@@ -7,9 +7,9 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Conflict, FailedPrecondition, FieldViolation, InvalidFields
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
-from svoykrug_server.purchases.ledger_repository import FoundEntry, LedgerRepository, RefundablePurchase
 from svoykrug_server.purchases.model import EntryKind, NewRefund, Purchase, Refund
 from svoykrug_server.purchases.ports import WakeRelay
+from svoykrug_server.purchases.refund_repository import FoundEntry, RefundablePurchase, RefundRepository
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.row_rules import CircleRules, is_external_id
 from svoykrug_server.purchases.writer import not_found_for
@@ -32,7 +32,7 @@ class RefundService:
     def __init__(
         self,
         postgres: Postgres,
-        ledger: LedgerRepository,
+        ledger: RefundRepository,
         purchases: PurchaseRepository,
         rules: CircleRules,
         clock: Clock,
@@ -61,14 +61,16 @@ class RefundService:
             purchase = await self._ledger.lock_purchase(tx, business_id, refund)
             if purchase is None:
                 raise not_found_for(caller)
+            refund_id = uuid7(self._clock.now())
             existing = await self._ledger.entry_by_external_id(tx, business_id, refund.external_id)
             if existing is None:
-                existing = await self._write(tx, business_id, purchase, refund)
+                existing = await self._write(tx, business_id, purchase, refund, refund_id)
             if existing is not None and not _same(existing, purchase, refund):
                 raise Conflict("EXTERNAL_ID_CONFLICT")
         if existing is None:
             self._wake_relay()
-        return await self._answer(business_id, purchase.id, refund.external_id, duplicate=existing is not None)
+            return await self._answer(business_id, purchase.id, refund_id, duplicate=False)
+        return await self._answer(business_id, purchase.id, existing.id, duplicate=True)
 
     def _check(self, refund: NewRefund) -> None:
         if not is_external_id(refund.external_id):
@@ -87,7 +89,7 @@ class RefundService:
         return InvalidFields(reason, metadata=facts, violations=(FieldViolation(field, rule),))
 
     async def _write(
-        self, tx: Transaction, business_id: UUID, purchase: RefundablePurchase, refund: NewRefund
+        self, tx: Transaction, business_id: UUID, purchase: RefundablePurchase, refund: NewRefund, refund_id: UUID
     ) -> FoundEntry | None:
         """Writes a refund; returns the entry that took its external id first, or None."""
         if refund.refund_time < purchase.purchase_time:
@@ -105,24 +107,23 @@ class RefundService:
                 metadata={"refundable_minor": str(purchase.refundable_minor)},
                 violations=(FieldViolation("amount_minor", "must not exceed what is left of the purchase"),),
             )
-        now = self._clock.now()
         outbox_id = await outbox.reserve(tx)
         written = await self._ledger.write_refund(
-            tx, business_id, purchase, refund, refund_id=uuid7(now), outbox_id=outbox_id
+            tx, business_id, purchase, refund, refund_id=refund_id, outbox_id=outbox_id
         )
         if not written:
             return await self._ledger.entry_by_external_id(tx, business_id, refund.external_id)
-        await outbox.append(tx, outbox_id, business_id, 1, now)
+        await outbox.append(tx, outbox_id, business_id, 1, self._clock.now())
         return None
 
     async def _answer(
-        self, business_id: UUID, purchase_id: UUID, external_id: str, *, duplicate: bool
+        self, business_id: UUID, purchase_id: UUID, refund_id: UUID, *, duplicate: bool
     ) -> tuple[Purchase, Refund, bool]:
         async with self._postgres.read() as connection:
             purchase = await self._purchases.get(connection, business_id, purchase_id)
         if purchase is None:
             raise LookupError("a refunded purchase can be read")
-        refund = next(given for given in purchase.refunds if given.external_id == external_id)
+        refund = next(given for given in purchase.refunds if given.id == refund_id)
         return purchase, refund, duplicate
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.model import Purchase, Refund
 from svoykrug_server.storage.postgres import ReadConnection
 
@@ -17,15 +18,19 @@ _COLUMNS = """
     ) AS refunded_minor
 """
 _WITH_BUYER = f"""
-    SELECT {_COLUMNS}, member_links.user_id
+    SELECT {_COLUMNS}, buyer.user_id
     FROM purchase_entries AS entry
     JOIN outbox USING (outbox_id)
-    LEFT JOIN member_links USING (member_id)
+    LEFT JOIN (
+        SELECT links.member_id, links.user_id FROM member_links AS links
+        JOIN users ON users.id = links.user_id AND users.status <> 'deleted'
+    ) AS buyer USING (member_id)
 """  # noqa: S608 - constants only
 
-# What is this purchase of a business? (by its id; by its id at the business)
+# What is this purchase of a business? (by its id; by its id at the business, or a hash that stands for that)
 _GET = f"{_WITH_BUYER} WHERE entry.business_id = $1 AND entry.entry_id = $2 AND entry.kind = 1"
 _GET_BY_EXTERNAL_ID = f"{_WITH_BUYER} WHERE entry.business_id = $1 AND entry.external_id = $2 AND entry.kind = 1"
+_GET_BY_HASH = f"{_WITH_BUYER} WHERE entry.business_id = $1 AND entry.external_id_hash = ANY($2) AND entry.kind = 1"
 
 # What has been given back for this purchase, the oldest first?
 _REFUNDS = """
@@ -54,7 +59,14 @@ _OF_BUSINESS = f"""
 
 
 class PurchaseRepository:
-    """Reads purchases that are committed."""
+    """Reads purchases that are committed.
+
+    Args:
+        hashes: What stands for the external ids of members who have been erased.
+    """
+
+    def __init__(self, hashes: ExternalIdHashes) -> None:
+        self._hashes = hashes
 
     async def get(self, connection: ReadConnection, business_id: UUID, purchase_id: UUID) -> Purchase | None:
         """Returns a purchase of a business with its refunds, or None."""
@@ -66,6 +78,9 @@ class PurchaseRepository:
     ) -> Purchase | None:
         """Returns a purchase by its id at the business with its refunds, or None."""
         row = await connection.fetchrow(_GET_BY_EXTERNAL_ID, business_id, external_id)
+        if row is None:
+            hashes = list(self._hashes.possible(business_id, external_id))
+            row = await connection.fetchrow(_GET_BY_HASH, business_id, hashes)
         return await self._with_refunds(connection, row)
 
     async def of_user(
@@ -96,7 +111,7 @@ def _purchase(row: asyncpg.Record, user_id: UUID | None, refunds: tuple[Refund, 
         id=row["entry_id"],
         business_id=row["business_id"],
         user_id=user_id,
-        external_id=row["external_id"],
+        external_id=row["external_id"] or "",
         amount_minor=row["amount_minor"],
         currency_code=row["currency_code"],
         refunded_minor=row["refunded_minor"],
@@ -110,7 +125,7 @@ def _refund(row: asyncpg.Record) -> Refund:
     return Refund(
         id=row["entry_id"],
         purchase_id=row["purchase_id"],
-        external_id=row["external_id"],
+        external_id=row["external_id"] or "",
         amount_minor=row["amount_minor"],
         refund_time=row["purchase_time"],
         create_time=row["record_time"],

@@ -7,6 +7,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.model import (
     MAX_REJECTIONS_RETURNED,
@@ -27,16 +28,24 @@ class PurchaseWriter:
     Args:
         postgres: The system of record.
         ledger: The SQL.
+        erasure: Knows the purchases of members who have been erased.
         rules: What the circle takes.
         clock: The time.
         wake_relay: Called after each commit that wrote something.
     """
 
     def __init__(
-        self, postgres: Postgres, ledger: LedgerRepository, rules: CircleRules, clock: Clock, wake_relay: WakeRelay
+        self,
+        postgres: Postgres,
+        ledger: LedgerRepository,
+        erasure: LedgerErasure,
+        rules: CircleRules,
+        clock: Clock,
+        wake_relay: WakeRelay,
     ) -> None:
         self._postgres = postgres
         self._ledger = ledger
+        self._erasure = erasure
         self._rules = rules
         self._clock = clock
         self._wake_relay = wake_relay
@@ -86,6 +95,10 @@ class PurchaseWriter:
             return _outcome(received_count, 0, rejections)
         if len(rows) > 1:
             await self._ledger.lock_business(tx, business.id)
+        rows, foreign = await self._without_erased(tx, business, rows)
+        rejections += foreign
+        if not len(rows):
+            return _outcome(received_count, 0, rejections)
         now, currency_code = self._clock.now(), self._rules.currency_code
         outbox_id = await outbox.reserve(tx)
         written = await self._ledger.write_purchases(
@@ -103,6 +116,20 @@ class PurchaseWriter:
             reject(rows, position, "EXTERNAL_ID_CONFLICT", "external_id") for position in written.conflict_positions
         ]
         return _outcome(received_count, written.recorded_count, rejections)
+
+    async def _without_erased(
+        self, tx: Transaction, business: SellingBusiness, rows: PurchaseRows
+    ) -> tuple[PurchaseRows, list[Rejection]]:
+        """Leaves out rows that were written down for members who have been erased, and refuses those changed since.
+
+        A business at which no such member bought, the usual one, is asked nothing.
+        """
+        if not business.has_erased_entries:
+            return rows, []
+        known = await self._erasure.known(tx, business.id, rows, self._rules.currency_code)
+        unknown = [place for place in range(len(rows)) if place not in known.duplicates | known.conflicts]
+        foreign = [reject(rows, place, "EXTERNAL_ID_CONFLICT", "external_id") for place in sorted(known.conflicts)]
+        return rows.at(unknown), foreign
 
 
 def not_found_for(caller: Caller) -> DomainError:

@@ -29,7 +29,7 @@ def _create_erasures() -> None:
         sa.Column("attempt_count", sa.Integer, nullable=False, server_default="0"),
         sa.Column("done_time", INSTANT),
         sa.Column("tables", pg.JSONB, comment="store, table, deleted and anonymized rows of each; once done"),
-        sa.ForeignKeyConstraint(["user_id"], ["users.id"]),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], deferrable=True, initially="DEFERRED"),
         sa.UniqueConstraint("user_id"),
         sa.CheckConstraint("state IN ('scheduled', 'running', 'done', 'cancelled')", name="erasures_state_check"),
         sa.CheckConstraint("(user_id IS NULL) = (state IN ('done', 'cancelled'))", name="erasures_user_id_check"),

@@ -1,0 +1,51 @@
+"""What purchases keep about a person, and what becomes of it when she is erased."""
+
+from svoykrug_server.purchases.erasure_repository import HER_ENTRIES, LedgerErasure
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
+from svoykrug_server.storage.personal_data import (
+    Declared,
+    Delete,
+    Impersonal,
+    PersonalRows,
+    Purpose,
+    Rewrite,
+    Store,
+    WarehouseRows,
+)
+
+
+def declared(hashes: ExternalIdHashes) -> Declared:
+    """Returns what purchases keep.
+
+    The ledger comes first: its lock must be had before any row of hers is locked.
+
+    Args:
+        hashes: What stands for an external id once nobody is behind it.
+    """
+    ledger = PersonalRows(
+        "purchase_entries",
+        Purpose("Your purchases and refunds", "Ваши покупки и возвраты"),
+        HER_ENTRIES,
+        Rewrite(LedgerErasure(hashes).erase),
+        secrets=frozenset({"external_id_hash"}),
+    )
+    rejected = PersonalRows(
+        "rejected_rows",
+        Purpose("Purchases of yours that wait for somebody to match them", "Покупки, ждущие сопоставления"),
+        "kept.user_id = :user_id OR kept.phone = :phone",
+        Delete(),
+    )
+    return Declared(
+        personal=(ledger, rejected),
+        warehouse=(
+            WarehouseRows(
+                "purchases", Purpose("Your purchases, for analytics", "Ваши покупки, для аналитики"), "entry_id"
+            ),
+        ),
+        impersonal=(
+            Impersonal(Store.POSTGRES, "outbox", "counts of what is on its way to the warehouse"),
+            Impersonal(Store.POSTGRES, "sealed_batches", "counts and hashes of batches"),
+            Impersonal(Store.POSTGRES, "relay_state", "how far the relay is"),
+            Impersonal(Store.POSTGRES, "proven_days", "totals of businesses and days"),
+        ),
+    )
