@@ -89,6 +89,14 @@ _JOIN = text(
     """
 )
 
+# Does nobody else take a superadmin away until the transaction ends?
+_LOCK_SUPERADMINS = text("SELECT pg_advisory_xact_lock(hashtextextended('users.superadmins', 0))")
+
+# Is anybody but this user a superadmin who can sign in?
+_OTHER_SUPERADMIN = text(
+    "SELECT EXISTS (SELECT FROM users WHERE 'superadmin' = ANY (roles) AND status = 'active' AND id <> :user_id)"
+)
+
 # What does an access token say of this user, as of now?
 _CLAIMS = text(
     f"SELECT u.status, u.roles, u.tier, u.phone, u.locale, {_STAFF} AS staff, e.erase_time "  # noqa: S608 - constants only
@@ -205,6 +213,16 @@ async def add_consents(tx: Transaction, user_id: UUID, consents: Sequence[Consen
     ]
     # What did she allow, of which text, and when?
     await tx.execute(insert(user_consents), [{**row, "user_id": user_id, "consent_time": now} for row in rows])
+
+
+async def lock_superadmins(tx: Transaction) -> None:
+    """Keeps whoever takes a superadmin away waiting until the transaction ends."""
+    await tx.execute(_LOCK_SUPERADMINS)
+
+
+async def has_other_superadmin(tx: Transaction, user_id: UUID) -> bool:
+    """Tells whether anybody but a user is a superadmin who can sign in."""
+    return bool((await tx.execute(_OTHER_SUPERADMIN, {"user_id": user_id})).scalar())
 
 
 async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:

@@ -53,6 +53,7 @@ users = sa.Table(
     sa.CheckConstraint("referral_code ~ '^[A-Z0-9]{6,10}$'", name="users_referral_code_check"),
     sa.CheckConstraint("status <> 'active' OR referral_code IS NOT NULL", name="users_active_has_code_check"),
     sa.CheckConstraint("referrer_id <> id", name="users_referrer_is_another_check"),
+    sa.Index("users_superadmins_idx", "id", postgresql_where=sa.text("'superadmin' = ANY (roles)")),
     sa.Index(None, "referrer_id", "join_time", "id", postgresql_where=sa.text("referrer_id IS NOT NULL")),
 )
 

@@ -11,9 +11,10 @@ INSTANT = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Creates the table of erasures, and lets the ledger keep the keyed hash of an external id in its place."""
+    """Creates the table of erasures, lets the ledger keep the keyed hash of an external id, and finds superadmins."""
     _create_erasures()
     _let_external_ids_go()
+    op.create_index("users_superadmins_idx", "users", ["id"], postgresql_where=sa.text("'superadmin' = ANY (roles)"))
 
 
 def _create_erasures() -> None:
