@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 import structlog
+from aiohttp import web
 
 from svoykrug_server.auth.sms.receipts import LONGEST_QUEST, STATUS_WAITS
 from svoykrug_server.kit.clock import ManualClock
@@ -135,6 +136,19 @@ async def test_a_provider_that_is_away_is_asked_again_and_what_was_known_stays(s
     assert row["next_status_time"] == sms.clock.now() + STATUS_WAITS[2]
 
 
+async def test_a_provider_that_is_away_is_not_asked_about_message_after_message(sms: SmsWorld) -> None:
+    for number in range(120):
+        await sms.put(f"+7999123{number:04d}")
+    while await sms.worker.send_due():
+        sms.clock.advance(timedelta(microseconds=1))
+    asked = len(sms.smsru.received)
+    sms.smsru.trouble = [status(503)]
+    await sms.pass_by(10)
+    assert len(sms.smsru.received) == asked + 1
+    waiting = await sms.read("SELECT DISTINCT next_status_time FROM sms_messages")
+    assert [row["next_status_time"] for row in waiting] == [sms.clock.now() + STATUS_WAITS[1]]
+
+
 async def test_after_a_day_nobody_is_asked_any_more(sms: SmsWorld) -> None:
     await sms.sent()
     for wait in [*STATUS_WAITS, *[STATUS_WAITS[-1]] * 11]:
@@ -177,6 +191,26 @@ async def test_receipts_are_fetched_in_the_background(sms: SmsWorld) -> None:
     working.cancel()
     with suppress(asyncio.CancelledError):
         await working
+
+
+async def test_a_message_on_its_way_is_finished_before_the_worker_stops(sms: SmsWorld) -> None:
+    on_its_way, may_end = asyncio.Event(), asyncio.Event()
+
+    async def late(_: web.Request) -> web.StreamResponse:
+        on_its_way.set()
+        await may_end.wait()
+        return web.json_response({"status_code": 100, "sms": {PHONE[1:]: {"status_code": 100, "sms_id": "late"}}})
+
+    sms.smsru.trouble = [late]
+    working = asyncio.create_task(sms.worker.run())
+    await sms.put()
+    await on_its_way.wait()
+    working.cancel()
+    may_end.set()
+    with suppress(asyncio.CancelledError):
+        await working
+    row = await sms.message()
+    assert (row["state"], row["provider_message_id"]) == ("sent", "late")
 
 
 async def test_nothing_of_a_person_and_no_key_is_logged_or_counted(sms: SmsWorld) -> None:

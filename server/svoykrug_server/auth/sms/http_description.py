@@ -15,6 +15,10 @@ PLACEHOLDER = re.compile(r"\{([a-z]+)\}")
 
 PLACEHOLDERS = frozenset({"phone", "digits", "text", "id"})
 
+_UNFIT_FOR_URL = re.compile(r"[^\x21-\x7e]")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+
 _CONFIG = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
@@ -88,8 +92,10 @@ class ProviderDescription(BaseModel):
         refuse_url(self.url)
         for template in (self.url, *(self.form or {}).values(), *_texts(self.json_body)):
             refuse_placeholders(template, PLACEHOLDERS)
-        for header in self.headers.values():
-            refuse_placeholders(header, frozenset())
+        for name, value in self.headers.items():
+            refuse_placeholders(value, frozenset())
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                raise ValueError("a header is a name of letters, digits and dashes, and a value of ASCII on one line")
         if self.form is not None and self.json_body is not None:
             raise ValueError("form and json_body exclude each other")
         if self.method == "GET" and (self.form is not None or self.json_body is not None):
@@ -113,16 +119,20 @@ def read_description(text: str) -> ProviderDescription:
 
 
 def refuse_url(url: str) -> None:
-    """Refuses a URL that would carry phones and codes over a network in the clear.
+    """Refuses a URL that is none, or that would carry phones and codes over a network in the clear.
 
     Raises:
-        ValueError: It is neither https nor on this machine, or no URL.
+        ValueError: It is neither https nor on this machine, or cannot be called.
     """
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme != "http" or not _is_this_machine(parts.hostname or ""):
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("the URL cannot be called") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
         raise ValueError("the URL must begin with https://")
+    if not host or port == 0 or "{" in parts.netloc or _UNFIT_FOR_URL.search(url):
+        raise ValueError("the URL cannot be called")
 
 
 def refuse_placeholders(template: str, allowed: frozenset[str]) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from svoykrug_server.auth.repository import sms_deliveries as repository
 from svoykrug_server.auth.sms.metrics import SmsMetrics
-from svoykrug_server.auth.sms.model import Delivery, DeliveryReporter, DeliveryState, ProviderFailed, TakenSms
+from svoykrug_server.auth.sms.model import Delivery, DeliveryReporter, DeliveryState, Fault, ProviderFailed, TakenSms
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import StoreUnavailable
 from svoykrug_server.storage.postgres import Postgres
@@ -86,12 +86,13 @@ class DeliveryReceipts:
     async def run(self) -> None:
         """Asks until cancelled; while Postgres is away it waits. Where no provider reports it returns at once."""
         while self._reporters:
+            asked = 0
             try:
-                while await self.ask_due():
-                    log.debug("sms.receipts_asked")
-            except StoreUnavailable:
+                asked = await self.ask_due()
+            except* StoreUnavailable:
                 log.warning("sms.receipts_unavailable")
-            await asyncio.sleep(self._rules.poll.total_seconds())
+            if not asked:
+                await asyncio.sleep(self._rules.poll.total_seconds())
 
     async def ask_due(self) -> int:
         """Asks about each message that is due, the providers side by side, and returns how many there were."""
@@ -101,16 +102,21 @@ class DeliveryReceipts:
         by_provider: dict[str, list[TakenSms]] = defaultdict(list)
         for message in due:
             by_provider[message.provider].append(message)
-        await asyncio.gather(*(self._ask(self._reporters[name], sms) for name, sms in by_provider.items()))
+        async with asyncio.TaskGroup() as asking:
+            for name, messages in by_provider.items():
+                asking.create_task(self._ask(self._reporters[name], messages))
         return len(due)
 
     async def _ask(self, reporter: DeliveryReporter, messages: Sequence[TakenSms]) -> None:
+        """Asks one provider, until it turns out to be away: then the rest waits too."""
+        away = False
         for some in _chunks(messages, reporter.most_messages):
+            deliveries: Mapping[str, Delivery] = {}
             try:
-                deliveries = await reporter.report(some)
+                deliveries = {} if away else await reporter.report(some)
             except ProviderFailed as failure:
+                away = failure.fault is Fault.PASSING
                 log.warning("sms.not_reported", provider=some[0].provider, kind=failure.kind)
-                deliveries = {}
             await self._record(some, deliveries)
 
     async def _record(self, messages: Sequence[TakenSms], deliveries: Mapping[str, Delivery]) -> None:

@@ -37,6 +37,7 @@ class SmsRules:
         lease: How long a round may take before another worker tries.
         poll: How often the queue is looked at when nothing wakes the worker.
         at_once: How many messages are on their way at a time.
+        finish: How long those on their way may take at a stop.
     """
 
     autofill_host: str
@@ -45,6 +46,7 @@ class SmsRules:
     lease: timedelta = timedelta(seconds=30)
     poll: timedelta = timedelta(seconds=1)
     at_once: int = 50
+    finish: timedelta = timedelta(seconds=5)
 
 
 class SmsWorker:
@@ -87,15 +89,20 @@ class SmsWorker:
             self._queue.wake()
 
         async with asyncio.TaskGroup() as sending:
-            while True:
-                free = self._rules.at_once - len(under_way)
-                messages = await self._claim(free) if free else ()
-                for message in messages:
-                    task = sending.create_task(self._attempt(message))
-                    under_way.add(task)
-                    task.add_done_callback(ended)
-                if not messages:
-                    await self._queue.wait(self._rules.poll.total_seconds())
+            try:
+                while True:
+                    free = self._rules.at_once - len(under_way)
+                    messages = await self._claim(free) if free else ()
+                    for message in messages:
+                        task = sending.create_task(self._attempt(message))
+                        under_way.add(task)
+                        task.add_done_callback(ended)
+                    if not messages:
+                        await self._queue.wait(self._rules.poll.total_seconds())
+            finally:
+                # Of a message that is cut off nobody knows whether it arrived.
+                if under_way:
+                    await asyncio.wait(under_way, timeout=self._rules.finish.total_seconds())
 
     async def send_due(self) -> int:
         """Makes one round of attempts at each message that is due, and returns how many there were."""
