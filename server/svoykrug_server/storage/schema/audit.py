@@ -21,8 +21,10 @@ audit_events = Table(
     Column("details", JSONB, nullable=False, comment="Further facts; never a phone, name, e-mail, code or token"),
     CheckConstraint("result IN ('done', 'refused')", name="audit_events_result_check"),
     CheckConstraint("actor_kind IN ('user', 'service', 'operator', 'system')", name="audit_events_actor_kind_check"),
-    Index(None, "target_kind", "target_id", "event_time"),
-    Index(None, "actor_id", "event_time"),
+    Index(None, "event_time", "event_id"),
+    Index(None, "actor_id", "event_time", "event_id"),
+    Index(None, "target_id", "event_time", "event_id"),
+    Index(None, "action", "event_time", "event_id"),
     comment="Append-only: a trigger refuses UPDATE, DELETE and TRUNCATE",
 )
 

@@ -55,6 +55,41 @@ users = sa.Table(
     sa.CheckConstraint("referrer_id <> id", name="users_referrer_is_another_check"),
     sa.Index("users_superadmins_idx", "id", postgresql_where=sa.text("'superadmin' = ANY (roles)")),
     sa.Index(None, "referrer_id", "join_time", "id", postgresql_where=sa.text("referrer_id IS NOT NULL")),
+    sa.Column(
+        "search_name",
+        sa.Text,
+        sa.Computed("searched_name(display_name)", persisted=True),
+        comment="the words of its spellings",
+    ),
+    sa.CheckConstraint("roles @> '{member}'::text[]", name="users_everyone_is_member_check"),
+    sa.Index(
+        None,
+        "search_name",
+        postgresql_using="gin",
+        postgresql_ops={"search_name": "gin_trgm_ops"},
+        postgresql_with={"fastupdate": "off"},
+    ),
+    sa.Index(None, "status", "tier", "create_time", "id"),
+    sa.Index("users_elevated_idx", "create_time", "id", postgresql_where=sa.text("roles <> '{member}'::text[]")),
+    sa.Index(
+        "users_phone_end_idx",
+        sa.func.reverse(sa.text("phone")).label("phone_end"),
+        postgresql_ops={"phone_end": "text_pattern_ops"},
+    ),
+)
+
+name_words = sa.Table(
+    "name_words",
+    metadata,
+    sa.Column("word", sa.Text(collation="C"), primary_key=True),
+    sa.Index(
+        None,
+        "word",
+        postgresql_using="gin",
+        postgresql_ops={"word": "gin_trgm_ops"},
+        postgresql_with={"fastupdate": "off"},
+    ),
+    comment="Every word of a searched name, once, whoever has it: what a word with a typo is compared with",
 )
 
 member_links = sa.Table(
