@@ -19,3 +19,16 @@ print(*sorted({"pandas", "sklearn", "scipy", "skops", "matplotlib"} & sys.module
 def test_importing_the_server_loads_neither_pandas_nor_scikit_learn() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
+
+
+SHIPPING = r"""
+import sys
+from svoykrug_server.purchases.ledger_block import LedgerBlock
+rows = LedgerBlock(b"PGCOPY\n\xff\r\n\x00" + bytes(8) + b"\xff\xff").to_arrow({})
+print(len(rows), "pandas" in sys.modules)
+"""
+
+
+def test_the_first_purchase_does_not_load_pandas_on_its_way_to_the_warehouse() -> None:
+    done = subprocess.run([sys.executable, "-c", SHIPPING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "0 False", "")

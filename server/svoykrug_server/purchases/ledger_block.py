@@ -90,24 +90,30 @@ class LedgerBlock:
                 "entry_id": self._uuids("entry_id"),
                 "purchase_id": self._uuids("purchase_id"),
                 "business_id": self._uuids("business_id"),
-                "member_id": pa.array(self._rows["member_id"].astype(np.int64)),
-                "kind": pa.array(self._rows["kind"].astype(np.int8)),
-                "amount_minor": pa.array(self._rows["amount_minor"].astype(np.int64)),
+                "member_id": _column(self._rows["member_id"].astype(np.int64), pa.int64()),
+                "kind": _column(self._rows["kind"].astype(np.int8), pa.int8()),
+                "amount_minor": _column(self._rows["amount_minor"].astype(np.int64), pa.int64()),
                 "currency": self._currencies(),
-                "purchase_time": pa.array(self._rows["purchase_time"].astype(np.int64) + _POSTGRES_EPOCH_US).cast(
-                    instant
-                ),
-                "ingest_time": pa.array(known_times[np.searchsorted(known_ids, batch_ids)]).cast(instant),
-                "sensitive": pa.array(self._rows["sensitive"].astype(np.uint8)),
-                "batch_id": pa.array(batch_ids),
+                "purchase_time": _column(self._rows["purchase_time"].astype(np.int64) + _POSTGRES_EPOCH_US, instant),
+                "ingest_time": _column(known_times[np.searchsorted(known_ids, batch_ids)], instant),
+                "sensitive": _column(self._rows["sensitive"].astype(np.uint8), pa.uint8()),
+                "batch_id": _column(batch_ids, pa.int64()),
             }
         )
 
     def _uuids(self, name: str) -> pa.Array:
-        column = np.ascontiguousarray(self._rows[name])
-        return pa.Array.from_buffers(pa.binary(16), len(column), [None, pa.py_buffer(column.tobytes())])
+        return _column(np.ascontiguousarray(self._rows[name]), pa.binary(16))
 
     def _currencies(self) -> pa.Array:
         codes, places = np.unique(self._rows["currency"], return_inverse=True)
-        names = pa.array([code.decode("ascii") for code in codes.tolist()], pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32)), names)
+        ends = np.arange(len(codes) + 1, dtype=np.int32) * codes.itemsize
+        names = pa.StringArray.from_buffers(len(codes), pa.py_buffer(ends), pa.py_buffer(codes.tobytes()))
+        return pa.DictionaryArray.from_arrays(_column(places.astype(np.int32), pa.int32()), names)
+
+
+def _column(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
+    """Returns values as an Arrow column of the same width.
+
+    `pa.array` would import pandas first: a second in which the event loop answers nobody.
+    """
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values.tobytes())])
