@@ -124,7 +124,15 @@ async def _auth(foundation: Foundation) -> Auth:
     keys = signing_keys(settings, postgres, secrets, foundation.clock)
     accounts, routes = UserAccounts(find_current), sms_routes(settings, foundation.registry)
     auth = compose_auth(
-        auth_options(settings), keys, postgres, secrets, foundation.clock, accounts, routes, service_scopes()
+        auth_options(settings),
+        keys,
+        postgres,
+        secrets,
+        foundation.clock,
+        accounts,
+        routes,
+        service_scopes(),
+        foundation.registry,
     )
     await auth.open()
     for name, job in auth.background.items():

@@ -128,6 +128,28 @@ class Settings(BaseSettings):
     """The same, once under half of the address's last sends came back right."""
     code_sends_verified_window: int = Field(default=30, ge=1)
     """How many of an address's last sends are looked at for that."""
+    code_home_prefixes: tuple[Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")], ...] = ("7",)
+    """The calling codes of the circle's own countries, as a JSON array; every other one gets the smaller numbers."""
+    code_sends_per_home_prefix_hour: int = Field(default=20_000, ge=1)
+    """How many codes are sent to each home calling code within an hour; counted by the minute."""
+    code_sends_per_other_prefix_hour: int = Field(default=200, ge=1)
+    """How many codes are sent to each other calling code within an hour."""
+    code_breaker_home_window: int = Field(default=5_000, ge=1)
+    """How many of a home calling code's last sends, each older than a code's life, its breaker looks at."""
+    code_breaker_other_window: int = Field(default=50, ge=1)
+    """The same for each other calling code."""
+    code_breaker_home_verified_percent: int = Field(default=10, ge=0, le=100)
+    """The breaker of a home calling code opens when fewer of those sends came back right; 0: never."""
+    code_breaker_other_verified_percent: int = Field(default=25, ge=0, le=100)
+    """The same for each other calling code."""
+    code_breaker_home_probes: int = Field(default=200, ge=1)
+    """How many sends within ten minutes pass an open breaker from addresses whose codes did not come back right."""
+    code_breaker_other_probes: int = Field(default=10, ge=1)
+    """The same for each other calling code."""
+    silent_days: int = Field(default=180, ge=1)
+    """After how many days without a sign-in or refresh a number may have a new owner: she proves her birth date."""
+    wrong_birth_dates: int = Field(default=3, ge=0)
+    """How many wrong birth dates an account bears within 30 days; then only a new account can be started."""
     sms_autofill_host: str = Field(default="svoykrug.localhost", pattern=r"^[0-9a-z.-]{1,253}$")
     """The host of the app or site that phones fill codes in for: the last line of the SMS is `@host #code`."""
     sms_attempts: int = Field(default=6, ge=1)
@@ -193,6 +215,28 @@ class Settings(BaseSettings):
     purchase_newest_seconds: int = Field(default=300, ge=0)
     """How far the clock of a business may be ahead of ours."""
 
+    # Tiers: what was spent in the last 12 months, in minor units of the circle's currency
+    tier_vip_spend_minor: int = Field(default=3_000_000, ge=1)
+    """What VIP takes. A changed rule of tiers shows in GetMyTier at once, and elsewhere after the circle's next midnight."""
+    tier_vip_categories: int = Field(default=3, ge=0)
+    """In how many categories VIP takes it; sensitive businesses do not count."""
+    tier_elite_spend_minor: int = Field(default=10_000_000, ge=1)
+    """What Elite takes; no less than VIP."""
+    tier_elite_categories: int = Field(default=5, ge=0)
+    """In how many categories Elite takes it; no fewer than VIP."""
+    tier_elite_top_percent: float = Field(default=1.0, ge=0, le=100)
+    """Elite are also the members who spend most: so many percent of all who spent, rounded down; found out nightly."""
+    tier_inner_circle_spend_minor: int = Field(default=20_000_000, ge=1)
+    """What Inner Circle takes; no less than Elite."""
+    tier_poll_seconds: float = Field(default=0.5, gt=0, le=60)
+    """How often the tiers of members who bought or were refunded are computed."""
+
+    # Wallet codes
+    wallet_code_life_seconds: int = Field(default=60, ge=10)
+    """How long a wallet code is good."""
+    wallet_wrong_codes_per_caller_hour: int = Field(default=60, ge=1)
+    """How many wrong wallet codes a person or service may give within an hour."""
+
     # The way to the warehouse
     relay_batch_entries: int = Field(default=200_000, ge=1)
     """How many purchases and refunds go to ClickHouse in one insert at most."""
@@ -217,6 +261,14 @@ class Settings(BaseSettings):
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("no such time zone") from None
         return name
+
+    @model_validator(mode="after")
+    def _has_tiers_in_order(self) -> Self:
+        if not self.tier_vip_spend_minor <= self.tier_elite_spend_minor <= self.tier_inner_circle_spend_minor:
+            raise ValueError("SVOYKRUG_TIER_..._SPEND_MINOR: a higher tier takes no less")
+        if self.tier_vip_categories > self.tier_elite_categories:
+            raise ValueError("SVOYKRUG_TIER_..._CATEGORIES: a higher tier takes no fewer")
+        return self
 
     @model_validator(mode="after")
     def _has_both_halves_of_tls(self) -> Self:

@@ -26,7 +26,7 @@ async def test_a_phone_is_not_kept_a_week_after_its_last_code(world: World) -> N
     await refusal_of(world.guess_wrong(challenge.challenge_id))
     await world.auth.sms_worker.send_due()
     world.clock.advance(timedelta(days=8))
-    assert await world.auth.housekeeping.forget() == 4
+    assert await world.auth.housekeeping.forget() == 5
     for table in TABLES:
         assert not [row for row in await world.read(f"SELECT t::text FROM {table} t") if PHONE in row["t"]]  # noqa: S608  names of ours
 

@@ -40,7 +40,7 @@ async def test_a_start_reads_nothing_about_people_so_its_time_cannot_tell_who_is
     async with world.postgres.transaction() as tx:
         driver = await tx.driver()
         before = await driver.fetchval(scans)
-        await world.auth.use_cases.codes._start(tx, OTHER_PHONE, CALL)
+        await world.auth.use_cases.codes._start(tx, OTHER_PHONE, CALL, None)
         assert await driver.fetchval(scans) == before
 
 

@@ -13,7 +13,6 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from svoykrug_server.app import service_scopes
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.composition import Auth, AuthOptions, compose_auth
 from svoykrug_server.auth.model import ChallengeView, SignedIn, SignInAnswer
@@ -32,6 +31,7 @@ from tests.waiting import until
 
 PHONE = "+79991234567"
 OTHER_PHONE = "+79997654321"
+KNOWN_SCOPES = frozenset({"analytics.read", "purchases.write", "tokens.introspect", "users.read_phone", "users.write"})
 CONSENTS = (ConsentGrant("terms", "2026-11", True), ConsentGrant("personal_data", "2026-11", True))
 
 
@@ -152,8 +152,10 @@ def random_secrets() -> Secrets:
 def compose(postgres: Postgres, secrets: Secrets, clock: ManualClock, options: AuthOptions, phones: Phones) -> Auth:
     """Builds the auth of one server."""
     keys = SigningKeys(postgres, secrets, clock, "ES256", options.keys)
-    routes = SmsRoutes((phones,), {}, SmsMetrics(CollectorRegistry()))
-    return compose_auth(options, keys, postgres, secrets, clock, UserAccounts(lambda: None), routes, service_scopes())
+    registry = CollectorRegistry()
+    routes = SmsRoutes((phones,), {}, SmsMetrics(registry))
+    people = UserAccounts(lambda: None)
+    return compose_auth(options, keys, postgres, secrets, clock, people, routes, KNOWN_SCOPES, registry)
 
 
 async def refusal_of(call: Awaitable[object]) -> DomainError:

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry
+
 from svoykrug_server.auth.access_tokens import AccessTokens, Party
 from svoykrug_server.auth.accounts import Accounts
 from svoykrug_server.auth.admin_servicer import AuthAdminUseCases
@@ -13,7 +15,7 @@ from svoykrug_server.auth.housekeeping import Housekeeping
 from svoykrug_server.auth.introspection import Introspection
 from svoykrug_server.auth.key_model import KeyTimes
 from svoykrug_server.auth.key_rotation import KeyRotation
-from svoykrug_server.auth.model import SessionLimits, SignInLimits
+from svoykrug_server.auth.model import SessionLimits
 from svoykrug_server.auth.refresh_tokens import RefreshTokens
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.service_accounts import ServiceAccounts
@@ -21,8 +23,8 @@ from svoykrug_server.auth.service_tokens import ServiceLimits, ServiceTokens
 from svoykrug_server.auth.servicer import AuthUseCases
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.auth.sessions import Sessions
-from svoykrug_server.auth.sign_in import CodeSending
 from svoykrug_server.auth.sign_in_completion import CompletionLimits, SignInCompletion
+from svoykrug_server.auth.sign_in_composition import SignInOptions, compose_judging, compose_sending, sign_in_options
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.auth.sms.chain import ChainRules, SmsChain
 from svoykrug_server.auth.sms.queue import SmsQueue
@@ -45,7 +47,7 @@ class AuthOptions:
     """Every number and name that auth is told.
 
     Attributes:
-        sign_in: How often codes are sent and guessed.
+        sign_in: How codes are sent and judged.
         session: How long tokens and sessions live.
         services: How long things of services live.
         keys: How long signing keys are kept and read.
@@ -54,7 +56,7 @@ class AuthOptions:
         cache_entries: How many verified tokens are remembered.
     """
 
-    sign_in: SignInLimits
+    sign_in: SignInOptions
     session: SessionLimits
     services: ServiceLimits
     keys: KeyTimes
@@ -112,6 +114,7 @@ def compose_auth(
     accounts: Accounts,
     routes: SmsRoutes,
     scopes: frozenset[str],
+    registry: CollectorRegistry,
 ) -> Auth:
     """Builds auth.
 
@@ -124,16 +127,18 @@ def compose_auth(
         accounts: The people of the circle.
         routes: The providers that send SMS.
         scopes: Every scope that a method or a field of the API asks for.
+        registry: Where metrics are registered.
     """
     codes, refresh, sms = Codes(secrets), RefreshTokens(secrets), SmsQueue()
     revocations, ends = Revocations(postgres, clock), SessionEnds(options.session, clock)
     access = AccessTokens(keys, options.party, options.session)
     verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
     rotation = TokenRotation(postgres, accounts, access, refresh, ends, revocations, sms, options.session, clock)
-    limits = CompletionLimits(options.sign_in, options.session)
+    judge, silence = compose_judging(options.sign_in, codes, clock)
+    limits = CompletionLimits(options.sign_in.limits, options.session)
     use_cases = AuthUseCases(
-        codes=CodeSending(postgres, codes, sms, options.sign_in, clock),
-        completion=SignInCompletion(postgres, accounts, codes, refresh, rotation, limits, clock),
+        codes=compose_sending(options.sign_in, postgres, codes, sms, registry, clock),
+        completion=SignInCompletion(postgres, accounts, judge, silence, refresh, rotation, ends, limits, clock),
         rotation=rotation,
         sessions=Sessions(postgres, ends, revocations, options.session, clock),
         keys=keys,
@@ -188,7 +193,7 @@ def auth_options(settings: Settings) -> AuthOptions:
         race=timedelta(seconds=settings.refresh_race_seconds),
     )
     return AuthOptions(
-        sign_in=_sign_in_limits(settings),
+        sign_in=sign_in_options(settings),
         session=session,
         services=ServiceLimits(timedelta(seconds=settings.assertion_life_seconds), session),
         keys=KeyTimes(
@@ -212,17 +217,4 @@ def _sms_rules(settings: Settings) -> SmsRules:
         autofill_host=settings.sms_autofill_host,
         attempts=settings.sms_attempts,
         lease=max(timedelta(seconds=30), 2 * longest_round),
-    )
-
-
-def _sign_in_limits(settings: Settings) -> SignInLimits:
-    return SignInLimits(
-        code_life=timedelta(seconds=settings.code_life_seconds),
-        guesses=settings.code_guesses,
-        wrong_guesses_per_phone_hour=settings.code_wrong_guesses_per_phone_hour,
-        resend_wait=timedelta(seconds=settings.code_resend_seconds),
-        sends_per_phone_day=settings.code_sends_per_phone_day,
-        sends_per_address_hour=settings.code_sends_per_address_hour,
-        sends_per_doubtful_address_hour=settings.code_sends_per_doubtful_address_hour,
-        verified_window=settings.code_sends_verified_window,
     )

@@ -3,10 +3,11 @@
 import base64
 import binascii
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
+from google.type.date_pb2 import Date
 from svoykrug.auth.v1 import auth_service_pb2, session_pb2
 from svoykrug.users.v1 import user_pb2
 
@@ -70,7 +71,16 @@ def answer_from_proto(request: auth_service_pb2.CompleteSignInRequest) -> SignIn
             ConsentGrant(CONSENT_KINDS[consent.kind], consent.version, consent.granted) for consent in request.consents
         ),
         referral_code=request.referral_code,
+        birth_date=_birth_date_from_proto(request.birth_date) if request.HasField("birth_date") else None,
+        start_new_account=request.start_new_account,
     )
+
+
+def _birth_date_from_proto(day: Date) -> date:
+    try:
+        return date(day.year, day.month, day.day)
+    except ValueError:
+        raise InvalidFields.of("birth_date", "must be a whole date") from None
 
 
 def signed_in_to_proto(signed_in: SignedIn) -> auth_service_pb2.CompleteSignInResponse:

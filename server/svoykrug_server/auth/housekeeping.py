@@ -6,7 +6,16 @@ from datetime import timedelta
 import structlog
 
 from svoykrug_server.auth.model import SessionLimits
-from svoykrug_server.auth.repository import challenges, revocation_feed, service_accounts, sessions, sms_messages
+from svoykrug_server.auth.repository import (
+    challenges,
+    last_seen,
+    prefixes,
+    revocation_feed,
+    service_accounts,
+    sessions,
+    sms_messages,
+)
+from svoykrug_server.auth.silence import WRONG_SPAN
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import StoreUnavailable
 from svoykrug_server.storage.postgres import Postgres
@@ -53,6 +62,8 @@ class Housekeeping:
             return sum(
                 [
                     await challenges.forget(tx, now - KEPT),
+                    await prefixes.forget(tx, now - KEPT),
+                    await last_seen.forget(tx, now - WRONG_SPAN - CLOCKS_APART),
                     await sms_messages.forget(tx, now - KEPT),
                     await sessions.forget(tx, now - self._limits.idle - KEPT, now - self._limits.absolute - KEPT),
                     await revocation_feed.forget(tx, now - CLOCKS_APART),

@@ -108,6 +108,11 @@ class Challenge:
         if (self.purpose is Purpose.PHONE_CHANGE) != (self.user_id is not None):
             raise ValueError("exactly the challenge of a phone change names a user")
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether its code opened a session or changed a phone; that request may be repeated."""
+        return self.session_id is not None or self.revoked_count is not None
+
     def is_open(self, now: datetime, limits: SignInLimits) -> bool:
         """Tells whether its code can still be told back."""
         return self.consume_time is None and now < self.expire_time and self.wrong_guess_count < limits.guesses

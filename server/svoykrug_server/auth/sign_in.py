@@ -1,48 +1,63 @@
-"""Use cases: signing in with a code.
+"""Use cases: starting a challenge and sending its code, for a sign-in or a phone change.
 
 Nothing here asks whether a phone is known before its code came back right, so known and unknown numbers get the same
-answer in the same time. All sign-ins with one phone wait for each other, so each limit is judged on what is true.
+answer in the same time. All challenges of one phone wait for each other, so each limit is judged on what is true.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
+from svoykrug_server.auth.breakers import Breakers
 from svoykrug_server.auth.call import Call
+from svoykrug_server.auth.code_sends import CodeSends
 from svoykrug_server.auth.codes import Codes, random_challenge_id
-from svoykrug_server.auth.model import Challenge, ChallengeView, SignInLimits
-from svoykrug_server.auth.repository import challenges as repository
-from svoykrug_server.auth.repository.challenges import SendHistory
+from svoykrug_server.auth.model import Challenge, ChallengeView, Purpose, SignInLimits
+from svoykrug_server.auth.repository import challenges, demo_phones
 from svoykrug_server.auth.sms.queue import SmsQueue
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields, Limited
-from svoykrug_server.kit.phone import parse_phone
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields
+from svoykrug_server.kit.phone import calling_code, parse_phone
 from svoykrug_server.storage.postgres import Postgres, Transaction
 
 
 class CodeSending:
-    """Starts sign-ins and sends codes.
+    """Starts challenges and sends their codes.
 
     Args:
         postgres: Where challenges are kept.
         codes: Derives codes.
+        sends: Judges, counts and queues sends.
+        breakers: The breakers of calling codes.
         sms: The queue of SMS.
-        limits: How often codes are sent.
+        limits: How long codes live and how often they are guessed.
         clock: Tells the time.
     """
 
-    def __init__(self, postgres: Postgres, codes: Codes, sms: SmsQueue, limits: SignInLimits, clock: Clock) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        codes: Codes,
+        sends: CodeSends,
+        breakers: Breakers,
+        sms: SmsQueue,
+        limits: SignInLimits,
+        clock: Clock,
+    ) -> None:
         self._postgres = postgres
         self._codes = codes
+        self._sends = sends
+        self._breakers = breakers
         self._sms = sms
         self._limits = limits
         self._clock = clock
 
-    async def start(self, phone_text: str, call: Call) -> ChallengeView:
+    async def start(self, phone_text: str, call: Call, changing_user_id: UUID | None = None) -> ChallengeView:
         """Sends a code to a phone.
 
         Args:
             phone_text: A phone number in any spelling.
             call: Where it came from.
+            changing_user_id: Who wants the phone as her own; None for a sign-in.
 
         Raises:
             InvalidFields: It is no phone number.
@@ -51,9 +66,9 @@ class CodeSending:
         phone = parse_phone(phone_text)
         if phone is None:
             raise InvalidFields.of("phone", "must be a phone number")
+        await self._breakers.look(calling_code(phone))
         async with self._postgres.transaction() as tx:
-            await repository.lock_phone(tx, phone)
-            outcome = await self._start(tx, phone, call)
+            outcome = await self._start(tx, phone, call, changing_user_id)
         return self._settled(outcome)
 
     async def resend(self, challenge_id: UUID, call: Call) -> ChallengeView:
@@ -67,7 +82,10 @@ class CodeSending:
             outcome = await self._resend(tx, challenge_id, call)
         return self._settled(outcome)
 
-    async def _start(self, tx: Transaction, phone: str, call: Call) -> ChallengeView | DomainError:
+    async def _start(
+        self, tx: Transaction, phone: str, call: Call, changing_user_id: UUID | None
+    ) -> ChallengeView | DomainError:
+        await challenges.lock_phone(tx, phone)
         now = self._clock.now()
         challenge = Challenge(
             challenge_id=random_challenge_id(),
@@ -75,41 +93,23 @@ class CodeSending:
             pepper_kid=self._codes.active_kid,
             create_time=now,
             expire_time=now + self._limits.code_life,
+            purpose=Purpose.SIGN_IN if changing_user_id is None else Purpose.PHONE_CHANGE,
+            user_id=changing_user_id,
+            demo=await demo_phones.find(tx, phone, now) is not None,
         )
-        refusal = await self._send(tx, challenge, call, now)
-        if refusal is not None:
-            return refusal
-        await repository.insert(tx, challenge)
-        return self._view(challenge, now)
+        if challenge.demo:
+            await challenges.insert(tx, challenge)
+            return self._view(challenge, now)
+        return await self._sends.send(tx, challenge, call, now, new=True) or self._view(challenge, now)
 
     async def _resend(self, tx: Transaction, challenge_id: UUID, call: Call) -> ChallengeView | DomainError:
-        challenge = await repository.get_locked(tx, challenge_id)
+        challenge = await challenges.get_locked(tx, challenge_id)
         now = self._clock.now()
         if challenge is None or not challenge.is_open(now, self._limits):
             return FailedPrecondition("CHALLENGE_OVER")
-        return await self._send(tx, challenge, call, now) or self._view(challenge, now)
-
-    async def _send(self, tx: Transaction, challenge: Challenge, call: Call, now: datetime) -> DomainError | None:
-        """Counts a send and queues it, or returns why it may not be."""
-        address = call.peer_address
-        await repository.lock_address(tx, address)
-        history = await repository.send_history(tx, challenge.phone, address, self._limits, now)
-        refusal = self._refusal(history, now)
-        if refusal is not None:
-            return refusal
-        send_id = await repository.record_send(tx, challenge.challenge_id, challenge.phone, address, now)
-        await self._sms.put_code(tx, challenge, send_id, call.locale, now)
-        return None
-
-    def _refusal(self, history: SendHistory, now: datetime) -> DomainError | None:
-        times = history.phone_send_times
-        if len(times) >= self._limits.sends_per_phone_day:
-            return Limited("SIGN_IN_LIMITED", retry_after=times[-1] + timedelta(days=1) - now)
-        if history.address_full_time is not None:
-            return Limited("SIGN_IN_LIMITED", retry_after=history.address_full_time + timedelta(hours=1) - now)
-        if times and now < times[0] + self._limits.resend_wait:
-            return Limited("RESEND_TOO_SOON", retry_after=times[0] + self._limits.resend_wait - now)
-        return None
+        if challenge.demo:
+            return self._view(challenge, now)
+        return await self._sends.send(tx, challenge, call, now, new=False) or self._view(challenge, now)
 
     def _view(self, challenge: Challenge, now: datetime) -> ChallengeView:
         return ChallengeView(

@@ -1,25 +1,25 @@
 """Use case: completing a sign-in with the code that came by SMS.
 
-All answers for one phone wait for each other, so of parallel guesses no more are judged than the limits allow. A code
-is used up by one UPDATE that holds only while the code is good: of parallel right answers one wins. A wrong guess is
-counted though the call fails.
+A code is used up by one UPDATE that holds only while the code is good: of parallel right answers one wins.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from svoykrug_server.auth.accounts import Accounts
 from svoykrug_server.auth.call import Call, event_of
-from svoykrug_server.auth.codes import Codes
+from svoykrug_server.auth.code_judging import CodeJudge, Guess
 from svoykrug_server.auth.model import Challenge, Session, SessionLimits, SignedIn, SignInAnswer, SignInLimits
 from svoykrug_server.auth.refresh_tokens import RefreshToken, RefreshTokens, random_salt
-from svoykrug_server.auth.repository import challenges, sessions
+from svoykrug_server.auth.repository import challenges, last_seen, sessions
+from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.auth.sessions import view_of
+from svoykrug_server.auth.silence import Owner, SilentNumbers
 from svoykrug_server.auth.tokens import TokenRotation
-from svoykrug_server.kit.account import AccountStatus, Joining
+from svoykrug_server.kit.account import Account, AccountStatus, Joining, RevokeReason
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import DomainError, FailedPrecondition, Limited, PermissionDenied, Unauthenticated
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, PermissionDenied
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import AuditResult
@@ -40,14 +40,16 @@ class CompletionLimits:
 
 
 class SignInCompletion:
-    """Judges codes and opens sessions.
+    """Opens sessions for right codes.
 
     Args:
         postgres: Where challenges and sessions are kept.
         accounts: The people of the circle.
-        codes: Derives and compares codes.
+        judge: Judges codes.
+        silence: Tells whose a number is that was silent for long.
         refresh: Derives refresh tokens.
         rotation: Makes pairs of tokens.
+        ends: Ends the sessions of a number's former owner.
         limits: The rules.
         clock: Tells the time.
     """
@@ -56,17 +58,21 @@ class SignInCompletion:
         self,
         postgres: Postgres,
         accounts: Accounts,
-        codes: Codes,
+        judge: CodeJudge,
+        silence: SilentNumbers,
         refresh: RefreshTokens,
         rotation: TokenRotation,
+        ends: SessionEnds,
         limits: CompletionLimits,
         clock: Clock,
     ) -> None:
         self._postgres = postgres
         self._accounts = accounts
-        self._codes = codes
+        self._judge = judge
+        self._silence = silence
         self._refresh = refresh
         self._rotation = rotation
+        self._ends = ends
         self._limits = limits
         self._clock = clock
 
@@ -74,69 +80,90 @@ class SignInCompletion:
         """Exchanges a challenge and its code for a session.
 
         Raises:
-            Unauthenticated: CODE_WRONG.
+            Unauthenticated: CODE_WRONG or BIRTH_DATE_WRONG.
             Limited: GUESSES_EXHAUSTED or SIGN_IN_LIMITED.
-            FailedPrecondition: CHALLENGE_OVER; CONSENT_REQUIRED or REFERRAL_INVALID, and the code stays
-                good.
+            FailedPrecondition: CHALLENGE_OVER; CONSENT_REQUIRED, REFERRAL_INVALID or ACCOUNT_PROOF_REQUIRED, and the
+                code stays good.
             PermissionDenied: USER_BANNED.
         """
         async with self._postgres.transaction() as tx:
-            outcome = await self._judge(tx, answer, call)
+            outcome = await self._complete(tx, answer, call)
         if isinstance(outcome, DomainError):
             raise outcome
         return outcome
 
-    async def _judge(self, tx: Transaction, answer: SignInAnswer, call: Call) -> SignedIn | DomainError:
-        challenge = await challenges.get_locked(tx, answer.challenge_id)
+    async def _complete(self, tx: Transaction, answer: SignInAnswer, call: Call) -> SignedIn | DomainError:
+        judged = await self._judge.judge(tx, Guess(answer.challenge_id, answer.code, answer.request_id), call)
+        if isinstance(judged, DomainError):
+            return judged
         now = self._clock.now()
-        if challenge is None or now >= challenge.expire_time:
-            return FailedPrecondition("CHALLENGE_OVER")
-        repeated = challenge.session_id is not None and challenge.consume_request_id == answer.request_id
-        if challenge.consume_time is not None and not repeated:
-            return FailedPrecondition("CHALLENGE_OVER")
-        refusal = await self._exhausted(tx, challenge, now)
-        if refusal is not None:
-            return refusal
-        if not self._codes.matches(answer.code, challenge):
-            return await self._wrong(tx, challenge, call, now)
-        if repeated:
-            return await self._again(tx, challenge, answer, now)
-        return await self._enter(tx, challenge, answer, call, now)
-
-    async def _exhausted(self, tx: Transaction, challenge: Challenge, now: datetime) -> DomainError | None:
-        limits = self._limits.sign_in
-        if challenge.wrong_guess_count >= limits.guesses:
-            return self._guesses_exhausted(challenge, now)
-        most = limits.wrong_guesses_per_phone_hour
-        times = await challenges.wrong_guess_times(tx, challenge.phone, now - timedelta(hours=1), most)
-        if len(times) >= most:
-            return Limited("SIGN_IN_LIMITED", retry_after=times[-1] + timedelta(hours=1) - now)
-        return None
-
-    async def _wrong(self, tx: Transaction, challenge: Challenge, call: Call, now: datetime) -> DomainError:
-        left = await challenges.count_wrong_guess(tx, challenge, self._limits.sign_in.guesses, now)
-        if left is None:
-            return self._guesses_exhausted(challenge, now)
-        if left == 0:
-            await self._audit(tx, call, "CODE_GUESSES_EXHAUSTED", challenge, now)
-        return Unauthenticated("CODE_WRONG", metadata={"guesses_left": str(left)})
-
-    def _guesses_exhausted(self, challenge: Challenge, now: datetime) -> DomainError:
-        next_code_time = challenge.create_time + self._limits.sign_in.resend_wait
-        return Limited("GUESSES_EXHAUSTED", retry_after=max(next_code_time - now, timedelta(seconds=1)))
+        if judged.repeated:
+            return await self._again(tx, judged.challenge, answer, now)
+        return await self._enter(tx, judged.challenge, answer, call, now)
 
     async def _enter(
         self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, call: Call, now: datetime
     ) -> SignedIn | DomainError:
         account = await self._accounts.find_by_phone(tx, challenge.phone)
-        if account is not None and account.status is AccountStatus.BANNED:
-            return await self._shut_out(tx, challenge, answer, call, PermissionDenied("USER_BANNED"))
-        if account is not None and account.status in (AccountStatus.ACTIVE, AccountStatus.DELETED):
-            return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
-        joining = Joining(challenge.phone, answer.consents, answer.referral_code, call.locale, now)
+        if account is None:
+            return await self._join(tx, challenge, answer, call, now)
+        if challenge.demo and not account.demo:
+            return FailedPrecondition("CHALLENGE_OVER")
+        match account.status:
+            case AccountStatus.UNCLAIMED:
+                return await self._join(tx, challenge, answer, call, now)
+            case AccountStatus.BANNED:
+                return await self._shut_out(tx, challenge, answer, call, PermissionDenied("USER_BANNED"))
+            case AccountStatus.DELETED:
+                return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
+            case AccountStatus.ACTIVE:
+                return await self._return(tx, account, challenge, answer, call, now)
+
+    async def _return(
+        self,
+        tx: Transaction,
+        account: Account,
+        challenge: Challenge,
+        answer: SignInAnswer,
+        call: Call,
+        now: datetime,
+    ) -> SignedIn | DomainError:
+        """Opens a session of a known account, unless its number has a new owner."""
+        if account.demo and not challenge.demo:
+            return await self._join(tx, challenge, answer, call, now, former_owner=account)
+        owner = await self._silence.owner(tx, account, challenge, answer, call, now)
+        if isinstance(owner, DomainError):
+            return owner
+        if owner is Owner.NEW:
+            return await self._join(tx, challenge, answer, call, now, former_owner=account)
+        return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
+
+    async def _join(
+        self,
+        tx: Transaction,
+        challenge: Challenge,
+        answer: SignInAnswer,
+        call: Call,
+        now: datetime,
+        former_owner: Account | None = None,
+    ) -> SignedIn | DomainError:
+        joining = Joining(
+            phone=challenge.phone,
+            consents=answer.consents,
+            referral_code=answer.referral_code,
+            locale=call.locale,
+            join_time=now,
+            demo=challenge.demo,
+            former_owner_id=None if former_owner is None else former_owner.user_id,
+        )
         joined = await self._accounts.join(tx, joining)
         if isinstance(joined, DomainError):
             return joined
+        if former_owner is not None:
+            await self._ends.end(tx, former_owner.user_id, RevokeReason.NUMBER_RECYCLED)
+            for user_id in (former_owner.user_id, joined):
+                target = ("user", str(user_id))
+                await audit.append(tx, event_of(call, "NUMBER_RECYCLED", now, target=target, actor_id=joined))
         return await self._open(tx, challenge, answer, call, joined, new_user=True)
 
     async def _open(
@@ -146,7 +173,7 @@ class SignInCompletion:
         session, token = self._new_session(challenge, answer, user_id, now)
         await self._consume(tx, challenge, answer, session.session_id, new_user=new_user)
         await sessions.insert(tx, session)
-        await challenges.mark_verified(tx, challenge.challenge_id)
+        await last_seen.see(tx, user_id, now)
         target = ("session", str(session.session_id))
         await audit.append(tx, event_of(call, "SIGNED_IN", now, target=target, actor_id=user_id))
         return await self._signed_in(tx, session, token, now, new_user=new_user)
@@ -205,8 +232,9 @@ class SignInCompletion:
         self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, call: Call, refusal: DomainError
     ) -> DomainError:
         await self._consume(tx, challenge, answer, None, new_user=False)
-        await challenges.mark_verified(tx, challenge.challenge_id)
-        await self._audit(tx, call, refusal.reason, challenge, self._clock.now())
+        target = ("challenge", str(challenge.challenge_id))
+        now = self._clock.now()
+        await audit.append(tx, event_of(call, refusal.reason, now, target=target, result=AuditResult.REFUSED))
         return refusal
 
     async def _consume(
@@ -224,7 +252,3 @@ class SignInCompletion:
         )
         if not used_up:
             raise FailedPrecondition("CHALLENGE_OVER")
-
-    async def _audit(self, tx: Transaction, call: Call, action: str, challenge: Challenge, now: datetime) -> None:
-        target = ("challenge", str(challenge.challenge_id))
-        await audit.append(tx, event_of(call, action, now, target=target, result=AuditResult.REFUSED))

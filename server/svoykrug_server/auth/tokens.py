@@ -180,7 +180,7 @@ class TokenRotation:
             return _invalid()
         await repository.rotate(
             tx,
-            session.session_id,
+            session,
             next_hash=following.secret_hash,
             salt=salt,
             kid=kid,

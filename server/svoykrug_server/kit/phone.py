@@ -34,3 +34,12 @@ def parse_phone(text: str) -> str | None:
     if not phonenumbers.is_possible_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def calling_code(phone: str) -> str:
+    """Returns the calling code of a number's country, such as `7` for +79991234567.
+
+    Args:
+        phone: E.164.
+    """
+    return str(phonenumbers.parse(phone).country_code)

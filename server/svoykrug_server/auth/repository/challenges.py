@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 
 from svoykrug_server.auth.model import Challenge, Purpose, SignInLimits
+from svoykrug_server.auth.prefix_limits import AddressRecord
 from svoykrug_server.storage.postgres import Transaction
 
 # Will nobody else start or complete a sign-in with this phone, or for this address, before this transaction ends?
@@ -34,7 +35,8 @@ _INSERT = text(
 _CONSUME = text(
     """
     UPDATE auth_challenges
-    SET consume_time = :now, consume_request_id = :request_id, session_id = :session_id, new_user = :new_user
+    SET consume_time = :now, consume_request_id = :request_id, session_id = :session_id, new_user = :new_user,
+        revoked_count = :revoked_count
     WHERE challenge_id = :challenge_id AND consume_time IS NULL AND expire_time > :now AND wrong_guess_count < :guesses
     RETURNING challenge_id
     """
@@ -68,10 +70,11 @@ _WRONG_GUESSES = text(
     """
 )
 
-# To which phone was a code sent, and for which address?
+# To which phone and country was a code sent, and for which address?
 _INSERT_SEND = text(
     """
-    INSERT INTO auth_code_sends (challenge_id, phone, address, send_time) VALUES (:challenge_id, :phone, :address, :now)
+    INSERT INTO auth_code_sends (challenge_id, phone, address, prefix, send_time)
+    VALUES (:challenge_id, :phone, :address, :prefix, :now)
     RETURNING send_id
     """
 )
@@ -92,16 +95,17 @@ _NTH_ADDRESS_SEND = text(
     """
 )
 
-# How many of an address's last sends were there, and how many came back right?
-_VERIFIED = text(
+# How many of an address's last sends were there, how many came back right, and when was the last?
+_ADDRESS_RECORD = text(
     """
-    SELECT count(*) AS sends, count(*) FILTER (WHERE verified) AS verified
-    FROM (SELECT verified FROM auth_code_sends WHERE address = :address ORDER BY send_time DESC LIMIT :window) AS last
+    SELECT count(*) AS sends, count(*) FILTER (WHERE verified) AS verified, max(send_time) AS last_send_time FROM (
+        SELECT verified, send_time FROM auth_code_sends WHERE address = :address ORDER BY send_time DESC LIMIT :window
+    ) AS last
     """
 )
 
 # Which sends led to the right code?
-_MARK_VERIFIED = text("UPDATE auth_code_sends SET verified = true WHERE challenge_id = :challenge_id")
+_MARK_VERIFIED = text("UPDATE auth_code_sends SET verified = true WHERE challenge_id = :challenge_id AND NOT verified")
 
 # Which challenges, sends and guesses are too old to count for anything?
 _FORGET = (
@@ -118,10 +122,12 @@ class SendHistory:
     Attributes:
         phone_send_times: The last sends to the phone within 24 hours, the latest first; at most the day's limit.
         address_full_time: The send that fills the address's hour; None while the hour is not full.
+        address_record: How the last sends for the address fared.
     """
 
     phone_send_times: tuple[datetime, ...]
     address_full_time: datetime | None
+    address_record: AddressRecord
 
 
 async def lock_phone(tx: Transaction, phone: str) -> None:
@@ -171,10 +177,11 @@ async def consume(
     challenge_id: UUID,
     *,
     request_id: UUID,
-    session_id: UUID | None,
-    new_user: bool,
     guesses: int,
     now: datetime,
+    session_id: UUID | None = None,
+    new_user: bool = False,
+    revoked_count: int | None = None,
 ) -> bool:
     """Uses a challenge's code up; tells whether it was still good. Of any number of answers at once, one gets True."""
     parameters = {
@@ -182,6 +189,7 @@ async def consume(
         "request_id": request_id,
         "session_id": session_id,
         "new_user": new_user,
+        "revoked_count": revoked_count,
         "guesses": guesses,
         "now": now,
     }
@@ -208,9 +216,15 @@ async def wrong_guess_times(tx: Transaction, phone: str, since: datetime, most: 
     return tuple((await tx.execute(_WRONG_GUESSES, {"phone": phone, "since": since, "most": most})).scalars())
 
 
-async def record_send(tx: Transaction, challenge_id: UUID, phone: str, address: str, now: datetime) -> int:
-    """Counts a send for its phone and its address, and returns its number."""
-    parameters = {"challenge_id": challenge_id, "phone": phone, "address": address, "now": now}
+async def record_send(tx: Transaction, challenge: Challenge, address: str, prefix: str, now: datetime) -> int:
+    """Counts a send for its phone, its address and its calling code, and returns its number."""
+    parameters = {
+        "challenge_id": challenge.challenge_id,
+        "phone": challenge.phone,
+        "address": address,
+        "prefix": prefix,
+        "now": now,
+    }
     send_id: int = (await tx.execute(_INSERT_SEND, parameters)).scalar_one()
     return send_id
 
@@ -219,11 +233,12 @@ async def send_history(tx: Transaction, phone: str, address: str, limits: SignIn
     """Returns what the limits need to know of earlier sends; under both locks, so that it stays true."""
     day = {"phone": phone, "since": now - timedelta(days=1), "most": limits.sends_per_phone_day}
     times = tuple((await tx.execute(_PHONE_SENDS, day)).scalars())
-    last = (await tx.execute(_VERIFIED, {"address": address, "window": limits.verified_window})).one()
-    doubtful = last.sends >= limits.verified_window and 2 * last.verified < last.sends
+    last = (await tx.execute(_ADDRESS_RECORD, {"address": address, "window": limits.verified_window})).one()
+    record = AddressRecord(last.sends, last.verified, last.last_send_time)
+    doubtful = record.sends >= limits.verified_window and not record.is_good
     limit = limits.sends_per_doubtful_address_hour if doubtful else limits.sends_per_address_hour
     hour = {"address": address, "since": now - timedelta(hours=1), "before": limit - 1}
-    return SendHistory(times, (await tx.execute(_NTH_ADDRESS_SEND, hour)).scalar_one_or_none())
+    return SendHistory(times, (await tx.execute(_NTH_ADDRESS_SEND, hour)).scalar_one_or_none(), record)
 
 
 async def mark_verified(tx: Transaction, challenge_id: UUID) -> None:

@@ -1,6 +1,6 @@
 """All SQL about sessions."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,9 +32,12 @@ _INSERT = text(
 # How does this session stand, and will nobody change it before this transaction ends?
 _LOCK = text(f"SELECT {_COLUMNS} FROM auth_sessions WHERE session_id = :session_id FOR UPDATE")  # noqa: S608  constants only
 
-# Which token follows, and which one came before it?
+# Which token follows, and which one came before it? And was its user not seen for a day, so that she is now?
 _ROTATE = text(
     """
+    WITH seen AS (
+        UPDATE auth_last_seen SET seen_time = :now WHERE user_id = :user_id AND seen_time <= :a_day_ago
+    )
     UPDATE auth_sessions SET previous_hash = current_hash, current_hash = :next_hash, salt = :salt,
         rotation_kid = :kid, rotation_request_id = :request_id, rotate_time = :now
     WHERE session_id = :session_id
@@ -118,11 +121,12 @@ async def lock(tx: Transaction, session_id: UUID) -> Session | None:
 
 
 async def rotate(
-    tx: Transaction, session_id: UUID, *, next_hash: bytes, salt: bytes, kid: str, request_id: UUID, now: datetime
+    tx: Transaction, session: Session, *, next_hash: bytes, salt: bytes, kid: str, request_id: UUID, now: datetime
 ) -> None:
     """Puts the next refresh token in the place of the present one, which becomes the previous one."""
-    parameters = {"session_id": session_id, "next_hash": next_hash, "salt": salt, "kid": kid}
-    await tx.execute(_ROTATE, parameters | {"request_id": request_id, "now": now})
+    ids = {"session_id": session.session_id, "user_id": session.user_id, "request_id": request_id}
+    token = {"next_hash": next_hash, "salt": salt, "kid": kid}
+    await tx.execute(_ROTATE, ids | token | {"now": now, "a_day_ago": now - timedelta(days=1)})
 
 
 async def end(
