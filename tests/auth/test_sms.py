@@ -1,7 +1,7 @@
 import asyncio
 import io
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -9,8 +9,11 @@ import pytest
 from rich.console import Console
 
 from svoykrug_server.auth.codes import Codes
+from svoykrug_server.auth.model import Challenge, Purpose
+from svoykrug_server.auth.repository import challenges
 from svoykrug_server.auth.sms.console import ConsoleSmsSender
 from svoykrug_server.auth.sms.model import Fault, OutgoingSms, ProviderFailed, QueuedSms, SmsReceipt, Template
+from svoykrug_server.auth.sms.queue import SmsQueue
 from svoykrug_server.auth.sms.texts import text_of
 from tests.auth.world import OTHER_PHONE, PHONE, Client, Phones, World, random_secrets, refusal_of
 from tests.waiting import until
@@ -25,6 +28,25 @@ async def test_a_codes_message_ends_in_the_line_that_phones_fill_it_in_from(worl
     assert message.phone == PHONE
     assert message.text.splitlines()[-1] == f"@svoykrug.localhost #{code}"
     assert message.text.startswith(code)
+
+
+async def test_the_code_of_a_phone_change_and_the_notice_to_the_old_phone_are_sent(world: World) -> None:
+    user_id, now = (await world.sign_in()).user_id, world.clock.now()
+    await world.auth.sms_worker.send_due()
+    codes, queue, life = Codes(world.secrets), SmsQueue(), timedelta(minutes=5)
+    challenge = Challenge(
+        uuid4(), OTHER_PHONE, codes.active_kid, now, now + life, purpose=Purpose.PHONE_CHANGE, user_id=user_id
+    )
+    async with world.postgres.transaction() as tx:
+        await challenges.insert(tx, challenge)
+        await queue.put_code(tx, challenge, 10**6, "en", now)
+        await queue.put_phone_changed(tx, challenge.challenge_id, PHONE, "en", now)
+        await queue.put_phone_changed(tx, challenge.challenge_id, PHONE, "en", now)
+    assert await world.auth.sms_worker.send_due() == 2
+    sent = {message.phone: message.text for message in world.phones.delivered[1:]}
+    code = codes.derive(challenge.challenge_id, challenge.pepper_kid, Purpose.PHONE_CHANGE)
+    assert sent[OTHER_PHONE].startswith(f"{code} is your Svoy Krug code to change your phone number.")
+    assert sent[PHONE].startswith("Svoy Krug: your account has another phone number now.")
 
 
 @pytest.mark.parametrize("template", list(Template))
@@ -181,7 +203,8 @@ def test_a_code_has_six_digits_each_as_likely_as_the_other() -> None:
 def test_a_code_of_an_unknown_pepper_matches_nothing() -> None:
     codes = Codes(random_secrets())
     assert codes.derive(uuid4(), "9") is None
-    assert not codes.matches("", uuid4(), "9")
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    assert not codes.matches("", Challenge(uuid4(), PHONE, "9", now, now))
 
 
 def test_nothing_secret_shows_when_a_message_is_printed() -> None:

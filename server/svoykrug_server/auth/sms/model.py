@@ -7,16 +7,23 @@ from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
+from svoykrug_server.auth.model import Purpose
+
 
 class Template(StrEnum):
     """What an SMS says."""
 
     SIGN_IN_CODE = "sign_in_code"
+    PHONE_CHANGE_CODE = "phone_change_code"
+    PHONE_CHANGED = "phone_changed"
     SESSION_COMPROMISED = "session_compromised"
 
 
-CODES = frozenset({Template.SIGN_IN_CODE})
-"""The templates that carry a challenge's code."""
+CODES: Mapping[Template, Purpose] = {
+    Template.SIGN_IN_CODE: Purpose.SIGN_IN,
+    Template.PHONE_CHANGE_CODE: Purpose.PHONE_CHANGE,
+}
+"""What the codes are good for of the templates that carry one."""
 
 
 @dataclass(frozen=True, slots=True)

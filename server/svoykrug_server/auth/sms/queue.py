@@ -6,11 +6,11 @@ from uuid import UUID
 
 from svoykrug_server.auth.model import Challenge
 from svoykrug_server.auth.repository import sms_messages as repository
-from svoykrug_server.auth.sms.model import QueuedSms, Template
+from svoykrug_server.auth.sms.model import CODES, QueuedSms, Template
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.storage.postgres import Transaction
 
-WARNING_LIFE = timedelta(days=1)
+NOTICE_LIFE = timedelta(days=1)
 
 
 class SmsQueue:
@@ -29,35 +29,49 @@ class SmsQueue:
             locale: `ru` or `en`.
             now: The present instant; aware.
         """
-        await repository.enqueue(
-            tx,
-            QueuedSms(
-                message_id=uuid7(now),
-                idempotency_key=f"code-{send_id}",
-                phone=challenge.phone,
-                template=Template.SIGN_IN_CODE,
-                challenge_id=challenge.challenge_id,
-                locale=locale,
-                expire_time=challenge.expire_time,
-            ),
-            now,
+        template = next(template for template, purpose in CODES.items() if purpose is challenge.purpose)
+        message = QueuedSms(
+            message_id=uuid7(now),
+            idempotency_key=f"code-{send_id}",
+            phone=challenge.phone,
+            template=template,
+            challenge_id=challenge.challenge_id,
+            locale=locale,
+            expire_time=challenge.expire_time,
         )
+        await repository.enqueue(tx, message, now)
 
     async def put_warning(self, tx: Transaction, session_id: UUID, phone: str, locale: str, now: datetime) -> None:
         """Queues the warning that a session was ended because it may have been stolen; once for each session."""
-        await repository.enqueue(
-            tx,
-            QueuedSms(
-                message_id=uuid7(now),
-                idempotency_key=f"compromised-{session_id}",
-                phone=phone,
-                template=Template.SESSION_COMPROMISED,
-                challenge_id=None,
-                locale=locale,
-                expire_time=now + WARNING_LIFE,
-            ),
-            now,
+        await self._put_notice(tx, Template.SESSION_COMPROMISED, f"compromised-{session_id}", phone, locale, now)
+
+    async def put_phone_changed(
+        self, tx: Transaction, challenge_id: UUID, old_phone: str, locale: str, now: datetime
+    ) -> None:
+        """Queues the notice that an account has another phone from now on; once for each challenge of a change.
+
+        Args:
+            tx: The transaction that changes the phone.
+            challenge_id: The challenge that proved the new phone.
+            old_phone: Where the notice goes; E.164.
+            locale: `ru` or `en`.
+            now: The present instant; aware.
+        """
+        await self._put_notice(tx, Template.PHONE_CHANGED, f"phone-changed-{challenge_id}", old_phone, locale, now)
+
+    async def _put_notice(
+        self, tx: Transaction, template: Template, key: str, phone: str, locale: str, now: datetime
+    ) -> None:
+        message = QueuedSms(
+            message_id=uuid7(now),
+            idempotency_key=key,
+            phone=phone,
+            template=template,
+            challenge_id=None,
+            locale=locale,
+            expire_time=now + NOTICE_LIFE,
         )
+        await repository.enqueue(tx, message, now)
 
     def wake(self) -> None:
         """Tells this server's worker that a message was committed."""

@@ -15,7 +15,7 @@ import structlog
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.repository import sms_messages as repository
 from svoykrug_server.auth.sms.chain import Handover, SmsChain
-from svoykrug_server.auth.sms.model import OutgoingSms, QueuedSms
+from svoykrug_server.auth.sms.model import CODES, OutgoingSms, QueuedSms
 from svoykrug_server.auth.sms.queue import SmsQueue
 from svoykrug_server.auth.sms.receipts import status_time
 from svoykrug_server.auth.sms.texts import text_of
@@ -138,10 +138,11 @@ class SmsWorker:
         """Makes the text; returns None where the message is worth nothing any more."""
         if now >= message.expire_time:
             return None
-        key = message.message_id.hex
-        if message.challenge_id is None:
+        key, purpose = message.message_id.hex, CODES.get(message.template)
+        if message.challenge_id is None or purpose is None:
             return OutgoingSms(key, message.phone, text_of(message.template, message.locale))
-        code = self._codes.derive(message.challenge_id, message.pepper_kid) if message.pepper_kid else None
+        kid = message.pepper_kid
+        code = None if kid is None else self._codes.derive(message.challenge_id, kid, purpose)
         if code is None:
             return None
         text = text_of(message.template, message.locale, code=code, host=self._rules.autofill_host)
