@@ -15,11 +15,11 @@ from svoykrug.auth.v1 import session_pb2
 from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 from svoykrug.users.v1 import user_pb2
 
-from svoykrug_server.auth import key_material
 from svoykrug_server.auth.convert import challenge_id_from_text
 from svoykrug_server.auth.servicer import AuthServicer
 from svoykrug_server.rpc.options import RpcOptions
 from svoykrug_server.rpc.server import RpcServer
+from tests.auth.services import Service
 from tests.auth.world import OTHER_PHONE, PHONE, World
 from tests.rpc.rich import RichError
 from tests.serving import Metadata, Refusal, refusal_of
@@ -271,28 +271,15 @@ async def test_a_method_of_her_own_needs_her_token(app: App, method: str) -> Non
 
 @pytest.mark.parametrize("method", ["SignOut", "ListSessions", "RevokeOtherSessions"])
 async def test_a_service_has_no_sessions(app: App, method: str) -> None:
-    private_key = key_material.generate("ES256")
-    account = await app.world.service_accounts.create("svc", frozenset({"users.write"}), private_key.public_key())
-    token = await app.stub.IssueServiceToken(
-        pb.IssueServiceTokenRequest(assertion=assertion_of(app.world, account.service_account_id, private_key))
-    )
+    service = await Service.made(app.world)
+    token = await app.stub.IssueServiceToken(pb.IssueServiceTokenRequest(assertion=service.assertion()))
     call = getattr(app.stub, method)(getattr(pb, f"{method}Request")(), metadata=by(token.access_token))
     assert (await refusal_of(call)).reason == "PERMISSION_DENIED"
 
 
-def assertion_of(world: World, account_id: UUID, private_key: key_material.PrivateKey) -> str:
-    payload = {"iss": str(account_id), "sub": str(account_id), "aud": "svoykrug", "jti": str(uuid4())}
-    payload["exp"] = int(world.clock.now().timestamp()) + 60  # type: ignore[assignment]  # a claim of another type
-    kid = key_material.thumbprint(private_key.public_key())
-    return jwt.encode(payload, private_key, algorithm="ES256", headers={"kid": kid})
-
-
 async def test_a_service_exchanges_its_assertion_once(app: App) -> None:
-    private_key = key_material.generate("ES256")
-    account = await app.world.service_accounts.create("svc", frozenset({"users.write"}), private_key.public_key())
-    request = pb.IssueServiceTokenRequest(
-        assertion=assertion_of(app.world, account.service_account_id, private_key), scopes=["users.write"]
-    )
+    assertion = (await Service.made(app.world)).assertion()
+    request = pb.IssueServiceTokenRequest(assertion=assertion, scopes=["users.write"])
     answer = await app.stub.IssueServiceToken(request)
     assert list(answer.scopes) == ["users.write"]
     assert answer.expire_time.ToDatetime(UTC) == app.world.clock.now() + timedelta(minutes=15)

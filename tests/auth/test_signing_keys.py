@@ -1,6 +1,7 @@
 import asyncio
 from base64 import b64encode
 from datetime import timedelta
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -8,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.key_material import SealBroken
-from svoykrug_server.auth.key_model import KeysRefused, KeyState
+from svoykrug_server.auth.key_model import KeyState
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.kit.startup import CannotStart
 from svoykrug_server.storage.secrets import SecretName
-from tests.auth.world import World, random_secrets, refusal_of
+from tests.auth.world import World, random_secrets
 
 
 def kid_of(token: str) -> str:
@@ -27,7 +28,7 @@ async def published(world: World) -> set[str]:
 async def test_the_first_start_makes_one_active_key_and_the_second_keeps_it(world: World) -> None:
     another = await world.another_server()
     assert another.use_cases.keys.active.kid == world.auth.use_cases.keys.active.kid
-    assert [key.state for key in await world.auth.use_cases.keys.listed()] == [KeyState.ACTIVE]
+    assert [key.state for key in await world.auth.admin.keys.listed()] == [KeyState.ACTIVE]
 
 
 async def test_ten_servers_that_start_at_once_make_one_key(world: World) -> None:
@@ -67,45 +68,17 @@ async def test_the_secret_of_private_keys_can_be_rotated(world: World) -> None:
     rotated = world.with_newer_secrets()
     await rotated.auth.open()
     assert rotated.auth.use_cases.keys.active.kid == world.auth.use_cases.keys.active.kid
-    await rotated.auth.use_cases.keys.create()
+    await rotated.auth.admin.keys.create(None, uuid4(), None)
     rows = await world.read("SELECT encryption_kid FROM auth_signing_keys ORDER BY encryption_kid")
     assert [row["encryption_kid"] for row in rows] == ["1", "2"]
 
 
-async def test_a_new_key_is_published_before_it_signs_and_signs_after_two_cache_lives(world: World) -> None:
-    keys = world.auth.use_cases.keys
-    old = keys.active.kid
-    new = await keys.create()
-    assert await published(world) == {old, new}
-    assert kid_of((await world.sign_in()).tokens.access_token) == old
-    with pytest.raises(KeysRefused, match="wait"):
-        await keys.activate(new)
-    world.clock.advance(timedelta(minutes=10))
-    await keys.activate(new)
-    assert kid_of((await world.sign_in()).tokens.access_token) == new
-
-
-async def test_tokens_of_the_key_before_live_on_and_its_publication_ends_with_them(world: World) -> None:
-    keys = world.auth.use_cases.keys
-    old = keys.active.kid
-    new = await keys.create()
-    world.clock.advance(timedelta(minutes=10))
-    signed_in = await world.sign_in()
-    await keys.activate(new)
-    world.clock.advance(timedelta(minutes=14))
-    await world.caller_of(signed_in)
-    assert await published(world) == {old, new}
-    world.clock.advance(timedelta(minutes=3))
-    assert (await refusal_of(world.caller_of(signed_in))).reason in {"TOKEN_EXPIRED", "TOKEN_INVALID"}
-    assert await published(world) == {new}
-
-
 async def test_another_server_takes_a_token_of_a_key_that_it_has_not_read_yet(world: World) -> None:
     another = await world.another_server()
-    new = await world.auth.use_cases.keys.create()
-    await world.auth.use_cases.keys.activate(new, at_once=True)
+    new = await world.auth.admin.keys.create(None, uuid4(), None)
+    await world.auth.admin.keys.activate(new.kid, None, skip_wait=True)
     signed_in = await world.sign_in()
-    assert kid_of(signed_in.tokens.access_token) == new
+    assert kid_of(signed_in.tokens.access_token) == new.kid
     await another.verifier.verify(signed_in.tokens.access_token)
 
 
@@ -126,53 +99,16 @@ async def test_unknown_key_ids_do_not_make_a_server_read_its_keys_at_every_call(
     assert len(readings) == 1
 
 
-async def test_a_stolen_key_is_taken_out_at_once_and_its_remembered_tokens_with_it(world: World) -> None:
-    keys = world.auth.use_cases.keys
-    stolen = keys.active.kid
-    signed_in = await world.sign_in()
-    await world.caller_of(signed_in)
-    await keys.activate(await keys.create(), at_once=True)
-    await world.caller_of(signed_in)
-    await keys.retire(stolen)
-    assert (await refusal_of(world.caller_of(signed_in))).reason == "TOKEN_INVALID"
-    assert stolen not in await published(world)
-
-
-async def test_the_key_that_signs_cannot_be_retired(world: World) -> None:
-    with pytest.raises(KeysRefused, match="activate another one first"):
-        await world.auth.use_cases.keys.retire(world.auth.use_cases.keys.active.kid)
-
-
-@pytest.mark.parametrize("change", ["activate", "retire"])
-async def test_an_unknown_key_cannot_be_changed(world: World, change: str) -> None:
-    with pytest.raises(KeysRefused, match="no key x"):
-        await getattr(world.auth.use_cases.keys, change)("x")
-
-
 async def test_another_algorithm_by_setting_makes_a_next_key_of_it_once(world: World) -> None:
     for _ in range(2):
         keys = SigningKeys(world.postgres, world.secrets, world.clock, "RS256", world.options.keys)
         await keys.open()
-    assert [(key.algorithm, key.state) for key in await keys.listed()] == [
-        ("ES256", KeyState.ACTIVE),
-        ("RS256", KeyState.NEXT),
-    ]
-    await keys.activate((await keys.listed())[1].kid, at_once=True)
-    await world.auth.use_cases.keys.reload()
+    listed = await world.auth.admin.keys.listed()
+    assert [(key.algorithm, key.state) for key in listed] == [("RS256", KeyState.NEXT), ("ES256", KeyState.ACTIVE)]
+    await world.auth.admin.keys.activate(listed[0].kid, None, skip_wait=True)
     signed_in = await world.sign_in()
     assert jwt.get_unverified_header(signed_in.tokens.access_token)["alg"] == "RS256"
     await world.caller_of(signed_in)
-
-
-async def test_every_change_of_a_key_is_audited(world: World) -> None:
-    keys = world.auth.use_cases.keys
-    first = keys.active.kid
-    second = await keys.create()
-    await keys.activate(second, at_once=True)
-    await keys.retire(first)
-    assert [row["target_id"] for row in await world.audited("SIGNING_KEY_CREATED")] == [first, second]
-    assert [row["target_id"] for row in await world.audited("SIGNING_KEY_ACTIVATED")] == [second]
-    assert [row["target_id"] for row in await world.audited("SIGNING_KEY_RETIRED")] == [first]
 
 
 def test_a_thumbprint_is_that_of_rfc_7638() -> None:

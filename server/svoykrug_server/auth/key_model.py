@@ -143,7 +143,7 @@ class KeyTimes:
 
     @property
     def until_known(self) -> timedelta:
-        """After how long every verifier has a new key: every server has read it, and every older copy is thrown away."""
+        """After how long every verifier has a new key: every server has read it, every older copy is thrown away."""
         return 2 * max(self.cache_life, self.reload)
 
     @property

@@ -106,27 +106,18 @@ class SigningKeys:
                 await self._make(tx, KeyState.ACTIVE, now)
             elif not any(r.algorithm == self._algorithm and r.state is not KeyState.RETIRED for r in records):
                 await self._make(tx, KeyState.NEXT, now)
-        await self.reload()
+        await self._read()
 
     async def reload(self) -> None:
         """Reads the keys again.
 
-        Raises:
-            CannotStart: This server lacks the secret that the active key was encrypted with. It goes on signing with
-                the one before, while that one's tokens are taken, and takes the tokens of all.
+        A server that lacks the secret of a new active key goes on signing with the one before, while that one's tokens
+        are taken, and takes the tokens of both.
         """
-        async with self._reading:
-            now = self._clock.now()
-            self._read_time = now
-            async with self._postgres.transaction() as tx:
-                records = await repository.live(tx, now)
-            lives = {record.kid: record.verify_until_time for record in records}
-            if lives != {kid: key.verify_until_time for kid, key in self._by_kid.items()}:
-                self._by_kid = {record.kid: _verification_key(record) for record in records}
-                self.generation += 1
-            active = next(record for record in records if record.state is KeyState.ACTIVE)
-            if self._active is None or self._active.kid != active.kid:
-                self._active = self._unsealed(active)
+        try:
+            await self._read()
+        except CannotStart as error:
+            log.error("auth.signing_key_not_opened", problem=str(error))
 
     async def run(self) -> None:
         """Reads the keys again every few seconds until cancelled; while Postgres is away the known ones stay."""
@@ -136,8 +127,6 @@ class SigningKeys:
                 await self.reload()
             except StoreUnavailable:
                 log.warning("auth.signing_keys_not_read")
-            except CannotStart as error:
-                log.error("auth.signing_key_not_opened", problem=str(error))
 
     async def find(self, kid: str) -> VerificationKey | None:
         """Returns the key with an id, or None where it is not one of ours or its tokens are dead.
@@ -181,6 +170,20 @@ class SigningKeys:
             create_time=now,
             activate_time=now if state is KeyState.ACTIVE else None,
         )
+
+    async def _read(self) -> None:
+        async with self._reading:
+            now = self._clock.now()
+            self._read_time = now
+            async with self._postgres.transaction() as tx:
+                records = await repository.live(tx, now)
+            lives = {record.kid: record.verify_until_time for record in records}
+            if lives != {kid: key.verify_until_time for kid, key in self._by_kid.items()}:
+                self._by_kid = {record.kid: _verification_key(record) for record in records}
+                self.generation += 1
+            active = next(record for record in records if record.state is KeyState.ACTIVE)
+            if self._active is None or self._active.kid != active.kid:
+                self._active = self._unsealed(active)
 
     async def _make(self, tx: Transaction, state: KeyState, now: datetime) -> None:
         record = self.new(state, now)
