@@ -34,6 +34,11 @@ from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
 NUMBERS = count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds what `make soak` turns up."""
+    parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
+
+
 def reachable_folder(prefix: str) -> Path:
     """Makes a temporary folder that PostgreSQL's unprivileged user can pass; pytest's own, under root, it cannot."""
     folder = Path(tempfile.mkdtemp(prefix=prefix))

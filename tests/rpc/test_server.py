@@ -5,7 +5,7 @@ import datetime as dt
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -42,6 +42,13 @@ async def test_health_is_told_for_every_service_and_for_the_server(start_edge: S
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await health_of(edge.stub.channel).Check(health_pb2.HealthCheckRequest(service="nobody"))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_the_health_of_all_services_is_listed_at_once(start_edge: StartEdge) -> None:
+    edge = await start_edge()
+    request = cast(Any, health_pb2).HealthListRequest()  # its published types do not know it yet
+    listed = await health_of(edge.stub.channel).List(request)
+    assert {name: answer.status for name, answer in listed.statuses.items()} == {"": SERVING, SERVICE: SERVING}
 
 
 async def test_health_is_answered_when_the_server_sheds_calls(start_edge: StartEdge) -> None:

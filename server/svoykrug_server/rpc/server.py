@@ -17,6 +17,7 @@ from svoykrug_server.rpc.access import TokenVerifier
 from svoykrug_server.rpc.admission import Admission
 from svoykrug_server.rpc.call import Draining, Steps
 from svoykrug_server.rpc.client_version import ClientVersionGate
+from svoykrug_server.rpc.health import Health
 from svoykrug_server.rpc.interceptor import Interceptor
 from svoykrug_server.rpc.listening import listen
 from svoykrug_server.rpc.metrics import RpcMetrics
@@ -56,7 +57,7 @@ class RpcServer:
             ),
             RpcMetrics(registry),
         )
-        self._health = health.aio.HealthServicer()
+        self._health = Health()
         self._server = grpc.aio.server(options=options.channel_arguments())
         self._server.add_generic_rpc_handlers((self._interceptor,))
         self.addresses: tuple[str, ...] = ()
