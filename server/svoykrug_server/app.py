@@ -61,6 +61,8 @@ from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.accounts import UserAccounts
 from svoykrug_server.users.administration.reading import READ_PHONE_SCOPE
 from svoykrug_server.users.composition import compose_users
+from svoykrug_server.users.membership.composition import Membership, compose_membership, membership_options
+from svoykrug_server.users.membership.tiers import TiersFollowPurchases
 from svoykrug_server.users.servicer import UsersServicer
 
 
@@ -112,9 +114,9 @@ async def compose(foundation: Foundation) -> RpcServer:
     foundation.supervisor.start("storage.upkeep", Upkeep(foundation.postgres, foundation.clock).run)
     server = RpcServer(options, auth.verifier, foundation.registry)
     _add_auth(auth, server.methods)
-    _add_users(foundation, server.methods)
+    membership = _add_users(foundation, server.methods, auth)
     _add_businesses(foundation, server.methods, auth)
-    purchases = _add_purchases(foundation, server.methods)
+    purchases = _add_purchases(foundation, server.methods, membership)
     _add_analytics(foundation, server.methods, purchases)
     return server
 
@@ -146,10 +148,20 @@ def _add_auth(auth: Auth, methods: grpc.aio.Server) -> None:
     auth_admin_service_pb2_grpc.add_AuthAdminServiceServicer_to_server(servicer, methods)
 
 
-def _add_users(foundation: Foundation, methods: grpc.aio.Server) -> None:
-    users = compose_users(foundation.postgres, foundation.clock)
-    servicer = UsersServicer(users.profile, users.administration)
+def _add_users(foundation: Foundation, methods: grpc.aio.Server, auth: Auth) -> Membership:
+    postgres, clock = foundation.postgres, foundation.clock
+    users = compose_users(postgres, clock)
+    options = membership_options(foundation.settings)
+    membership = compose_membership(options, postgres, foundation.secrets, foundation.page_tokens, clock)
+    declared = kept_of_people(foundation.external_id_hashes)
+    personal_data = compose_personal_data(
+        personal_data_options(foundation.settings), postgres, foundation.warehouse, declared, auth.ends, clock
+    )
+    servicer = UsersServicer(users.profile, users.administration, membership.use_cases, personal_data.use_cases)
     users_service_pb2_grpc.add_UsersServiceServicer_to_server(servicer, methods)
+    for name, job in (*membership.background.items(), *personal_data.background.items()):
+        foundation.supervisor.start(name, job)
+    return membership
 
 
 def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth) -> None:
@@ -160,7 +172,7 @@ def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth
     businesses_service_pb2_grpc.add_BusinessesServiceServicer_to_server(servicer, methods)
 
 
-def _add_purchases(foundation: Foundation, methods: grpc.aio.Server) -> Purchases:
+def _add_purchases(foundation: Foundation, methods: grpc.aio.Server, membership: Membership) -> Purchases:
     purchases = compose_purchases(
         purchase_options(foundation.settings),
         foundation.postgres,
@@ -169,6 +181,8 @@ def _add_purchases(foundation: Foundation, methods: grpc.aio.Server) -> Purchase
         foundation.registry,
         foundation.clock,
         foundation.external_id_hashes,
+        TiersFollowPurchases(),
+        membership.use_cases.wallet,
     )
     servicer = PurchasesServicer(purchases.service, purchases.refunds, purchases.imports)
     purchases_service_pb2_grpc.add_PurchasesServiceServicer_to_server(servicer, methods)
@@ -214,6 +228,27 @@ def service_scopes() -> frozenset[str]:
         users_service_pb2,
     )
     return scopes_of(file.DESCRIPTOR for file in contract) | {READ_PHONE_SCOPE}
+
+
+def kept_of_people(hashes: ExternalIdHashes) -> Declared:
+    """Returns what every feature keeps of a person, in the order in which it is erased."""
+    return join(
+        purchase_data.declared(hashes),
+        analytics_data.DECLARED,
+        operation_data.DECLARED,
+        own_tables.DECLARED,
+        business_data.DECLARED,
+        auth_data.DECLARED,
+        user_data.DECLARED,
+    )
+
+
+def personal_data_options(settings: Settings) -> PersonalDataOptions:
+    """Returns the numbers of her data, as the settings say."""
+    return PersonalDataOptions(
+        grace=timedelta(days=settings.deletion_grace_days),
+        erasure_interval=timedelta(seconds=settings.erasure_interval_seconds),
+    )
 
 
 def purchase_options(settings: Settings) -> PurchaseOptions:

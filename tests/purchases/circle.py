@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.ids import random_member_id
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
@@ -25,13 +26,16 @@ from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
+from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.migrate import MIGRATIONS, numbered_files
 from svoykrug_server.storage.migrate_warehouse import statements
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
+from svoykrug_server.users.membership.tiers import TiersFollowPurchases
 from tests.callers import service
+from tests.users.memberships import membership_of
 
 TIME_ZONE = "Europe/Moscow"
 RULES = CircleRules("RUB", oldest_purchase_days=3660, newest_purchase_seconds=300)
@@ -62,10 +66,13 @@ class Circle:
         hashes = ExternalIdHashes([b"external-id-key " * 2])
         reading = PurchaseRepository(hashes)
         self.erasure = LedgerErasure(hashes)
-        self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, self._wake)
-        self.purchases = PurchaseService(postgres, reading, self.writer, PageTokens(bytes(32)))
+        refunds, announcer = RefundRepository(hashes), Announcer(TiersFollowPurchases(), self._wake)
+        self.membership = membership_of(postgres, clock)
+        self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
+        wallet_writer = WalletWriter(postgres, refunds, self.writer, self.membership.use_cases.wallet)
+        self.purchases = PurchaseService(postgres, reading, self.writer, wallet_writer, PageTokens(bytes(32)))
         self.imports = ImportService(self.writer)
-        self.refunds = RefundService(postgres, RefundRepository(hashes), reading, RULES, clock, self._wake)
+        self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
         self.pipeline = PipelineRepository(TIME_ZONE)
         self.metrics = PipelineMetrics(self.registry)
         self.copy = PurchaseWarehouse(warehouse, TIME_ZONE)

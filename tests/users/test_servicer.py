@@ -16,6 +16,7 @@ from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.servicer import UsersServicer
 from tests.callers import admin, person, service
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
+from tests.users.memberships import membership_of
 from tests.users.people import join, new_phone
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -25,7 +26,7 @@ DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 @pytest.fixture
 async def served(postgres: Postgres, clock: ManualClock) -> AsyncIterator[Served]:
     users = compose_users(postgres, clock)
-    servicer = UsersServicer(users.profile, users.administration)
+    servicer = UsersServicer(users.profile, users.administration, membership_of(postgres, clock).use_cases)
     async with serving(lambda server: add_UsersServiceServicer_to_server(servicer, server)) as running:
         yield running
 

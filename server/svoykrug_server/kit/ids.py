@@ -26,5 +26,10 @@ def random_member_id() -> int:
 
 
 def random_referral_code() -> str:
-    """Returns a referral code of 8 characters of Crockford's base 32: no I, L, O, U to misread."""
-    return "".join(secrets.choice(_CROCKFORD) for _ in range(REFERRAL_CODE_LENGTH))
+    """Returns a referral code of 8 characters of Crockford's base 32."""
+    return random_crockford(REFERRAL_CODE_LENGTH)
+
+
+def random_crockford(length: int) -> str:
+    """Returns random characters of Crockford's base 32, 5 bits each: no I, L, O, U to misread."""
+    return "".join(secrets.choice(_CROCKFORD) for _ in range(length))

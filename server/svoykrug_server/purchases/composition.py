@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
@@ -14,6 +15,7 @@ from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.pipeline import Upkeep
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
+from svoykrug_server.purchases.ports import LedgerListener, WalletCodes
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
@@ -22,6 +24,7 @@ from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
+from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.migrate import MIGRATIONS, numbered_files
@@ -78,6 +81,8 @@ def compose_purchases(
     registry: CollectorRegistry,
     clock: Clock,
     hashes: ExternalIdHashes,
+    listener: LedgerListener,
+    wallet_codes: WalletCodes,
 ) -> Purchases:
     """Builds the use cases and the jobs.
 
@@ -89,6 +94,8 @@ def compose_purchases(
         registry: Where metrics are registered.
         clock: Tells the time.
         hashes: What stands for the external ids of members who have been erased.
+        listener: Hears of purchases and refunds in their transactions.
+        wallet_codes: The codes that members show at a business.
     """
     metrics, pipeline = PipelineMetrics(registry), PipelineRepository(options.time_zone)
     copy = PurchaseWarehouse(warehouse, options.time_zone)
@@ -97,10 +104,12 @@ def compose_purchases(
     rebuild = Rebuild(postgres, pipeline, copy, relay, clock, options.relay.most_batch_entries, _table_definitions())
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
     purchases = PurchaseRepository(hashes)
-    writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), options.rules, clock, relay.wake)
+    announcer, refunds = Announcer(listener, relay.wake), RefundRepository(hashes)
+    writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), options.rules, clock, announcer)
+    wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
     return Purchases(
-        service=PurchaseService(postgres, purchases, writer, page_tokens),
-        refunds=RefundService(postgres, RefundRepository(hashes), purchases, options.rules, clock, relay.wake),
+        service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
+        refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
         imports=ImportService(writer),
         reconciler=reconciler,
         background={"relay": relay.run, "upkeep": upkeep.run},

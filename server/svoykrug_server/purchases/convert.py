@@ -23,18 +23,31 @@ def rows_from_proto(purchases: Sequence[purchases_service_pb2.NewPurchase], firs
 
     An absent time is 1970 and a malformed one lies before every time: both are then refused as out of range.
     """
+    user_ids = [purchase.user_id for purchase in purchases]
+    phones = [purchase.phone for purchase in purchases]
     return PurchaseRows(
         numbers=range(first_number, first_number + len(purchases)),
         external_ids=[purchase.external_id for purchase in purchases],
-        user_ids=[purchase.user_id for purchase in purchases],
-        phones=[purchase.phone for purchase in purchases],
+        user_ids=user_ids,
+        phones=phones,
         amounts_minor=[purchase.amount_minor for purchase in purchases],
         currency_codes=[purchase.currency_code for purchase in purchases],
         times_us=[
             instant.seconds * 1_000_000 + instant.nanos // 1_000 if 0 <= instant.nanos < 1_000_000_000 else _NO_TIME_US
             for instant in [purchase.purchase_time for purchase in purchases]
         ],
+        wallet_codes=_wallet_codes(purchases, user_ids, phones),
     )
+
+
+def _wallet_codes(
+    purchases: Sequence[purchases_service_pb2.NewPurchase], user_ids: Sequence[str], phones: Sequence[str]
+) -> Sequence[str]:
+    """Returns the rows' wallet codes; nothing where no row can have one, as in the usual batch."""
+    if "" not in phones or "" not in user_ids:
+        return ()
+    codes = [purchase.wallet_code for purchase in purchases]
+    return codes if any(codes) else ()
 
 
 async def batches_from_proto(

@@ -134,6 +134,8 @@ class PurchaseRows:
         amounts_minor: What was paid.
         currency_codes: ISO 4217; empty for the circle's.
         times_us: When, in microseconds since 1970.
+        wallet_codes: The codes the buyers show; empty where a phone or a user id is given, and without any entry where
+            no row has one.
     """
 
     numbers: Sequence[int]
@@ -143,10 +145,13 @@ class PurchaseRows:
     amounts_minor: Sequence[int]
     currency_codes: Sequence[str]
     times_us: Sequence[int]
+    wallet_codes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         columns = (self.external_ids, self.user_ids, self.phones, self.amounts_minor, self.currency_codes)
         if any(len(column) != len(self.numbers) for column in (*columns, self.times_us)):
+            raise ValueError("the columns have one length")
+        if self.wallet_codes and len(self.wallet_codes) != len(self.numbers):
             raise ValueError("the columns have one length")
 
     def __len__(self) -> int:
@@ -162,6 +167,7 @@ class PurchaseRows:
             [self.amounts_minor[i] for i in positions],
             [self.currency_codes[i] for i in positions],
             [self.times_us[i] for i in positions],
+            [self.wallet_codes[i] for i in positions] if self.wallet_codes else (),
         )
 
 

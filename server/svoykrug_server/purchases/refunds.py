@@ -7,8 +7,8 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Conflict, FailedPrecondition, FieldViolation, InvalidFields
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
+from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.model import EntryKind, NewRefund, Purchase, Refund
-from svoykrug_server.purchases.ports import WakeRelay
 from svoykrug_server.purchases.refund_repository import FoundEntry, RefundablePurchase, RefundRepository
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.row_rules import CircleRules, is_external_id
@@ -26,7 +26,7 @@ class RefundService:
         purchases: SQL that reads.
         rules: What the circle takes.
         clock: The time.
-        wake_relay: Called after each commit that wrote something.
+        announcer: Tells whoever follows the ledger.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class RefundService:
         purchases: PurchaseRepository,
         rules: CircleRules,
         clock: Clock,
-        wake_relay: WakeRelay,
+        announcer: Announcer,
     ) -> None:
         self._postgres = postgres
         self._ledger = ledger
         self._purchases = purchases
         self._rules = rules
         self._clock = clock
-        self._wake_relay = wake_relay
+        self._announcer = announcer
 
     async def refund(self, caller: Caller, business_id: UUID, refund: NewRefund) -> tuple[Purchase, Refund, bool]:
         """Gives back a part or the whole of a purchase; returns purchase, refund, and whether it was there already.
@@ -68,7 +68,7 @@ class RefundService:
             if existing is not None and not _same(existing, purchase, refund):
                 raise Conflict("EXTERNAL_ID_CONFLICT")
         if existing is None:
-            self._wake_relay()
+            self._announcer.committed()
             return await self._answer(business_id, purchase.id, refund_id, duplicate=False)
         return await self._answer(business_id, purchase.id, existing.id, duplicate=True)
 
@@ -113,7 +113,7 @@ class RefundService:
         )
         if not written:
             return await self._ledger.entry_by_external_id(tx, business_id, refund.external_id)
-        await outbox.append(tx, outbox_id, business_id, 1, self._clock.now())
+        await self._announcer.written(tx, outbox_id, business_id, 1, self._clock.now())
         return None
 
     async def _answer(

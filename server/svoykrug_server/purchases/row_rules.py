@@ -119,6 +119,7 @@ def _all_good(rows: PurchaseRows, phones: Sequence[str], rules: CircleRules, old
     """Tells whether every row keeps every rule and all name their buyer in one way: the usual batch."""
     return (
         len(rows) > 0
+        and not rows.wallet_codes
         and min(rows.amounts_minor) >= 0
         and max(rows.amounts_minor) <= MAX_AMOUNT_MINOR
         and min(rows.times_us) >= oldest_us
@@ -156,6 +157,8 @@ def _fault(
 def _malformed_field(rows: PurchaseRows, position: int, phone: str) -> str | None:
     if not is_external_id(rows.external_ids[position]):
         return "external_id"
+    if rows.wallet_codes and rows.wallet_codes[position]:
+        return "wallet_code"
     user_id = rows.user_ids[position]
     if user_id:
         return None if _UUID.fullmatch(user_id) else "user_id"

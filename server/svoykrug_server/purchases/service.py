@@ -17,6 +17,7 @@ from svoykrug_server.purchases.model import (
     us_of_instant,
 )
 from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.writer import PurchaseWriter, not_found_for
 from svoykrug_server.storage.postgres import Postgres
 
@@ -59,15 +60,22 @@ class PurchaseService:
         postgres: The system of record.
         purchases: SQL that reads.
         writer: Writes rows.
+        wallet_writer: Writes rows whose buyers show wallet codes.
         page_tokens: Makes and reads page tokens.
     """
 
     def __init__(
-        self, postgres: Postgres, purchases: PurchaseRepository, writer: PurchaseWriter, page_tokens: PageTokens
+        self,
+        postgres: Postgres,
+        purchases: PurchaseRepository,
+        writer: PurchaseWriter,
+        wallet_writer: WalletWriter,
+        page_tokens: PageTokens,
     ) -> None:
         self._postgres = postgres
         self._purchases = purchases
         self._writer = writer
+        self._wallet_writer = wallet_writer
         self._page_tokens = page_tokens
 
     async def record(self, caller: Caller, business_id: UUID, rows: PurchaseRows) -> tuple[Purchase, bool]:
@@ -81,8 +89,11 @@ class PurchaseService:
         Raises:
             DomainError: The row breaks a rule (its reason says which), the business is archived or does not exist.
         """
-        judged = self._writer.judge(rows)
-        outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
+        if rows.wallet_codes:
+            outcome = await self._wallet_writer.write(caller, business_id, rows)
+        else:
+            judged = self._writer.judge(rows)
+            outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
         if outcome.rejections:
             raise self._refusal(outcome.rejections[0])
         async with self._postgres.read() as connection:

@@ -7,6 +7,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.model import (
@@ -16,7 +17,6 @@ from svoykrug_server.purchases.model import (
     SellingBusiness,
     WriteOutcome,
 )
-from svoykrug_server.purchases.ports import WakeRelay
 from svoykrug_server.purchases.row_rules import CircleRules, Judgement, judge, reject, reject_unknown_member
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres, Transaction
@@ -31,7 +31,7 @@ class PurchaseWriter:
         erasure: Knows the purchases of members who have been erased.
         rules: What the circle takes.
         clock: The time.
-        wake_relay: Called after each commit that wrote something.
+        announcer: Tells whoever follows the ledger.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class PurchaseWriter:
         erasure: LedgerErasure,
         rules: CircleRules,
         clock: Clock,
-        wake_relay: WakeRelay,
+        announcer: Announcer,
     ) -> None:
         self._postgres = postgres
         self._ledger = ledger
         self._erasure = erasure
         self._rules = rules
         self._clock = clock
-        self._wake_relay = wake_relay
+        self._announcer = announcer
 
     def judge(self, rows: PurchaseRows) -> Judgement:
         """Splits rows by the rules they must keep by themselves; asks no database."""
@@ -73,18 +73,28 @@ class PurchaseWriter:
             FailedPrecondition: BUSINESS_ARCHIVED.
         """
         async with self._postgres.transaction() as tx:
-            found = await self._ledger.selling_business(tx, business_id)
-            if found is None:
-                raise not_found_for(caller)
-            business, has_rejected_rows = found
-            if business.archived:
-                raise FailedPrecondition("BUSINESS_ARCHIVED")
-            outcome = await self._write_good(tx, business, judged, keep_unknown, has_rejected_rows)
+            outcome = await self.write_within(tx, caller, business_id, judged, keep_unknown=keep_unknown)
             failpoint("import.batch_written")
-        if outcome.recorded_count:
-            self._wake_relay()
+        self.committed(outcome)
         failpoint("import.batch_committed")
         return outcome
+
+    async def write_within(
+        self, tx: Transaction, caller: Caller, business_id: UUID, judged: Judgement, *, keep_unknown: bool
+    ) -> WriteOutcome:
+        """Writes the good rows in a transaction of the caller's, who calls `committed` after it; else as `write`."""
+        found = await self._ledger.selling_business(tx, business_id)
+        if found is None:
+            raise not_found_for(caller)
+        business, has_rejected_rows = found
+        if business.archived:
+            raise FailedPrecondition("BUSINESS_ARCHIVED")
+        return await self._write_good(tx, business, judged, keep_unknown, has_rejected_rows)
+
+    def committed(self, outcome: WriteOutcome) -> None:
+        """Says that the transaction of an outcome is committed."""
+        if outcome.recorded_count:
+            self._announcer.committed()
 
     async def _write_good(
         self, tx: Transaction, business: SellingBusiness, judged: Judgement, keep_unknown: bool, forget: bool
@@ -105,7 +115,7 @@ class PurchaseWriter:
             tx, business, rows, currency_code=currency_code, outbox_id=outbox_id, first_id=uuid7(now)
         )
         if written.recorded_count:
-            await outbox.append(tx, outbox_id, business.id, written.recorded_count, now)
+            await self._announcer.written(tx, outbox_id, business.id, written.recorded_count, now)
             if forget:
                 await self._ledger.forget_rejected(tx, business.id, outbox_id)
         if keep_unknown and written.unknown_positions:

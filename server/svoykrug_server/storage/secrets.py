@@ -33,6 +33,7 @@ class SecretName(StrEnum):
     PAGE_TOKEN = "page_token"  # noqa: S105  a name, not a secret
     EXTERNAL_ID = "external_id"
     KEY_ENCRYPTION = "key_encryption"
+    WALLET_CODE = "wallet_code"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceServicer
 from svoykrug_server.rpc.context import current, current_caller
 from svoykrug_server.users import convert
 from svoykrug_server.users.administration.servicer import AdministrationMethods, AdministrationUseCases
+from svoykrug_server.users.membership.servicer import MembershipMethods, MembershipUseCases
+from svoykrug_server.users.personal_data.servicer import PersonalDataMethods, PersonalDataUseCases
 from svoykrug_server.users.service import UsersService
 
 Context = ServicerContext[Any, Any]
@@ -53,14 +55,24 @@ class ProfileMethods:
         return convert.member_rows_to_proto(rows)
 
 
-class UsersServicer(ProfileMethods, AdministrationMethods, UsersServiceServicer):
+class UsersServicer(ProfileMethods, AdministrationMethods, MembershipMethods, PersonalDataMethods, UsersServiceServicer):
     """Serves `svoykrug.users.v1.UsersService`.
 
     Args:
         profile: Profiles and members.
         administration: What admins and services do with users.
+        membership: What belongs to a membership.
+        personal_data: What is done with her data.
     """
 
-    def __init__(self, profile: UsersService, administration: AdministrationUseCases) -> None:
+    def __init__(
+        self,
+        profile: UsersService,
+        administration: AdministrationUseCases,
+        membership: MembershipUseCases,
+        personal_data: PersonalDataUseCases,
+    ) -> None:
         ProfileMethods.__init__(self, profile)
         AdministrationMethods.__init__(self, administration)
+        MembershipMethods.__init__(self, membership)
+        PersonalDataMethods.__init__(self, personal_data)

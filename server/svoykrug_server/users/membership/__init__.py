@@ -1,0 +1,1 @@
+"""What belongs to a membership: consents, referrals, the tier that follows purchases, and the wallet code."""
