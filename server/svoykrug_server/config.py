@@ -237,6 +237,12 @@ class Settings(BaseSettings):
     wallet_wrong_codes_per_caller_hour: int = Field(default=60, ge=1)
     """How many wrong wallet codes a person or service may give within an hour."""
 
+    # Her data
+    deletion_grace_days: float = Field(default=30, ge=0)
+    """How long who deleted her account can take that back; then she is erased."""
+    erasure_interval_seconds: float = Field(default=60, gt=0)
+    """How often erasures that are due are looked for; also the wait after a first failed attempt."""
+
     # The way to the warehouse
     relay_batch_entries: int = Field(default=200_000, ge=1)
     """How many purchases and refunds go to ClickHouse in one insert at most."""
