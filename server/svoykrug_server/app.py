@@ -20,16 +20,19 @@ from svoykrug.operations.v1 import operations_service_pb2, operations_service_pb
 from svoykrug.purchases.v1 import purchases_service_pb2, purchases_service_pb2_grpc
 from svoykrug.users.v1 import users_service_pb2, users_service_pb2_grpc
 
+from svoykrug_server.analytics import personal_data as analytics_data
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
 from svoykrug_server.analytics.composition import compose_analytics
 from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.analytics.freshness.servicer import FreshnessServicer
 from svoykrug_server.analytics.servicer import AnalyticsServicer
+from svoykrug_server.auth import personal_data as auth_data
 from svoykrug_server.auth.admin_servicer import AuthAdminServicer
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.servicer import AuthServicer
 from svoykrug_server.auth.sms.routes import sms_routes
+from svoykrug_server.businesses import personal_data as business_data
 from svoykrug_server.businesses.archiving import BusinessArchive
 from svoykrug_server.businesses.service import BusinessesService
 from svoykrug_server.businesses.servicer import BusinessesServicer
@@ -39,11 +42,13 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import arm_failpoints, parse_failpoints
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.operations import personal_data as operation_data
 from svoykrug_server.operations.convert import operation_to_proto
 from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.runner import OperationRunner
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.operations.servicer import OperationsServicer
+from svoykrug_server.purchases import personal_data as purchase_data
 from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.relay import RelayOptions
@@ -54,6 +59,8 @@ from svoykrug_server.rpc.context import find_current
 from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
+from svoykrug_server.storage import own_tables
+from svoykrug_server.storage.personal_data import Declared, join
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.secrets import SecretName, Secrets
 from svoykrug_server.storage.upkeep import Upkeep
@@ -63,6 +70,8 @@ from svoykrug_server.users.administration.reading import READ_PHONE_SCOPE
 from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.membership.composition import Membership, compose_membership, membership_options
 from svoykrug_server.users.membership.tiers import TiersFollowPurchases
+from svoykrug_server.users.personal_data import tables as user_tables
+from svoykrug_server.users.personal_data.composition import compose_personal_data, personal_data_options
 from svoykrug_server.users.servicer import UsersServicer
 
 
@@ -239,15 +248,7 @@ def kept_of_people(hashes: ExternalIdHashes) -> Declared:
         own_tables.DECLARED,
         business_data.DECLARED,
         auth_data.DECLARED,
-        user_data.DECLARED,
-    )
-
-
-def personal_data_options(settings: Settings) -> PersonalDataOptions:
-    """Returns the numbers of her data, as the settings say."""
-    return PersonalDataOptions(
-        grace=timedelta(days=settings.deletion_grace_days),
-        erasure_interval=timedelta(seconds=settings.erasure_interval_seconds),
+        user_tables.DECLARED,
     )
 
 

@@ -108,6 +108,11 @@ class PersonalRows:
     columns: tuple[str, ...] = ()
     secrets: frozenset[str] = frozenset()
 
+    @property
+    def store(self) -> Store:
+        """Where the table is."""
+        return Store.POSTGRES
+
 
 @dataclass(frozen=True, slots=True)
 class WarehouseRows:
@@ -122,6 +127,11 @@ class WarehouseRows:
     table: str
     purpose: Purpose
     key: str
+
+    @property
+    def store(self) -> Store:
+        """Where the table is."""
+        return Store.CLICKHOUSE
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,9 @@ class ProfileMethods:
         return convert.member_rows_to_proto(rows)
 
 
-class UsersServicer(ProfileMethods, AdministrationMethods, MembershipMethods, PersonalDataMethods, UsersServiceServicer):
+class UsersServicer(
+    ProfileMethods, AdministrationMethods, MembershipMethods, PersonalDataMethods, UsersServiceServicer
+):
     """Serves `svoykrug.users.v1.UsersService`.
 
     Args:
