@@ -63,14 +63,14 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def started(data_dir: Path, failpoints: str = "") -> AsyncIterator[ServerProcess]:
-    """Starts the server; at the end it is stopped in order, unless it is dead by then."""
+async def started(data_dir: Path, failpoints: str = "", **settings: str) -> AsyncIterator[ServerProcess]:
+    """Starts the server, with further settings; at the end it is stopped in order, unless it is dead by then."""
     ready_file, log_file = data_dir.parent / "ready.json", data_dir.parent / "server.log"
     ready_file.unlink(missing_ok=True)
     with log_file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "svoykrug_server", "serve"),
-            env=environment(data_dir, FAILPOINTS=failpoints, READY_FILE=str(ready_file)),
+            env=environment(data_dir, FAILPOINTS=failpoints, READY_FILE=str(ready_file), **settings),
             stdout=log,
             stderr=log,
         )

@@ -21,6 +21,7 @@ from svoykrug_server.auth.sms.receipts import status_time
 from svoykrug_server.auth.sms.texts import text_of
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
@@ -129,7 +130,9 @@ class SmsWorker:
             elif message.attempt_count > self._rules.attempts:
                 await self._end(message, "failed", "abandoned")
             else:
-                await self._record(message, await self._chain.hand_over(outgoing, message.doubt_count))
+                outcome = await self._chain.hand_over(outgoing, message.doubt_count)
+                failpoint("sms.handed_over")
+                await self._record(message, outcome)
         except StoreUnavailable:
             # The lease ends by itself, and the message goes out again with the same key.
             log.warning("sms.not_recorded", template=message.template, attempt=message.attempt_count)
