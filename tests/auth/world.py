@@ -21,7 +21,7 @@ from svoykrug_server.auth.sms.metrics import SmsMetrics
 from svoykrug_server.auth.sms.model import OutgoingSms, ProviderFailed, SmsReceipt
 from svoykrug_server.auth.sms.routes import SmsRoutes
 from svoykrug_server.kit.account import ConsentGrant
-from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.caller import Caller, Role
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
@@ -105,6 +105,14 @@ class World:
         self.clock.advance(timedelta(seconds=61))
         return await self.complete(self.answer((await self.start(phone, call)).challenge_id), call)
 
+    async def sign_in_as(self, phone: str, *roles: Role) -> SignedIn:
+        """Signs a person in who has roles in the circle besides being a member."""
+        user_id = (await self.sign_in(phone)).user_id
+        async with self.postgres.transaction() as tx:
+            statement = "UPDATE users SET roles = $1 WHERE id = $2"
+            await (await tx.driver()).execute(statement, sorted({Role.MEMBER, *roles}), user_id)
+        return await self.sign_in(phone)
+
     async def guess_wrong(self, challenge_id: UUID) -> SignedIn:
         """Makes a wrong guess."""
         return await self.complete(self.answer(challenge_id, code=self.wrong_code_of(challenge_id)))
@@ -134,6 +142,14 @@ class World:
         auth = compose(self.postgres, self.secrets, self.clock, self.options, self.phones)
         await auth.open()
         return auth
+
+    async def with_sign_in(self, postgres: Postgres | None = None, **changes: Any) -> "World":
+        """Returns the world of a server with other limits of sign-in, and connections of its own where some are given."""
+        options = replace(self.options, sign_in=replace(self.options.sign_in, **changes))
+        used = postgres or self.postgres
+        auth = compose(used, self.secrets, self.clock, options, self.phones)
+        await auth.open()
+        return replace(self, postgres=used, options=options, auth=auth)
 
     def with_newer_secrets(self) -> "World":
         """Returns the world of a server whose secrets were rotated: it has a newer one of each, and the old ones."""
