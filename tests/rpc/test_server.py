@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.startup import CannotStart, ExitCode
+from svoykrug_server.rpc import server as server_module
 from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
@@ -156,6 +157,21 @@ async def test_a_stop_takes_no_longer_than_its_grace(start_edge: StartEdge) -> N
         await edge.server.stop()
     with pytest.raises(grpc.aio.AioRpcError):
         await call
+
+
+async def test_a_stop_does_not_wait_for_a_client_that_went_silent(
+    start_edge: StartEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "LINGER_SECONDS", 0.1)
+    edge = await start_edge(grace_seconds=1000.0)
+    host, _, port = edge.server.addresses[0].rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    # An HTTP/2 client that says hello, reads the server's hello, and then answers nothing, not even its pings.
+    writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+    assert await reader.read(9)
+    async with asyncio.timeout(10):
+        await edge.server.stop()
+    writer.close()
 
 
 async def started(options: RpcOptions) -> RpcServer:

@@ -27,6 +27,10 @@ from svoykrug_server.rpc.reflection_pool import ReflectionPool
 # What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
 DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
 _log = structlog.get_logger("svoykrug_server.rpc")
+POLL_SECONDS = 0.05
+"""How often a stopping server looks whether calls are left."""
+LINGER_SECONDS = 2.0
+"""How long the last answers may be on their way at a stop, and how long clients may take to hang up."""
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
@@ -104,8 +108,16 @@ class RpcServer:
         _log.info("draining", calls=self.calls_in_progress, seconds=self._options.drain_seconds)
         await _or_hurry(asyncio.sleep(self._options.drain_seconds), hurry)
         self._draining.start()
-        await _or_hurry(self._server.stop(self._options.grace_seconds), hurry)
+        stopping = asyncio.ensure_future(self._server.stop(self._options.grace_seconds))
+        await _or_hurry(self._finish(stopping), hurry)
         await self._server.stop(None)
+        await stopping
+
+    async def _finish(self, stopping: "asyncio.Future[None]") -> None:
+        """Waits for the calls in progress, and a little for connections: a client that went silent never closes its."""
+        while self.calls_in_progress and not stopping.done():
+            await asyncio.wait([stopping], timeout=POLL_SECONDS)
+        await asyncio.wait([stopping], timeout=LINGER_SECONDS)
 
     def _add_standard_services(self, ours: tuple[str, ...]) -> None:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.methods)
