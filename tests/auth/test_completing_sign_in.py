@@ -2,8 +2,6 @@ import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
-import pytest
-
 from svoykrug_server.kit.account import ConsentGrant
 from tests.auth.world import CALL, OTHER_PHONE, PHONE, World, outcomes_of, refusal_of
 

@@ -54,7 +54,7 @@ class Breakers:
             breaker = await repository.claim(tx, prefix, LOOK_EVERY, now)
             change = None if breaker is None else await self._change(tx, prefix, breaker, now)
         if change is not None:
-            log.warning(change, prefix=prefix)
+            log.warning("sign_in.send_breaker", prefix=prefix, change=change)
             self._metrics.breaker_changed(prefix, change)
 
     async def _change(self, tx: Transaction, prefix: str, breaker: Breaker, now: datetime) -> str | None:
@@ -70,4 +70,4 @@ class Breakers:
         action = "SEND_BREAKER_OPENED" if failing else "SEND_BREAKER_CLOSED"
         details = {"sends": sends, "verified": verified}
         await audit.append(tx, AuditEvent(action, now, target_kind="prefix", target_id=prefix, details=details))
-        return "sign_in.breaker_opened" if failing else "sign_in.breaker_closed"
+        return "opened" if failing else "closed"
