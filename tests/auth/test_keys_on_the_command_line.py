@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from svoykrug_server.auth import key_material
-from svoykrug_server.auth.composition import auth_options, service_accounts
-from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.auth.composition import auth_options
+from svoykrug_server.auth.repository import service_accounts
 from svoykrug_server.storage.postgres import Postgres
 from tests.conftest import isolated_settings
 
@@ -57,7 +57,9 @@ async def test_a_service_account_is_made_with_a_key_that_only_its_owner_can_read
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     kept = json.loads(file.read_text())
     assert "PRIVATE KEY" not in said
-    (account,) = await service_accounts(isolated_settings(), postgres, SystemClock()).listed()
+    async with postgres.read() as connection:
+        account = await service_accounts.named(connection, "crm")
+    assert account is not None
     assert (str(account.service_account_id), account.key_ids) == (kept["service_account_id"], (kept["key_id"],))
     private_key = serialization.load_pem_private_key(kept["private_key_pem"].encode(), None)
     assert isinstance(private_key, key_material.PrivateKey)
@@ -88,17 +90,55 @@ async def test_a_service_account_is_disabled_once(operator: Operator, tmp_path: 
     assert (code, said) == (1, "svoykrug: the service account crm is disabled already\n")
 
 
-async def test_a_signing_key_is_made_and_signs_and_the_one_before_retires(operator: Operator) -> None:
-    code, said = await operator.runs("create")
+async def test_a_service_changes_its_key_without_a_pause(operator: Operator, tmp_path: Path) -> None:
+    arguments = ("create-service-account", "crm", "--scope", "users.write", "--key-file")
+    assert (await operator.runs(*arguments, str(tmp_path / "old.json")))[0] == 0
+    code, said = await operator.runs("add-key", "crm", "--key-file", str(tmp_path / "new.json"))
+    assert code == 0, said
+    old, new = [json.loads((tmp_path / name).read_text()) for name in ("old.json", "new.json")]
+    assert old["service_account_id"] == new["service_account_id"]
+    code, said = await operator.runs("remove-key", "crm", old["key_id"])
+    assert code == 0, said
+    _, listed = await operator.runs("list-service-accounts")
+    assert new["key_id"] in listed
+    assert old["key_id"] not in listed
+    code, said = await operator.runs("remove-key", "crm", old["key_id"])
+    assert (code, said) == (1, f"svoykrug: crm has no key {old['key_id']}\n")
+
+
+async def test_a_service_gets_other_scopes_and_an_unknown_one_is_refused_with_those_there_are(
+    operator: Operator, tmp_path: Path
+) -> None:
+    arguments = ("create-service-account", "crm", "--scope", "users.write", "--key-file")
+    assert (await operator.runs(*arguments, str(tmp_path / "key.json")))[0] == 0
+    code, said = await operator.runs("set-scopes", "crm", "--scope", "users.read", "--scope", "users.read_phone")
+    assert (code, said) == (0, "Service account crm may users.read, users.read_phone.\n")
+    assert "users.read,users.read_phone" in (await operator.runs("list-service-accounts"))[1]
+    code, said = await operator.runs("set-scopes", "crm", "--scope", "root.all")
+    assert code == 1
+    assert "scopes[0] must be one of analytics.read, " in said
+
+
+async def test_a_signing_key_is_made_waits_signs_and_the_tokens_of_the_one_before_are_rejected(
+    operator: Operator,
+) -> None:
+    code, said = await operator.runs("create", "--algorithm", "RS256")
     assert code == 0, said
     new = said.split()[1]
+    code, said = await operator.runs("activate", new)
+    assert code == 1
+    assert "ready_time" in said
     assert (await operator.runs("activate", new, "--at-once"))[0] == 0
     _, listed = await operator.runs("list")
-    states = {line.split()[0]: line.split()[1] for line in listed.splitlines()}
-    assert states.pop(new) == "active"
-    assert list(states.values()) == ["retired"]
+    states = {line.split()[0]: line.split()[1:3] for line in listed.splitlines()}
+    assert states.pop(new) == ["active", "RS256"]
+    ((old, state),) = states.items()
+    assert state == ["retired", "ES256"]
+    code, said = await operator.runs("retire", old, "--reject-tokens")
+    assert code == 0, said
+    assert old not in (await operator.runs("list"))[1]
     code, said = await operator.runs("retire", new)
-    assert (code, said) == (1, f"svoykrug: the key {new} signs: activate another one first\n")
+    assert (code, said) == (1, "svoykrug: The signing key is not ready for this (state active)\n")
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class KeyRotation:
         Raises:
             CannotStart: The secret that the active key was encrypted with is missing.
         """
-        await self._keys.open()
+        await self._keys.open(follow_setting=False)
 
     async def listed(self) -> tuple[SigningKeyView, ...]:
         """Returns the keys that sign, will sign, or signed tokens still alive, the newest first."""

@@ -89,11 +89,12 @@ class SigningKeys:
             raise LookupError("the signing keys were not opened")
         return self._active
 
-    async def open(self) -> None:
+    async def open(self, *, follow_setting: bool = True) -> None:
         """Makes the first key where there is none, and reads all.
 
-        Where the setting asks for another algorithm than the active key's, a NEXT key is made for the operator to
-        activate.
+        Args:
+            follow_setting: Where the setting asks for another algorithm than that of the keys there are, make a NEXT
+                key, to be activated by an admin.
 
         Raises:
             CannotStart: This server lacks the secret that the active key was encrypted with.
@@ -104,7 +105,9 @@ class SigningKeys:
             records = await repository.live(tx, now)
             if not any(record.state is KeyState.ACTIVE for record in records):
                 await self._make(tx, KeyState.ACTIVE, now)
-            elif not any(r.algorithm == self._algorithm and r.state is not KeyState.RETIRED for r in records):
+            elif follow_setting and not any(
+                r.algorithm == self._algorithm and r.state is not KeyState.RETIRED for r in records
+            ):
                 await self._make(tx, KeyState.NEXT, now)
         await self._read()
 
