@@ -96,6 +96,13 @@ async def test_when_all_fail_there_may_be_another_round(chained: Chained) -> Non
     assert (handover.receipt, handover.again, handover.failure) == (None, True, "account")
 
 
+async def test_when_all_take_nothing_for_this_number_there_is_no_other_round(chained: Chained) -> None:
+    for sender in (chained.first, chained.second):
+        sender.failures += failures(Fault.HERE, 1)
+    handover = await chained.hand_over()
+    assert (handover.receipt, handover.again, len(handover.attempts)) == (None, False, 2)
+
+
 async def test_a_message_bears_two_doubtful_attempts_over_all_rounds(chained: Chained) -> None:
     chained.first.failures += failures(Fault.PASSING, 1, doubtful=True)
     once = await chained.hand_over()

@@ -213,6 +213,19 @@ async def test_a_message_on_its_way_is_finished_before_the_worker_stops(sms: Sms
     assert (row["state"], row["provider_message_id"]) == ("sent", "late")
 
 
+async def test_a_message_whose_person_is_erased_while_it_goes_out_leaves_nothing_behind(sms: SmsWorld) -> None:
+    async def erase(_: web.Request) -> web.StreamResponse:
+        connection = await sms.postgres.dedicated()
+        await connection.execute("DELETE FROM sms_messages")
+        await connection.close()
+        return web.json_response({"status_code": 100, "sms": {PHONE[1:]: {"status_code": 100, "sms_id": "late"}}})
+
+    sms.smsru.trouble = [erase]
+    await sms.sent()
+    assert not await sms.read("SELECT FROM sms_messages")
+    assert not await sms.attempts()
+
+
 async def test_nothing_of_a_person_and_no_key_is_logged_or_counted(sms: SmsWorld) -> None:
     stream = io.StringIO()
     configure_logging(human=False, level="DEBUG", stream=stream)

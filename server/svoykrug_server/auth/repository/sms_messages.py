@@ -36,6 +36,9 @@ _CLAIM = text(
     """
 )
 
+# Is the message still there, and stays until this transaction ends? (she may have been erased meanwhile)
+_LOCK = text("SELECT message_id FROM sms_messages WHERE message_id = :message_id FOR UPDATE")
+
 # Which attempts were made at the message?
 _RECORD_ATTEMPTS = text(
     """
@@ -98,6 +101,11 @@ async def claim(tx: Transaction, now: datetime, lease_time: datetime, most: int)
     """Takes messages that are due; they are due again at `lease_time` should this worker die."""
     rows = await tx.execute(_CLAIM, {"now": now, "lease_time": lease_time, "most": most})
     return tuple(_message(row) for row in rows)
+
+
+async def lock(tx: Transaction, message: QueuedSms) -> bool:
+    """Keeps a message until the transaction ends, and tells whether it is still there."""
+    return (await tx.execute(_LOCK, {"message_id": message.message_id})).one_or_none() is not None
 
 
 async def record_attempts(tx: Transaction, message: QueuedSms, attempts: Sequence[Attempt], doubt_count: int) -> None:

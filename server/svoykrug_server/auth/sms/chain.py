@@ -96,7 +96,7 @@ class SmsChain:
             doubt_count: Its doubtful attempts in earlier rounds.
         """
         attempts: list[Attempt] = []
-        failure = ""
+        failure, again = "", False
         for standing in self._in_order():
             try:
                 receipt = await standing.sender.send(message)
@@ -104,13 +104,14 @@ class SmsChain:
                 self._failed(standing, failed)
                 attempts.append(self._attempt(standing, failed.kind))
                 failure, doubt_count = failed.kind, doubt_count + failed.doubtful
+                again = again or failed.fault is not Fault.HERE
                 if failed.fault is Fault.MESSAGE or doubt_count >= self._rules.doubts:
                     return Handover(tuple(attempts), doubt_count, failure=failure)
             else:
                 self._recovered(standing)
                 attempts.append(self._attempt(standing, TAKEN))
                 return Handover(tuple(attempts), doubt_count, receipt=receipt)
-        return Handover(tuple(attempts), doubt_count, failure=failure, again=True)
+        return Handover(tuple(attempts), doubt_count, failure=failure, again=again)
 
     def _in_order(self) -> Iterator[_Standing]:
         """Yields the providers to ask: those that rest are left out, unless all do."""

@@ -154,6 +154,8 @@ class SmsWorker:
     async def _record(self, message: QueuedSms, outcome: Handover) -> None:
         now, attempt = self._clock.now(), message.attempt_count
         async with self._postgres.transaction() as tx:
+            if not await repository.lock(tx, message):
+                return
             await repository.record_attempts(tx, message, outcome.attempts, outcome.doubt_count)
             if outcome.receipt is not None:
                 reports = outcome.receipt.provider in self._reporting
