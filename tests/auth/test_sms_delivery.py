@@ -13,7 +13,8 @@ from aiohttp import web
 from svoykrug_server.auth.sms.receipts import LONGEST_QUEST, STATUS_WAITS
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.rpc.logs import configure_logging
-from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from tests.auth.cable import Cable
 from tests.auth.sms_providers import API_KEY, silence, status
 from tests.auth.sms_world import SmsWorld, sms_world_on
 from tests.auth.world import OTHER_PHONE, PHONE
@@ -224,6 +225,27 @@ async def test_a_message_whose_person_is_erased_while_it_goes_out_leaves_nothing
     await sms.sent()
     assert not await sms.read("SELECT FROM sms_messages")
     assert not await sms.attempts()
+
+
+async def test_neither_sending_nor_asking_ends_when_postgres_goes_away(postgres_url: str, clock: ManualClock) -> None:
+    stream = io.StringIO()
+    configure_logging(human=False, level="WARNING", stream=stream)
+    async with Cable(postgres_url).laid() as cable:
+        postgres = await Postgres.connect(PostgresOptions(cable.url))
+        async with sms_world_on(postgres, postgres_url, clock) as sms:
+            jobs = [asyncio.create_task(job) for job in (sms.worker.run(), sms.receipts.run())]
+            cable.cut()
+            events = ("sms.queue_unavailable", "sms.receipts_unavailable")
+            await until(lambda: all(event in stream.getvalue() for event in events))
+            cable.mend()
+            await sms.put()
+            await until(lambda: bool(sms.smsru.states))
+            for job in jobs:
+                assert not job.done()
+                job.cancel()
+            await asyncio.wait(jobs)
+        await postgres.close()
+    structlog.reset_defaults()
 
 
 async def test_nothing_of_a_person_and_no_key_is_logged_or_counted(sms: SmsWorld) -> None:
