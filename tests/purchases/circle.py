@@ -65,10 +65,10 @@ class Circle:
         self.wakes = 0
         hashes = ExternalIdHashes([b"external-id-key " * 2])
         reading = PurchaseRepository(hashes)
-        self.erasure = LedgerErasure(hashes)
+        self.hashes = hashes
         refunds, announcer = RefundRepository(hashes), Announcer(TiersFollowPurchases(), self._wake)
         self.membership = membership_of(postgres, clock)
-        self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
+        self.writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), RULES, clock, announcer)
         wallet_writer = WalletWriter(postgres, refunds, self.writer, self.membership.use_cases.wallet)
         self.purchases = PurchaseService(postgres, reading, self.writer, wallet_writer, PageTokens(bytes(32)))
         self.imports = ImportService(self.writer)

@@ -51,6 +51,7 @@ DECLARED = Declared(
         PersonalRows("users", Purpose("Your profile", "Ваш профиль"), "kept.id = :user_id", Delete()),
     ),
     impersonal=(
+        Impersonal(Store.POSTGRES, "name_words", "words of names; a word goes with the last person who is called so"),
         Impersonal(Store.POSTGRES, "tier_due", "numbers of transactions"),
         Impersonal(Store.POSTGRES, "tier_state", "how far the computation of tiers is"),
     ),
