@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.composition import Auth, AuthOptions, compose_auth
-from svoykrug_server.auth.model import ChallengeView, SignedIn, SignInAnswer
+from svoykrug_server.auth.model import ChallengeView, Purpose, SignedIn, SignInAnswer
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.auth.sms.metrics import SmsMetrics
 from svoykrug_server.auth.sms.model import OutgoingSms, ProviderFailed, SmsReceipt
@@ -80,10 +80,10 @@ class World:
         """Starts a sign-in."""
         return await self.auth.use_cases.codes.start(phone, call)
 
-    def code_of(self, challenge_id: UUID) -> str:
+    def code_of(self, challenge_id: UUID, purpose: Purpose = Purpose.SIGN_IN) -> str:
         """Returns the right code of a challenge."""
         codes = Codes(self.secrets)
-        code = codes.derive(challenge_id, codes.active_kid)
+        code = codes.derive(challenge_id, codes.active_kid, purpose)
         assert code is not None
         return code
 
@@ -144,7 +144,7 @@ class World:
         return auth
 
     async def with_sign_in(self, postgres: Postgres | None = None, **changes: Any) -> "World":
-        """Returns the world of a server with other limits of sign-in, and connections of its own where some are given."""
+        """Returns the world of a server with other limits of sign-in, and with connections of its own if given some."""
         options = replace(self.options, sign_in=replace(self.options.sign_in, **changes))
         used = postgres or self.postgres
         auth = compose(used, self.secrets, self.clock, options, self.phones)

@@ -28,12 +28,8 @@ class Accounts(Protocol):
         """Takes the phone from a user; nobody can sign in to her account until she is given another."""
         ...
 
-    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> str | DomainError | None:
-        """Gives a user another phone.
-
-        Returns:
-            The phone she had until now, or, before anything is written, the refusal: PHONE_TAKEN.
-        """
+    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> DomainError | None:
+        """Gives a user another phone, or returns, before anything is written, the refusal: PHONE_TAKEN."""
         ...
 
     async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:

@@ -16,6 +16,7 @@ from svoykrug_server.auth.introspection import Introspection
 from svoykrug_server.auth.key_model import KeyTimes
 from svoykrug_server.auth.key_rotation import KeyRotation
 from svoykrug_server.auth.model import SessionLimits
+from svoykrug_server.auth.phone_change import PhoneChange
 from svoykrug_server.auth.refresh_tokens import RefreshTokens
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.service_accounts import ServiceAccounts
@@ -136,11 +137,15 @@ def compose_auth(
     rotation = TokenRotation(postgres, accounts, access, refresh, ends, revocations, sms, options.session, clock)
     judge, silence = compose_judging(options.sign_in, codes, clock)
     limits = CompletionLimits(options.sign_in.limits, options.session)
+    sending = compose_sending(options.sign_in, postgres, codes, sms, registry, clock)
     use_cases = AuthUseCases(
-        codes=compose_sending(options.sign_in, postgres, codes, sms, registry, clock),
+        codes=sending,
         completion=SignInCompletion(postgres, accounts, judge, silence, refresh, rotation, ends, limits, clock),
         rotation=rotation,
         sessions=Sessions(postgres, ends, revocations, options.session, clock),
+        phone_change=PhoneChange(
+            postgres, accounts, sending, judge, ends, revocations, sms, options.sign_in.limits, clock
+        ),
         keys=keys,
         service_tokens=ServiceTokens(postgres, access, options.party, options.services, clock),
         introspection=Introspection(verifier),

@@ -13,6 +13,7 @@ from svoykrug.users.v1 import user_pb2
 
 from svoykrug_server.auth.key_model import ServiceToken
 from svoykrug_server.auth.model import DEFAULT_DEVICE_NAME, ChallengeView, SessionView, SignedIn, SignInAnswer, Tokens
+from svoykrug_server.auth.phone_change import PhoneAnswer
 from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.rpc.timestamps import timestamp_from
@@ -74,6 +75,15 @@ def answer_from_proto(request: auth_service_pb2.CompleteSignInRequest) -> SignIn
         birth_date=_birth_date_from_proto(request.birth_date) if request.HasField("birth_date") else None,
         start_new_account=request.start_new_account,
     )
+
+
+def phone_answer_from_proto(request: auth_service_pb2.CompletePhoneChangeRequest) -> PhoneAnswer:
+    """Reads the answer to the challenge of a phone change.
+
+    Raises:
+        InvalidFields: The challenge's id has another form.
+    """
+    return PhoneAnswer(challenge_id_from_text(request.challenge_id), request.code, UUID(request.request_id))
 
 
 def _birth_date_from_proto(day: Date) -> date:

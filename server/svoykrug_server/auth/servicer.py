@@ -10,6 +10,7 @@ from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
 
 from svoykrug_server.auth import admin_convert, convert
 from svoykrug_server.auth.introspection import Introspection
+from svoykrug_server.auth.phone_change import PhoneChange
 from svoykrug_server.auth.service_tokens import ServiceTokens
 from svoykrug_server.auth.sessions import Sessions
 from svoykrug_server.auth.sign_in import CodeSending
@@ -29,6 +30,7 @@ class AuthUseCases:
     completion: SignInCompletion
     rotation: TokenRotation
     sessions: Sessions
+    phone_change: PhoneChange
     keys: SigningKeys
     service_tokens: ServiceTokens
     introspection: Introspection
@@ -86,6 +88,21 @@ class AuthServicer(AuthServiceServicer):
         """Ends all of the caller's sessions but the one that asks."""
         count = await self._do.sessions.revoke_others(current_caller(), current())
         return pb.RevokeOtherSessionsResponse(revoked_count=count)
+
+    async def StartPhoneChange(
+        self, request: pb.StartPhoneChangeRequest, context: Context
+    ) -> pb.StartPhoneChangeResponse:
+        """Sends a code to the phone that the caller wants as her own."""
+        challenge = await self._do.phone_change.start(current_caller(), request.phone, current())
+        return pb.StartPhoneChangeResponse(challenge=convert.challenge_to_proto(challenge))
+
+    async def CompletePhoneChange(
+        self, request: pb.CompletePhoneChangeRequest, context: Context
+    ) -> pb.CompletePhoneChangeResponse:
+        """Makes the phone of a challenge the caller's own."""
+        answer = convert.phone_answer_from_proto(request)
+        changed = await self._do.phone_change.complete(current_caller(), answer, current())
+        return pb.CompletePhoneChangeResponse(phone=changed.phone, revoked_count=changed.revoked_count)
 
     async def GetJwks(self, request: pb.GetJwksRequest, context: Context) -> pb.GetJwksResponse:
         """Returns the public keys."""

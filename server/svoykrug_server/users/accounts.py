@@ -79,22 +79,16 @@ class UserAccounts:
         """Takes the phone from a user; nobody can sign in to her account until she is given another."""
         await repository.change(tx, user_id, {"phone": None}, now)
 
-    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> str | DomainError | None:
-        """Gives a user another phone.
+    async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> DomainError | None:
+        """Gives a user another phone, or returns, before anything is written, the refusal: PHONE_TAKEN.
 
-        Returns:
-            The phone she had until now, or, before anything is written, the refusal: PHONE_TAKEN.
-
-        Raises:
-            ValueError: There is no such user.
+        A member whom a partner brought and who never signed in has her phone too.
         """
-        if await repository.lock_by_phone(tx, phone) is not None:
-            return Conflict("PHONE_TAKEN")
-        user = await repository.lock(tx, user_id)
-        if user is None:
-            raise ValueError("nobody there to give a phone to")
+        holder = await self.find_by_phone(tx, phone)
+        if holder is not None:
+            return None if holder.user_id == user_id else Conflict("PHONE_TAKEN")
         await repository.change(tx, user_id, {"phone": phone}, now)
-        return user.phone
+        return None
 
     async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:
         """Returns what an access token says of a person, as of now, or None when she does not exist."""
