@@ -1,7 +1,9 @@
 """Runs the demo: `make demo`."""
 
 import asyncio
+import signal
 import socket
+import sys
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -187,4 +189,8 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        console.print("\nInterrupted. What was imported stays: `make demo` goes on from there.")
+        sys.exit(128 + signal.SIGINT)

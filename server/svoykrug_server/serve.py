@@ -182,7 +182,9 @@ async def _examined(supervisor: Supervisor, foundations: "Sequence[Foundation]")
         examine_warehouse,
     )
 
-    jobs = {name: {"running": job.running, "failures": job.failures} for name, job in supervisor.states.items()}
+    jobs = {
+        name: {"running": job.running or job.done, "failures": job.failures} for name, job in supervisor.states.items()
+    }
     facts: dict[str, object] = {"pid": os.getpid(), "jobs": jobs}
     for foundation in foundations:
         facts["postgres"], facts["warehouse"] = await asyncio.gather(

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from svoykrug_server.cli.problems import explained
 from svoykrug_server.kit.startup import ExitCode
 from svoykrug_server.storage.cluster import is_postgres
 from tests.conftest import reachable_folder
@@ -270,6 +271,13 @@ def test_a_full_disk_is_one_clear_line(data_dir: Path) -> None:
 def test_a_data_folder_that_cannot_be_made_is_one_clear_line(data_dir: Path) -> None:
     data_dir.write_text("")
     assert_refused(run(data_dir / "data", "migrate"), ExitCode.DATA_FOLDER_UNUSABLE, "cannot be used")
+
+
+def test_ctrl_c_while_a_command_loads_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, explained():
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "svoykrug: Interrupted.\n"
 
 
 def test_help_names_every_command(data_dir: Path) -> None:

@@ -14,7 +14,8 @@ async def test_a_job_that_fails_is_started_again_until_it_succeeds() -> None:
 
     supervisor = Supervisor(first_delay_seconds=0.001)
     supervisor.start("job", job)
-    await until(lambda: len(starts) == 4 and not supervisor.states["job"].running)
+    await until(lambda: supervisor.states["job"].done)
+    assert (len(starts), supervisor.states["job"].running) == (4, False)
     assert supervisor.states["job"].failures == 3
     assert supervisor.states["job"].last_failure == "RuntimeError"
     await supervisor.stop()
@@ -49,5 +50,6 @@ async def test_a_job_that_waits_for_its_next_start_stops_at_once() -> None:
     supervisor = Supervisor(first_delay_seconds=1000)
     supervisor.start("job", job)
     await until(lambda: supervisor.states["job"].failures == 1)
+    assert not supervisor.states["job"].done
     async with asyncio.timeout(10):
         await supervisor.stop()

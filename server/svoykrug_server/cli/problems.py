@@ -1,6 +1,7 @@
 """Turns whatever a person must mend into one line and an exit code."""
 
 import errno
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.rpc.logs import configure_logging
 
 PREFIX = "SVOYKRUG_"
+INTERRUPTED = 128 + signal.SIGINT
+"""What a shell expects of a program that Ctrl-C ended."""
 
 
 class CommandRefused(Exception):
@@ -47,6 +50,8 @@ def explained() -> Iterator[None]:
         yield
     except CannotStart as problem:
         _end(str(problem), problem.exit_code)
+    except KeyboardInterrupt:
+        _end("Interrupted.", INTERRUPTED)
     except StoreUnavailable:
         _end("PostgreSQL went away while the command ran. What it had committed stays.", ExitCode.POSTGRES)
     except CommandRefused as refusal:

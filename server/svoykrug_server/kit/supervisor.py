@@ -23,11 +23,13 @@ class JobState:
         failures: How often it failed since the start.
         last_failure: The kind of its last failure; empty when there was none.
         running: Whether it runs now; otherwise it waits for its next start, or has done its work.
+        done: Whether it has done its work.
     """
 
     failures: int = 0
     last_failure: str = ""
     running: bool = True
+    done: bool = False
 
 
 class Supervisor:
@@ -77,6 +79,7 @@ class Supervisor:
                 state.last_failure = type(error).__qualname__
                 _log.error("job_failed", job=name, failures=state.failures, exc_info=error)
             else:
+                state.done = True
                 return
             finally:
                 state.running = False
