@@ -159,7 +159,7 @@ def _add_auth(auth: Auth, methods: grpc.aio.Server) -> None:
 
 def _add_users(foundation: Foundation, methods: grpc.aio.Server, auth: Auth) -> Membership:
     postgres, clock = foundation.postgres, foundation.clock
-    users = compose_users(postgres, clock)
+    users = compose_users(postgres, auth.ends, foundation.page_tokens, clock)
     options = membership_options(foundation.settings)
     membership = compose_membership(options, postgres, foundation.secrets, foundation.page_tokens, clock)
     declared = kept_of_people(foundation.external_id_hashes)

@@ -60,7 +60,7 @@ async def test_granting_twice_is_granting_once(
     assert len(await audited(postgres, first.user_id)) == 1
 
 
-@pytest.mark.parametrize(("status", "reason"), [("banned", "USER_BANNED"), ("deleted", "USER_DELETED")])
+@pytest.mark.parametrize(("status", "reason"), [("banned", "USER_STATE"), ("deleted", "USER_STATE")])
 async def test_whoever_is_shut_out_gets_no_role(
     postgres: Postgres, users: UsersService, clock: ManualClock, grant_role: GrantRole, status: str, reason: str
 ) -> None:

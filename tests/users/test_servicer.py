@@ -7,27 +7,32 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.type.date_pb2 import Date
 from svoykrug.users.v1 import user_pb2
 from svoykrug.users.v1 import users_service_pb2 as pb
-from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub, add_UsersServiceServicer_to_server
+from svoykrug.users.v1.users_service_pb2_grpc import (
+    UsersServiceServicer,
+    UsersServiceStub,
+    add_UsersServiceServicer_to_server,
+)
 
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.users.composition import compose_users
-from svoykrug_server.users.servicer import UsersServicer
+from svoykrug_server.users.service import UsersService
+from svoykrug_server.users.servicer import ProfileMethods
 from tests.callers import admin, person, service
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
-from tests.users.memberships import membership_of
 from tests.users.people import join, new_phone
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 
 
+class OfProfiles(ProfileMethods, UsersServiceServicer):
+    """The part of the service that is tested here."""
+
+
 @pytest.fixture
-async def served(postgres: Postgres, clock: ManualClock) -> AsyncIterator[Served]:
-    users = compose_users(postgres, clock)
-    servicer = UsersServicer(users.profile, users.administration, membership_of(postgres, clock).use_cases)
-    async with serving(lambda server: add_UsersServiceServicer_to_server(servicer, server)) as running:
+async def served(users: UsersService) -> AsyncIterator[Served]:
+    async with serving(lambda server: add_UsersServiceServicer_to_server(OfProfiles(users), server)) as running:
         yield running
 
 

@@ -3,20 +3,18 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Role
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, PermissionDenied
+from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.kit.ids import random_member_id, uuid7
 from svoykrug_server.kit.phone import parse_phone
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import ActorKind, AuditEvent
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository
+from svoykrug_server.users.administration.roles import ELEVATED, refusal_to_gain
 from svoykrug_server.users.model import UnclaimedMember
 from svoykrug_server.users.ports import AccessTokens
-
-GRANTABLE_ROLES = (Role.ADMIN, Role.SUPERADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +55,12 @@ class GrantRole:
 
         Raises:
             InvalidFields: The text is no phone number, or the role cannot be granted.
-            PermissionDenied: USER_BANNED.
-            FailedPrecondition: USER_DELETED.
+            FailedPrecondition: USER_STATE, she is banned or deleted, or signs in by a demo phone.
         """
         phone = parse_phone(phone_text)
         if phone is None:
             raise InvalidFields.of("phone", "must be a phone number")
-        if role not in GRANTABLE_ROLES:
+        if role not in ELEVATED:
             raise InvalidFields.of("role", "must be admin or superadmin")
         async with self._postgres.transaction() as tx:
             grant = await self._grant(tx, phone, role)
@@ -84,11 +81,10 @@ class GrantRole:
         else:
             created = {}
         account, roles = found
-        if account.status is AccountStatus.BANNED:
-            raise PermissionDenied("USER_BANNED")
-        if account.status is AccountStatus.DELETED:
-            raise FailedPrecondition("USER_DELETED")
         if role not in roles:
+            refusal = refusal_to_gain(account.status, demo=account.demo, unclaimed_may=True)
+            if refusal is not None:
+                raise refusal
             await repository.change(tx, account.user_id, {"roles": sorted(roles | {role})}, now)
         return Grant(account.user_id, created=bool(created), changed=role not in roles)
 

@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 
 from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.users.administration.accounts import AccountAdministration
+from svoykrug_server.users.administration.listing import UserListing
 from svoykrug_server.users.administration.reading import UserReading
 from svoykrug_server.users.administration.servicer import AdministrationUseCases
+from svoykrug_server.users.administration.trail import AuditTrail
+from svoykrug_server.users.ports import Sessions
 from svoykrug_server.users.service import UsersService
 
 
@@ -22,11 +27,19 @@ class Users:
     administration: AdministrationUseCases
 
 
-def compose_users(postgres: Postgres, clock: Clock) -> Users:
+def compose_users(postgres: Postgres, sessions: Sessions, page_tokens: PageTokens, clock: Clock) -> Users:
     """Builds the use cases.
 
     Args:
         postgres: The system of record.
+        sessions: The sessions that a ban, new roles and a new phone end.
+        page_tokens: Makes and reads page tokens.
         clock: Tells the time.
     """
-    return Users(UsersService(postgres, clock), AdministrationUseCases(UserReading(postgres)))
+    administration = AdministrationUseCases(
+        reading=UserReading(postgres),
+        listing=UserListing(postgres, page_tokens),
+        accounts=AccountAdministration(postgres, sessions, clock),
+        trail=AuditTrail(postgres, page_tokens),
+    )
+    return Users(UsersService(postgres, clock), administration)

@@ -1,6 +1,6 @@
 """Protobuf <-> model for users."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from google.type.date_pb2 import Date
@@ -41,7 +41,6 @@ TIERS = {
     Tier.ELITE: user_pb2.TIER_ELITE,
     Tier.INNER_CIRCLE: user_pb2.TIER_INNER_CIRCLE,
 }
-_UPDATABLE = ", ".join(field.value for field in ProfileField)
 
 
 def user_to_proto(user: User) -> user_pb2.User:
@@ -74,19 +73,50 @@ def profile_change_from_proto(request: users_service_pb2.UpdateMeRequest) -> Pro
         InvalidFields: The mask is empty or names a field that cannot be updated, or the birth date is no date.
     """
     violations: list[FieldViolation] = []
-    fields = _fields_from_mask(request.update_mask.paths, violations)
-    birth_date = None
-    if ProfileField.BIRTH_DATE in fields:
-        birth_date = _date_from_proto(request.user.birth_date, violations)
-    if violations:
+    fields = fields_from_mask(request.update_mask.paths, [field.value for field in ProfileField], violations)
+    change = profile_from_proto(request.user, fields, violations)
+    if change is None or violations:
         raise InvalidFields(violations=tuple(violations))
+    return change
+
+
+def profile_from_proto(
+    user: user_pb2.User, fields: Collection[str], violations: list[FieldViolation]
+) -> ProfileChange | None:
+    """Returns the new values of the fields of a profile among `fields`, or None where there are none.
+
+    Args:
+        user: The new values.
+        fields: The fields to change; those that are not of a profile are not looked at.
+        violations: Gets one more when the birth date is no date.
+    """
+    named = frozenset(field for field in ProfileField if field.value in fields)
+    if not named:
+        return None
     return ProfileChange(
-        fields=frozenset(fields),
-        display_name=request.user.display_name,
-        email=request.user.email,
-        birth_date=birth_date,
-        locale=Locale(request.user.locale or Locale.RU),
+        fields=named,
+        display_name=user.display_name,
+        email=user.email,
+        birth_date=_date_from_proto(user.birth_date, violations) if ProfileField.BIRTH_DATE in named else None,
+        locale=Locale(user.locale or Locale.RU),
     )
+
+
+def fields_from_mask(paths: Sequence[str], updatable: Sequence[str], violations: list[FieldViolation]) -> set[str]:
+    """Returns the fields that a mask names.
+
+    Args:
+        paths: The paths of the mask.
+        updatable: Which paths there may be.
+        violations: Gets one more for each path that there may not be, and for a mask without paths.
+    """
+    choice = ", ".join(updatable)
+    if not paths:
+        violations.append(FieldViolation("update_mask", f"must name at least one of {choice}"))
+    for index, path in enumerate(paths):
+        if path not in updatable:
+            violations.append(FieldViolation(f"update_mask.paths[{index}]", f"must be one of {choice}"))
+    return set(paths).intersection(updatable)
 
 
 def new_members_from_proto(request: users_service_pb2.BatchCreateUsersRequest) -> list[NewMember]:
@@ -107,18 +137,6 @@ def member_rows_to_proto(rows: Sequence[MemberRow]) -> users_service_pb2.BatchCr
         ],
         created_count=sum(row.created for row in rows),
     )
-
-
-def _fields_from_mask(paths: Sequence[str], violations: list[FieldViolation]) -> set[ProfileField]:
-    fields: set[ProfileField] = set()
-    if not paths:
-        violations.append(FieldViolation("update_mask", f"must name at least one of {_UPDATABLE}"))
-    for index, path in enumerate(paths):
-        if path in ProfileField.__members__.values():
-            fields.add(ProfileField(path))
-        else:
-            violations.append(FieldViolation(f"update_mask.paths[{index}]", f"must be one of {_UPDATABLE}"))
-    return fields
 
 
 def _date_to_proto(day: date) -> Date:

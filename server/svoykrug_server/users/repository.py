@@ -19,19 +19,20 @@ _STAFF = """ARRAY(
     SELECT s.business_id::text || ' ' || s.role FROM business_staff s JOIN businesses b ON b.id = s.business_id
     WHERE s.user_id = u.id AND b.status = 'active'
 )"""
-_COLUMNS = f"""
+COLUMNS = f"""
     u.id, u.phone, u.display_name, u.email, u.birth_date, u.locale, u.tier, u.roles, {_STAFF} AS staff,
     u.status, u.version, u.referral_code, u.create_time, u.update_time
 """
+"""What a user is made of, selected from a table or query named `u`."""
 
 # Who is the user with this id?
-_GET = f"SELECT {_COLUMNS} FROM users u WHERE u.id = $1"  # noqa: S608 - constants only
+_GET = f"SELECT {COLUMNS} FROM users u WHERE u.id = $1"  # noqa: S608 - constants only
 
 # Who are the users with these ids?
-_GET_ALL = f"SELECT {_COLUMNS} FROM users u WHERE u.id = ANY($1)"  # noqa: S608 - constants only
+_GET_ALL = f"SELECT {COLUMNS} FROM users u WHERE u.id = ANY($1)"  # noqa: S608 - constants only
 
 # Who is the user with this id, and will nobody change her before this transaction ends?
-_LOCK = text(f"SELECT {_COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
+_LOCK = text(f"SELECT {COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
 
 # Who has this phone, and will nobody change her before this transaction ends?
 _LOCK_BY_PHONE = text("SELECT id, status, roles, birth_date, demo FROM users WHERE phone = :phone FOR NO KEY UPDATE")
@@ -107,18 +108,18 @@ _CLAIMS = text(
 async def get(connection: ReadConnection, user_id: UUID) -> User | None:
     """Returns a user, or None; one statement on the hot pool."""
     row = await connection.fetchrow(_GET, user_id)
-    return None if row is None else _user(row)
+    return None if row is None else user_from_row(row)
 
 
 async def get_all(connection: ReadConnection, user_ids: Sequence[UUID]) -> list[User]:
     """Returns the users that exist, in any order."""
-    return [_user(row) for row in await connection.fetch(_GET_ALL, list(user_ids))]
+    return [user_from_row(row) for row in await connection.fetch(_GET_ALL, list(user_ids))]
 
 
 async def lock(tx: Transaction, user_id: UUID) -> User | None:
     """Returns a user, whom nobody else changes before the transaction ends, or None."""
     row = (await tx.execute(_LOCK, {"user_id": user_id})).first()
-    return None if row is None else _user(row)
+    return None if row is None else user_from_row(row)
 
 
 async def change(tx: Transaction, user_id: UUID, values: Mapping[str, object], now: datetime) -> None:
@@ -241,7 +242,8 @@ async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:
     )
 
 
-def _user(row: Iterable[Any]) -> User:
+def user_from_row(row: Iterable[Any]) -> User:
+    """Returns the user of a row of `COLUMNS`."""
     user_id, phone, name, email, birth_date, locale, tier, roles, staff, status, version, code, created, updated = row
     return User(
         id=user_id,

@@ -1,6 +1,6 @@
 """What can be done with users: rules and order, no SQL and no protobuf."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -15,7 +15,7 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository
-from svoykrug_server.users.administration.reading import as_seen_by
+from svoykrug_server.users.administration.reading import as_seen_by, is_shown_to
 from svoykrug_server.users.model import (
     EARLIEST_BIRTH_DATE,
     MAX_DISPLAY_NAME_CHARACTERS,
@@ -70,8 +70,8 @@ class UsersService:
             PermissionDenied: The caller was erased or is deleted.
         """
         now = self._clock.now()
-        _check_birth_date(change, now.date())
         values = change.values()
+        check_birth_date(values, now.date())
         async with self._postgres.transaction() as tx:
             user = await repository.lock(tx, caller_of(call).subject_id)
             if user is None or user.status is AccountStatus.DELETED:
@@ -93,14 +93,14 @@ class UsersService:
 
         Raises:
             PermissionDenied: The caller is another person, whether or not there is such a user.
-            NotFound: There is no such user; said to admins and services only.
+            NotFound: There is no such user, or a service asks for a deleted one; said to admins and services only.
         """
         may_know = caller.is_admin or caller.is_service
         if not may_know and caller.subject_id != user_id:
             raise PermissionDenied
         async with self._postgres.read() as connection:
             user = await repository.get(connection, user_id)
-        if user is None:
+        if user is None or not is_shown_to(caller, user):
             raise NotFound if may_know else PermissionDenied
         return as_seen_by(caller, user)
 
@@ -146,9 +146,14 @@ def caller_of(call: Origin) -> Caller:
     return call.caller
 
 
-def _check_birth_date(change: ProfileChange, today: date) -> None:
-    named = change.birth_date if ProfileField.BIRTH_DATE in change.fields else None
-    if named is not None and not EARLIEST_BIRTH_DATE <= named <= today:
+def check_birth_date(values: Mapping[str, object], today: date) -> None:
+    """Refuses new values of a profile with a birth date that cannot be one.
+
+    Raises:
+        InvalidFields: It lies before 1900 or after today.
+    """
+    named = values.get(ProfileField.BIRTH_DATE)
+    if isinstance(named, date) and not EARLIEST_BIRTH_DATE <= named <= today:
         raise InvalidFields.of("user.birth_date", "must lie between 1900-01-01 and today")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
+from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users import repository
@@ -26,11 +27,17 @@ class UserReading:
     async def get_users(self, caller: Caller, user_ids: Sequence[UUID]) -> tuple[User, ...]:
         """Returns the users that exist, in the order asked for; one asked for twice comes twice.
 
-        A service without the scope `users.read_phone` gets the phones masked.
+        A service gets no deleted users, and without the scope `users.read_phone` it gets the phones masked.
         """
         async with self._postgres.read() as connection:
-            found = {user.id: user for user in await repository.get_all(connection, user_ids)}
-        return tuple(as_seen_by(caller, found[user_id]) for user_id in user_ids if user_id in found)
+            found = await repository.get_all(connection, user_ids)
+        shown = {user.id: as_seen_by(caller, user) for user in found if is_shown_to(caller, user)}
+        return tuple(shown[user_id] for user_id in user_ids if user_id in shown)
+
+
+def is_shown_to(caller: Caller, user: User) -> bool:
+    """Tells whether a caller who may read users may know of this one: a deleted user is shown to people alone."""
+    return not caller.is_service or user.status is not AccountStatus.DELETED
 
 
 def as_seen_by(caller: Caller, user: User) -> User:
