@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import grpc
 import pytest
+from contract import Contract
 from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.descriptor_pool import Default
 from svoykrug import errors
@@ -65,6 +66,13 @@ async def test_no_other_failure_is_repeated(stranger: Client, server: StagedServ
     with pytest.raises(errors.SvoyKrugError):
         await stranger.auth.GetJwks(GetJwksRequest())
     assert len(server.received("GetJwks")) == 1
+
+
+def test_every_method_of_the_contract_is_on_one_of_the_clients_stubs(client: Client) -> None:
+    on_stubs = {name for stub in vars(client).values() if type(stub).__name__.endswith("Stub") for name in vars(stub)}
+    for method in Contract().methods:
+        assert f"/{method.service}/{method.name}" in methods()
+        assert method.name in on_stubs
 
 
 def test_the_retry_policy_names_the_idempotent_methods_of_the_contract_and_no_others() -> None:

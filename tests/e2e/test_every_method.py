@@ -30,6 +30,7 @@ SERVICES = (
     "svoykrug.operations.v1.OperationsService",
     "svoykrug.purchases.v1.PurchasesService",
     "svoykrug.users.v1.UsersService",
+    "svoykrug.auth.v1.AuthAdminService",
     "svoykrug.auth.v1.AuthService",
 )
 GOOD = ("", str(UUID(int=7)), "+79990000003", "RUB", "Anna", "2026-11-01", "receipt-1")

@@ -9,6 +9,11 @@ from uuid import uuid4
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1.analytics_service_pb2 import CreateSnapshotRequest
+from svoykrug.auth.v1.auth_admin_service_pb2 import (
+    CreateServiceAccountRequest,
+    DisableServiceAccountRequest,
+    SetServiceAccountScopesRequest,
+)
 from svoykrug.businesses.v1.business_pb2 import CATEGORY_BEAUTY
 from svoykrug.businesses.v1.businesses_service_pb2 import (
     CreateBusinessRequest,
@@ -20,6 +25,9 @@ from svoykrug.purchases.v1.purchases_service_pb2 import NewPurchase
 from svoykrug.users.v1.users_service_pb2 import BatchCreateUsersRequest, GetMeRequest, NewUser
 
 from svoykrug_client import Client, FileTokenStore, MemoryTokenStore, StoredSession, errors, items, service_client
+from svoykrug_client.service_key import ServiceKey
+from svoykrug_server.auth import key_material
+from svoykrug_server.auth.key_model import Algorithm
 from svoykrug_server.storage.postgres import Postgres
 from tests.e2e.circle import Circle
 from tests.e2e.python_client import ADMIN_PHONE, ANNA_PHONE, create_service_account, grant_superadmin, sign_in
@@ -163,6 +171,33 @@ async def test_a_service_imports_purchases_and_waits_for_a_snapshot(admin: Clien
     done = await service.wait_for(started.operation)
     assert done.state == OPERATION_STATE_SUCCEEDED
     assert done.result.snapshot_id
+
+
+@pytest.mark.parametrize("algorithm", ["ES256", "RS256"])
+async def test_a_service_goes_on_with_the_scopes_it_is_given_until_it_is_disabled(
+    circle: Circle, admin: Client, algorithm: Algorithm
+) -> None:
+    private_key = key_material.generate(algorithm)
+    creation = CreateServiceAccountRequest(
+        name="console",
+        scopes=["users.read"],
+        public_key_pem=key_material.public_to_pem(private_key.public_key()).decode(),
+        request_id=str(uuid4()),
+    )
+    account = (await admin.auth_admin.CreateServiceAccount(creation)).service_account
+    pem = key_material.private_to_pem(private_key).decode()
+    key = ServiceKey(account.id, account.keys[0].kid, "svoykrug", pem)
+    members = BatchCreateUsersRequest(users=[NewUser(phone=ANNA_PHONE)])
+    async with Client(circle.target, insecure=True, service_key=key) as client:
+        with pytest.raises(errors.PermissionDenied):
+            await client.users.BatchCreateUsers(members)
+        scopes = SetServiceAccountScopesRequest(service_account_id=account.id, scopes=["users.write"])
+        await admin.auth_admin.SetServiceAccountScopes(scopes)
+        await client.users.BatchCreateUsers(members)
+        await admin.auth_admin.DisableServiceAccount(DisableServiceAccountRequest(service_account_id=account.id))
+        with pytest.raises(errors.SvoyKrugError) as refused:
+            await client.users.BatchCreateUsers(members)
+        assert refused.value.reason in {"SCOPE_DENIED", "SESSION_REVOKED"}
 
 
 async def test_a_service_may_not_do_what_its_scopes_leave_out(service: Client) -> None:

@@ -147,6 +147,7 @@ class ServiceCredentials(Credentials):
     ) -> None:
         super().__init__()
         self._key = key
+        self._algorithm = key.algorithm
         self._issue = issue
 
     async def _renew(self) -> str | None:
@@ -165,4 +166,6 @@ class ServiceCredentials(Credentials):
             "iat": now,
             "exp": now + _ASSERTION_LIFE,
         }
-        return jwt.encode(claims, self._key.private_key_pem, algorithm="ES256", headers={"kid": self._key.key_id})
+        return jwt.encode(
+            claims, self._key.private_key_pem, algorithm=self._algorithm, headers={"kid": self._key.key_id}
+        )

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 from svoykrug.access.v1 import access_pb2
 from svoykrug.analytics.v1 import analytics_service_pb2
-from svoykrug.auth.v1 import auth_service_pb2
+from svoykrug.auth.v1 import auth_admin_service_pb2, auth_service_pb2
 from svoykrug.businesses.v1 import businesses_service_pb2
 from svoykrug.common.v1 import method_options_pb2
 from svoykrug.operations.v1 import operations_service_pb2
@@ -61,6 +61,7 @@ def service_config() -> str:
 def _services() -> Iterable[ServiceDescriptor]:
     for module in (
         auth_service_pb2,
+        auth_admin_service_pb2,
         users_service_pb2,
         businesses_service_pb2,
         purchases_service_pb2,

@@ -14,6 +14,7 @@ import grpc.aio
 from google.type.date_pb2 import Date
 from svoykrug import errors
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from svoykrug.auth.v1.auth_admin_service_pb2_grpc import AuthAdminServiceStub
 from svoykrug.auth.v1.auth_service_pb2 import (
     Challenge,
     CompleteSignInRequest,
@@ -50,10 +51,10 @@ _ENDED = (OPERATION_STATE_SUCCEEDED, OPERATION_STATE_FAILED, OPERATION_STATE_CAN
 class Client:
     """A connection to the service.
 
-    Use it as an asynchronous context manager. Every method of the API is on one of the typed stubs `auth`, `users`,
-    `businesses`, `purchases`, `analytics`, `operations`. Each call gets the method's deadline unless it names a
-    `timeout` in seconds, carries a fresh access token, is repeated when the server was unavailable and repeating is
-    safe, and raises the exceptions of `svoykrug.errors`.
+    Use it as an asynchronous context manager. Every method of the API is on one of the typed stubs `auth`,
+    `auth_admin`, `users`, `businesses`, `purchases`, `analytics`, `operations`. Each call gets the method's deadline
+    unless it names a `timeout` in seconds, carries a fresh access token, is repeated when the server was unavailable
+    and repeating is safe, and raises the exceptions of `svoykrug.errors`.
 
     Args:
         target: Where the service listens, such as `127.0.0.1:50051`.
@@ -77,6 +78,7 @@ class Client:
         self._calls = Calls(language, f"python/{version('svoykrug-client')}")
         self._channel = self._open(target, root_certificates_pem, insecure)
         self.auth = AuthServiceStub(self._channel)
+        self.auth_admin = AuthAdminServiceStub(self._channel)
         self.users = UsersServiceStub(self._channel)
         self.businesses = BusinessesServiceStub(self._channel)
         self.purchases = PurchasesServiceStub(self._channel)

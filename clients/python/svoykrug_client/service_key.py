@@ -4,6 +4,9 @@ import json
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
@@ -13,13 +16,23 @@ class ServiceKey:
         service_account_id: The account, a UUID.
         key_id: Names the public key on the server.
         audience: Whom the assertions are for: the server's issuer.
-        private_key_pem: The private key (P-256, PEM); never printed.
+        private_key_pem: The private key (P-256 or RSA, PEM); never printed.
     """
 
     service_account_id: str
     key_id: str
     audience: str
     private_key_pem: str = field(repr=False)
+
+    @property
+    def algorithm(self) -> str:
+        """How the key signs: `ES256` or `RS256`.
+
+        Raises:
+            ValueError: The PEM holds no private key.
+        """
+        key = serialization.load_pem_private_key(self.private_key_pem.encode(), password=None)
+        return "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
 
     def __post_init__(self) -> None:
         if not all(isinstance(value, str) for value in astuple(self)):
