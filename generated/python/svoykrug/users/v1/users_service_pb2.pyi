@@ -876,7 +876,9 @@ class ListUsersRequest(_message.Message):
     phone: _builtins.str
     """A phone in any spelling, or its last digits, at least 4 (`45-67`); any when empty."""
     name: _builtins.str
-    """A name, its beginning, or something like it, in Cyrillic or Latin letters, at least 2 characters; any when empty."""
+    """A name in Cyrillic or Latin letters, at least 2 letters and at most 8 words: users for whom each word is the beginning of a word of the name.
+    A word that no name begins with stands for the words of names that are most like it. Any when empty.
+    """
     @_builtins.property
     def tiers(self) -> _containers.RepeatedScalarFieldContainer[_user_pb2.Tier.ValueType]:
         """Only these tiers; all when empty."""
@@ -887,7 +889,7 @@ class ListUsersRequest(_message.Message):
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_user_pb2.UserState.ValueType]:
-        """Only these states; all when empty."""
+        """Only these states; all but deleted when empty."""
 
     @_builtins.property
     def created_from_time(self) -> _timestamp_pb2.Timestamp:

@@ -287,7 +287,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUsers(self, request, context):
-        """Returns several users. Unknown ids are left out.
+        """Returns several users. Unknown ids are left out, for a service also those of deleted users.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS (no ids, or more than 1,000).
@@ -297,10 +297,10 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUsers(self, request, context):
-        """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+        """Lists users, the newest first. All filters that are set must hold.
 
         Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a service: a search by phone without the scope, or deleted users).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,7 +311,8 @@ class UsersServiceServicer:
         number and proved who she is. An admin's account is changed by a superadmin only.
 
         Callers: admin. Atomic. Idempotent: the same values twice are the same user.
-        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin),
+        USER_STATE (deleted).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -349,10 +350,10 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnbanUser(self, request, context):
-        """Lets a banned user sign in again.
+        """Lets a banned user sign in again; an admin is let in by a superadmin only.
 
         Callers: admin. Atomic. Idempotent: not banned, nothing changes.
-        Errors: INVALID_FIELDS, NOT_FOUND.
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

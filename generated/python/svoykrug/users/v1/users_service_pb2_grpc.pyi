@@ -100,23 +100,24 @@ class UsersServiceStub:
     Errors: INVALID_FIELDS (no rows, or more than 1,000).
     """
     BatchGetUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BatchGetUsersRequest, _users_service_pb2.BatchGetUsersResponse]
-    """Returns several users. Unknown ids are left out.
+    """Returns several users. Unknown ids are left out, for a service also those of deleted users.
 
     Callers: admin, service with `users.read`. Read only.
     Errors: INVALID_FIELDS (no ids, or more than 1,000).
     """
     ListUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListUsersRequest, _users_service_pb2.ListUsersResponse]
-    """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+    """Lists users, the newest first. All filters that are set must hold.
 
     Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
-    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a service: a search by phone without the scope, or deleted users).
     """
     UpdateUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.UpdateUserRequest, _users_service_pb2.UpdateUserResponse]
     """Changes a user: exactly the fields that `update_mask` names. A new phone ends all her sessions: it is for somebody who lost her
     number and proved who she is. An admin's account is changed by a superadmin only.
 
     Callers: admin. Atomic. Idempotent: the same values twice are the same user.
-    Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+    Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin),
+    USER_STATE (deleted).
     """
     SetUserTier: _aio.UnaryUnaryMultiCallable[_users_service_pb2.SetUserTierRequest, _users_service_pb2.SetUserTierResponse]
     """Pins a member to Inner Circle whatever she spends, or gives her the tier of her spending again.
@@ -138,10 +139,10 @@ class UsersServiceStub:
     Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
     """
     UnbanUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.UnbanUserRequest, _users_service_pb2.UnbanUserResponse]
-    """Lets a banned user sign in again.
+    """Lets a banned user sign in again; an admin is let in by a superadmin only.
 
     Callers: admin. Atomic. Idempotent: not banned, nothing changes.
-    Errors: INVALID_FIELDS, NOT_FOUND.
+    Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).
     """
     EraseUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.EraseUserRequest, _users_service_pb2.EraseUserResponse]
     """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
@@ -326,7 +327,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.BatchGetUsersRequest,
         context: _aio.ServicerContext[_users_service_pb2.BatchGetUsersRequest, _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]:
-        """Returns several users. Unknown ids are left out.
+        """Returns several users. Unknown ids are left out, for a service also those of deleted users.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS (no ids, or more than 1,000).
@@ -338,10 +339,10 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.ListUsersRequest,
         context: _aio.ServicerContext[_users_service_pb2.ListUsersRequest, _abc.Awaitable[_users_service_pb2.ListUsersResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.ListUsersResponse]:
-        """Lists users, the newest first; with `name`, those that match best first. All filters that are set must hold.
+        """Lists users, the newest first. All filters that are set must hold.
 
         Callers: admin, service with `users.read` (which may not search by phone without `users.read_phone`). Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a search by phone without the scope).
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED (a service: a search by phone without the scope, or deleted users).
         """
 
     @_abc_1.abstractmethod
@@ -354,7 +355,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         number and proved who she is. An admin's account is changed by a superadmin only.
 
         Callers: admin. Atomic. Idempotent: the same values twice are the same user.
-        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin).
+        Errors: INVALID_FIELDS (a value, or a path that cannot be updated), STALE_ETAG, NOT_FOUND, PHONE_TAKEN, PERMISSION_DENIED (an admin's, asked by an admin),
+        USER_STATE (deleted).
         """
 
     @_abc_1.abstractmethod
@@ -400,10 +402,10 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.UnbanUserRequest,
         context: _aio.ServicerContext[_users_service_pb2.UnbanUserRequest, _abc.Awaitable[_users_service_pb2.UnbanUserResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.UnbanUserResponse]:
-        """Lets a banned user sign in again.
+        """Lets a banned user sign in again; an admin is let in by a superadmin only.
 
         Callers: admin. Atomic. Idempotent: not banned, nothing changes.
-        Errors: INVALID_FIELDS, NOT_FOUND.
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).
         """
 
     @_abc_1.abstractmethod
