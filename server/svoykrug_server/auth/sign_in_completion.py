@@ -131,6 +131,8 @@ class SignInCompletion:
         """Opens a session of a known account, unless its number has a new owner."""
         if account.demo and not challenge.demo:
             return await self._join(tx, challenge, answer, call, now, former_owner=account)
+        if account.demo:
+            return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
         owner = await self._silence.owner(tx, account, challenge, answer, call, now)
         if isinstance(owner, DomainError):
             return owner

@@ -49,7 +49,9 @@ _LOCK_STAFF = text(
 )
 
 # Who is this user, and will she neither change nor sign in before this transaction ends?
-_LOCK_PERSON = text("SELECT display_name, status = 'active' AS can_sign_in FROM users WHERE id = :user_id FOR SHARE")
+_LOCK_PERSON = text(
+    "SELECT display_name, status = 'active' AND NOT demo AS may_work FROM users WHERE id = :user_id FOR SHARE"
+)
 
 # What is this user at this business?
 _STAFF_ROLE = text(
@@ -132,12 +134,13 @@ async def lock_staff(tx: Transaction, business_id: UUID) -> list[UUID]:
 
 
 async def lock_person(tx: Transaction, user_id: UUID) -> str | None:
-    """Returns the name of a user who can sign in, or None; until the transaction ends she neither changes nor signs in.
+    """Returns the name of a user who can sign in and is no demo user, or None.
 
+    Until the transaction ends she neither changes nor signs in.
     A sign-in under way holds the same lock: it ends first, and its access token is among those that the caller ends.
     """
     row = (await tx.execute(_LOCK_PERSON, {"user_id": user_id})).first()
-    return row.display_name if row is not None and row.can_sign_in else None
+    return row.display_name if row is not None and row.may_work else None
 
 
 async def staff_role(tx: Transaction, business_id: UUID, user_id: UUID) -> tuple[StaffRole, datetime] | None:

@@ -109,7 +109,8 @@ class AuthServiceServicer:
     def StartSignIn(self, request, context):
         """Sends a six-digit code to a phone and answers with a challenge to complete. Known and unknown numbers get the same answer.
 
-        Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour).
+        Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour, and
+        a budget an hour for each country; where codes to a country do not come back, only a trickle goes there).
         Errors: INVALID_FIELDS, RESEND_TOO_SOON (60 s between sends), SIGN_IN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -210,7 +211,7 @@ class AuthServiceServicer:
 
         Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
         Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
-        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code; also the phone of a member who has not signed in yet).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,8 @@ class AuthServiceStub:
     StartSignIn: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StartSignInRequest, _auth_service_pb2.StartSignInResponse]
     """Sends a six-digit code to a phone and answers with a challenge to complete. Known and unknown numbers get the same answer.
 
-    Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour).
+    Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour, and
+    a budget an hour for each country; where codes to a country do not come back, only a trickle goes there).
     Errors: INVALID_FIELDS, RESEND_TOO_SOON (60 s between sends), SIGN_IN_LIMITED.
     """
     ResendCode: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ResendCodeRequest, _auth_service_pb2.ResendCodeResponse]
@@ -84,7 +85,7 @@ class AuthServiceStub:
 
     Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
     Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
-    it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+    it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code; also the phone of a member who has not signed in yet).
     """
     GetJwks: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetJwksRequest, _auth_service_pb2.GetJwksResponse]
     """Returns the public keys that verify access tokens (RFC 7517). A key is published before it is first used.
@@ -117,7 +118,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_service_pb2.StartSignInResponse]:
         """Sends a six-digit code to a phone and answers with a challenge to complete. Known and unknown numbers get the same answer.
 
-        Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour).
+        Callers: anyone. Atomic. Not idempotent: each call is a send against the limits (5 a phone and day, 300 an address and hour, and
+        a budget an hour for each country; where codes to a country do not come back, only a trickle goes there).
         Errors: INVALID_FIELDS, RESEND_TOO_SOON (60 s between sends), SIGN_IN_LIMITED.
         """
 
@@ -236,7 +238,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: the signed-in person who started it. Atomic. Idempotent by `request_id` within the challenge's life.
         Errors: INVALID_FIELDS, CODE_WRONG (metadata guesses_left), GUESSES_EXHAUSTED, CHALLENGE_OVER (also when somebody else started
-        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code).
+        it), SIGN_IN_LIMITED, PHONE_TAKEN (only after the right code; also the phone of a member who has not signed in yet).
         """
 
     @_abc_1.abstractmethod
