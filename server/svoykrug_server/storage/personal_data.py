@@ -165,12 +165,15 @@ class Declared:
     impersonal: tuple[Impersonal, ...] = ()
 
     @property
+    def kept(self) -> tuple[PersonalRows | WarehouseRows, ...]:
+        """Rows about people in both stores."""
+        return (*self.personal, *self.warehouse)
+
+    @property
     def tables(self) -> frozenset[tuple[Store, str]]:
         """Every table that is declared."""
         return frozenset(
-            [(Store.POSTGRES, rows.table) for rows in self.personal]
-            + [(Store.CLICKHOUSE, rows.table) for rows in self.warehouse]
-            + [(table.store, table.table) for table in self.impersonal]
+            [(rows.store, rows.table) for rows in self.kept] + [(table.store, table.table) for table in self.impersonal]
         )
 
 

@@ -22,7 +22,7 @@ async def test_every_table_of_both_stores_is_declared_as_it_exists(postgres: Pos
 
 
 def test_no_table_is_declared_as_personal_and_as_not() -> None:
-    personal = {(rows.store, rows.table) for rows in (*DECLARED.personal, *DECLARED.warehouse)}
+    personal = {(rows.store, rows.table) for rows in DECLARED.kept}
     impersonal = Counter((table.store, table.table) for table in DECLARED.impersonal)
     assert not personal & set(impersonal)
     assert set(impersonal.values()) == {1}

@@ -13,7 +13,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, PermissionDenied
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
-from svoykrug_server.storage.personal_data import Declared, Person, PersonalRows, WarehouseRows
+from svoykrug_server.storage.personal_data import Declared, Person
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.personal_data import repository
@@ -74,8 +74,7 @@ class DataExport:
     async def _parts(self, person: Person) -> AsyncGenerator[ExportPart]:
         tables: list[ExportedTable] = []
         async with HerRows.reading(self._postgres, self._warehouse, person) as her:
-            declared: tuple[PersonalRows | WarehouseRows, ...] = (*self._declared.personal, *self._declared.warehouse)
-            for kept in declared:
+            for kept in self._declared.kept:
                 count = 0
                 async with aclosing(her.rows(kept)) as rows, aclosing(_parts_of(rows)) as parts:
                     async for part in parts:
