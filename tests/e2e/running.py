@@ -58,7 +58,9 @@ async def running(
     )
     server = await compose(foundation)
     await server.start()
-    async with grpc.aio.insecure_channel(server.addresses[0]) as channel:
-        yield Running(Circle(channel, Codes(secrets), server.addresses[0]), server, foundation)
-    await server.stop()
-    await supervisor.stop()
+    try:
+        async with grpc.aio.insecure_channel(server.addresses[0]) as channel:
+            yield Running(Circle(channel, Codes(secrets), server.addresses[0]), server, foundation)
+    finally:
+        await server.stop()
+        await supervisor.stop()
