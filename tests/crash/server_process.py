@@ -58,6 +58,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "RELAY_POLL_SECONDS": "0.2",
         "RELAY_LEASE_SECONDS": "1",
         "RELAY_BATCH_ENTRIES": "500",
+        "ERASURE_INTERVAL_SECONDS": "0.5",
     }
     return {**inherited, **{f"SVOYKRUG_{name}": value for name, value in {**own, **settings}.items()}}
 
