@@ -68,6 +68,7 @@ def test_what_other_libraries_log_is_json_too_and_stripped() -> None:
     configure_logging(human=False, stream=stream)
     try:
         logging.getLogger("somebody").warning("went wrong")
+        logging.getLogger("urllib3.connectionpool").warning("Retrying: our own line says what is away")
         structlog.get_logger().info("said", number=1)
     finally:
         structlog.reset_defaults()

@@ -22,6 +22,8 @@ _PERSONAL = re.compile(
     r"""'[^']*'|"[^"]*"|=\([^)]*\)|\[parameters:.*?\]|\+?\d[\d\s().-]{4,}\d|[^\s@]+@[^\s@]+|[A-Za-z0-9_.+/=-]{24,}""",
     re.DOTALL,
 )
+TOLD_BY_US = ("clickhouse_connect", "urllib3")
+"""Whose warnings say, at every attempt, what a line of ours says once: that ClickHouse is away."""
 
 
 def configure_logging(*, human: bool, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -58,6 +60,8 @@ def configure_logging(*, human: bool, level: str = "INFO", stream: TextIO | None
         )
     )
     logging.basicConfig(handlers=[handler], level=max(severity, logging.WARNING), force=True)
+    for name in TOLD_BY_US:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def add_request_id(_logger: object, _method: str, event: EventDict) -> EventDict:
