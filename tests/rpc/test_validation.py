@@ -1,13 +1,21 @@
+import time
 from contextlib import suppress
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from hypothesis import given
 from hypothesis import strategies as st
+from svoykrug.auth.v1.auth_service_pb2 import CompleteSignInRequest
+from svoykrug.users.v1.user_pb2 import ConsentGrant
+from svoykrug.users.v1.users_service_pb2 import UpdateMeRequest
 
 from svoykrug_server.kit.errors import FieldViolation, InvalidFields
+from svoykrug_server.rpc.repetition import Excess, excess_of
 from svoykrug_server.rpc.status import CATALOGUE, status_of
 from svoykrug_server.rpc.validation import decoded, validate
 from tests.rpc.conftest import Edge
@@ -15,6 +23,7 @@ from tests.rpc.probe import ProbeRequest
 from tests.rpc.test_interceptor import refused, requests
 
 SECRET = "Анна Каренина +79991234567"
+_CROWDED = DescriptorProto(field=[FieldDescriptorProto()] * 1_001)
 BROKEN = ProbeRequest(text=SECRET, rows=[{"amount_minor": 1}, {"amount_minor": -9999999}])
 
 
@@ -45,6 +54,33 @@ async def test_very_many_broken_fields_still_fit_a_header(edge: Edge) -> None:
     omitted = int(error.one(error_details_pb2.ErrorInfo).metadata["omitted_violations"])
     assert len(error.fields) + omitted == 1000
     assert len(error.fields) > 10
+
+
+async def test_a_field_repeated_too_often_is_named_without_a_look_at_its_elements(edge: Edge) -> None:
+    """Two million empty rows fit into 4 MB; to validate them all would stop the server for minutes."""
+    many = ProbeRequest.FromString(b"\x1a\x00" * 2_000_000)
+    began = time.perf_counter()
+    with pytest.raises(InvalidFields) as refusal:
+        validate(many)
+    assert time.perf_counter() - began < 0.5
+    assert refusal.value.violations == (FieldViolation("rows", "must contain no more than 1000 item(s)"),)
+    assert (await refused(edge.stub.Echo(many))).fields == ["rows"]
+
+
+@pytest.mark.parametrize(
+    ("request_message", "excess"),
+    [
+        (UpdateMeRequest(update_mask=FieldMask(paths=["x"] * 1_001)), Excess("update_mask.paths", 1_000)),
+        (UpdateMeRequest(update_mask=FieldMask(paths=["x"] * 1_000)), None),
+        (CompleteSignInRequest(consents=[ConsentGrant()] * 17), Excess("consents", 16)),
+        (CompleteSignInRequest(consents=[ConsentGrant()] * 16), None),
+        (DescriptorProto(nested_type=[DescriptorProto(), _CROWDED]), Excess("nested_type[1].field", 1_000)),
+    ],
+)
+def test_repetition_is_bounded_at_every_depth_and_also_where_no_rule_stands(
+    request_message: Message, excess: Excess | None
+) -> None:
+    assert excess_of(request_message) == excess
 
 
 def test_the_first_broken_fields_stand_in_the_message_for_whoever_sees_no_details() -> None:

@@ -7,6 +7,7 @@ from google.protobuf.message import DecodeError, Message
 from protovalidate import Validator, Violation
 
 from svoykrug_server.kit.errors import FieldViolation, InvalidFields
+from svoykrug_server.rpc.repetition import excess_of
 
 # One Validator for the process: it keeps the compiled rules of every message it has seen.
 _validator = Validator()
@@ -37,8 +38,12 @@ def validate(request: Message) -> None:
     """Checks a request against the rules of its proto.
 
     Raises:
-        InvalidFields: Names every field that breaks a rule, by path; never a value.
+        InvalidFields: Names every field that breaks a rule, by path; never a value. A field that is repeated too often
+            is named alone: its elements are not looked at.
     """
+    excess = excess_of(request)
+    if excess is not None:
+        raise InvalidFields.of(excess.path, f"must contain no more than {excess.most} item(s)")
     violations = _validator.collect_violations(request)
     if violations:
         raise InvalidFields(violations=tuple(map(_field_violation, violations)))
