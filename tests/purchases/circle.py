@@ -18,6 +18,7 @@ from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.model import PurchaseRows, us_of_instant
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
+from svoykrug_server.purchases.ports import WalletCodes
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
@@ -69,8 +70,8 @@ class Circle:
         refunds, announcer = RefundRepository(hashes), Announcer(TiersFollowPurchases(), self._wake)
         self.membership = membership_of(postgres, clock)
         self.writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), RULES, clock, announcer)
-        wallet_writer = WalletWriter(postgres, refunds, self.writer, self.membership.use_cases.wallet)
-        self.purchases = PurchaseService(postgres, reading, self.writer, wallet_writer, PageTokens(bytes(32)))
+        self._refund_rows, self._reading = refunds, reading
+        self.use_wallet(self.membership.use_cases.wallet)
         self.imports = ImportService(self.writer)
         self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
         self.pipeline = PipelineRepository(TIME_ZONE)
@@ -90,6 +91,13 @@ class Circle:
     def metric(self, name: str) -> float:
         """Returns a metric's value."""
         return self.registry.get_sample_value(name) or 0.0
+
+    def use_wallet(self, codes: WalletCodes) -> None:
+        """Takes wallet codes by other limits from now on."""
+        wallet_writer = WalletWriter(self.postgres, self._refund_rows, self.writer, codes)
+        self.purchases = PurchaseService(
+            self.postgres, self._reading, self.writer, wallet_writer, PageTokens(bytes(32))
+        )
 
     def _wake(self) -> None:
         self.wakes += 1
