@@ -37,6 +37,7 @@ NUMBERS = count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what `make soak` turns up."""
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
+    parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
 
 
 def reachable_folder(prefix: str) -> Path:

@@ -1,14 +1,15 @@
 """Access tokens that were ended early, known to every server within a second.
 
 A revocation is written to Postgres and travels by NOTIFY; every server hears it on a connection of its own and keeps
-it until the token would have died anyway. That connection beats once a second. Without a beat for two seconds nobody
-knows what was missed: `in_touch` is False, and each call asks Postgres about its own session. A new connection first
-listens, then reads everything that still counts, so nothing falls between the two.
+it until the token would have died anyway. That connection beats once a second, and is replaced at once when it breaks.
+Without a beat for two seconds nobody knows what was missed: `in_touch` is False, and each call asks Postgres about its
+own session. A new connection first listens, then reads everything that still counts, so nothing falls between the two.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
 
@@ -87,13 +88,15 @@ class Revocations:
     async def _listen(self) -> None:
         connection = await self._postgres.dedicated()
         try:
+            lost = repository.watch(connection)
             await repository.listen(connection, self.hear)
             for revocation in await repository.live(connection, self._clock.now()):
                 self.hear(revocation)
             while True:
                 self._beat_seconds = self._monotonic()
                 self._forget()
-                await asyncio.sleep(BEAT.total_seconds())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(lost.wait(), BEAT.total_seconds())
                 await asyncio.wait_for(repository.beat(connection), BEAT.total_seconds())
         finally:
             connection.terminate()

@@ -1,5 +1,6 @@
 """All SQL about announcing and hearing revocations."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -51,6 +52,13 @@ async def announce(tx: Transaction, revocation: Revocation, now: datetime) -> No
     }
     await tx.execute(_INSERT, values | {"now": now})
     await tx.execute(_NOTIFY, {"channel": CHANNEL, "payload": to_payload(revocation)})
+
+
+def watch(connection: Listener) -> asyncio.Event:
+    """Returns what is set as soon as the connection that listens breaks; only a beat tells that it fell silent."""
+    lost = asyncio.Event()
+    connection.add_termination_listener(lambda _: lost.set())
+    return lost
 
 
 async def listen(connection: Listener, hear: Callable[[Revocation], None]) -> None:
