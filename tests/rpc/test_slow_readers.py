@@ -1,0 +1,76 @@
+"""Clients that ask for much and read nothing: what is sent to them waits, and nobody waits for them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import psutil
+
+from tests.rpc.conftest import StartEdge
+from tests.rpc.probe import ProbeRequest
+from tests.waiting import until
+
+KILOBYTE = 1_000
+CHUNK = ProbeRequest(blob=bytes(64 * KILOBYTE))
+READERS = 8
+MOST_AHEAD_BYTES = 8_000 * KILOBYTE
+
+
+class Flood:
+    """Sends without end, and counts what it could send to each caller."""
+
+    def __init__(self) -> None:
+        self.sent: dict[int, int] = {}
+        self.closed = 0
+
+    async def send(self, _request: Any, _context: Any) -> AsyncIterator[Any]:
+        """Sends chunks as long as they are taken."""
+        reader = len(self.sent)
+        self.sent[reader] = 0
+        try:
+            while True:
+                yield CHUNK
+                self.sent[reader] += 1
+        finally:
+            self.closed += 1
+
+
+async def test_a_stream_that_nobody_reads_stops_being_made(start_edge: StartEdge) -> None:
+    flood = Flood()
+    edge = await start_edge({"Watch": flood.send})
+    before = psutil.Process().memory_info().rss
+    calls = [edge.stub.Watch(ProbeRequest()) for _ in range(READERS)]
+    for call in calls:
+        await call.read()
+    await until(lambda: len(flood.sent) == READERS)
+    for _ in range(50):
+        assert await edge.stub.Echo(ProbeRequest(text="others"), timeout=1) == ProbeRequest(text="others")
+    sent = dict(flood.sent)
+    for _ in range(50):
+        assert await edge.stub.Echo(ProbeRequest(text="others"), timeout=1) == ProbeRequest(text="others")
+    assert flood.sent == sent, "chunks are made that nobody reads"
+    assert max(sent.values()) * len(CHUNK.blob) < MOST_AHEAD_BYTES
+    assert psutil.Process().memory_info().rss - before < READERS * MOST_AHEAD_BYTES
+    for call in calls:
+        call.cancel()
+    await until(lambda: flood.closed == READERS)
+
+
+async def test_a_reader_that_sleeps_is_sent_away_with_its_deadline(start_edge: StartEdge) -> None:
+    flood = Flood()
+    edge = await start_edge({"Count": flood.send})
+    call = edge.stub.Count(ProbeRequest(), timeout=0.3)
+    await until(lambda: flood.closed == 1, seconds=3)
+    assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(lambda: edge.server.calls_in_progress == 0)
+
+
+async def test_a_stop_does_not_wait_for_readers_that_sleep(start_edge: StartEdge) -> None:
+    flood = Flood()
+    edge = await start_edge({"Watch": flood.send}, drain_seconds=0, grace_seconds=1)
+    calls = [edge.stub.Watch(ProbeRequest()) for _ in range(3)]
+    await until(lambda: len(flood.sent) == len(calls))
+    async with asyncio.timeout(5):
+        await edge.server.stop()
+    assert flood.closed == len(calls)
