@@ -1,5 +1,6 @@
 """Signing keys are made, put to work and retired, and no call fails for it."""
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from svoykrug_server.auth.key_model import KeyState, SigningKeyView
 from svoykrug_server.auth.key_rotation import KeyRotation
 from tests.auth.world import OTHER_PHONE, World, outcomes_of, refusal_of
 from tests.callers import CallBy, admin
+from tests.waiting import until
 
 UNTIL_READY = timedelta(minutes=10)
 
@@ -152,6 +154,30 @@ async def test_a_retired_key_is_left_alone_unless_its_tokens_are_to_be_rejected(
     again = await rotation.retire(old, None, reject_tokens=True)
     assert again.verify_until_time == before.verify_until_time
     assert not await world.audited("SIGNING_KEY_RETIRED")
+
+
+async def test_the_private_half_of_a_retired_key_is_forgotten(world: World, rotation: KeyRotation) -> None:
+    await rotation.activate((await made(rotation)).kid, None, skip_wait=True)
+    rows = await world.read("SELECT state, length(sealed_private_key) AS kept FROM auth_signing_keys ORDER BY state")
+    assert [(row["state"], row["kept"] > 0) for row in rows] == [("active", True), ("retired", False)]
+
+
+async def test_a_server_hears_of_a_rejected_key_within_a_second(world: World, rotation: KeyRotation) -> None:
+    another = await world.another_server()
+    jobs = [asyncio.create_task(job()) for job in (another.revocations.run, another.use_cases.keys.run)]
+    await until(lambda: another.revocations.in_touch)
+    leaked, signed_in = world.auth.use_cases.keys.active.kid, await world.sign_in()
+    await another.verifier.verify(signed_in.tokens.access_token)
+    await rotation.activate((await made(rotation)).kid, None, skip_wait=True)
+    await rotation.retire(leaked, None, reject_tokens=True)
+
+    async def refused() -> bool:
+        return await outcomes_of([another.verifier.verify(signed_in.tokens.access_token)]) == ["TOKEN_INVALID"]
+
+    await until(refused, seconds=1.0)
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
 
 
 async def test_a_key_that_waits_is_retired_and_makes_room_for_another(world: World, rotation: KeyRotation) -> None:

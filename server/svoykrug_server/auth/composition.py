@@ -131,7 +131,7 @@ def compose_auth(
         registry: Where metrics are registered.
     """
     codes, refresh, sms = Codes(secrets), RefreshTokens(secrets), SmsQueue()
-    revocations, ends = Revocations(postgres, clock), SessionEnds(options.session, clock)
+    revocations, ends = Revocations(postgres, clock, hear_of_keys=keys.wake), SessionEnds(options.session, clock)
     access = AccessTokens(keys, options.party, options.session)
     verifier = AccessTokenVerifier(access, keys, revocations, postgres, clock, cache_entries=options.cache_entries)
     rotation = TokenRotation(postgres, accounts, access, refresh, ends, revocations, sms, options.session, clock)

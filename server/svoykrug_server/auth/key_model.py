@@ -161,7 +161,7 @@ class SigningKeyRecord:
         algorithm: The one algorithm it is used with.
         state: What it is used for.
         public_key: DER, SubjectPublicKeyInfo.
-        sealed_private_key: PKCS#8 under AES-256-GCM.
+        sealed_private_key: PKCS#8 under AES-256-GCM; empty once it is retired.
         encryption_kid: The key encryption key it is sealed with.
         create_time: When it was made; aware.
         activate_time: When it began to sign; aware.

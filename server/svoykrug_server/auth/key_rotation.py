@@ -10,6 +10,7 @@ from uuid import UUID
 
 from svoykrug_server.auth.administration import Author, event_by, request_key
 from svoykrug_server.auth.key_model import Algorithm, KeyState, SigningKeyRecord, SigningKeyView
+from svoykrug_server.auth.repository import revocation_feed
 from svoykrug_server.auth.repository import signing_keys as repository
 from svoykrug_server.auth.signing_keys import SigningKeys
 from svoykrug_server.kit.clock import Clock
@@ -71,7 +72,7 @@ class KeyRotation:
             record = self._keys.new(KeyState.NEXT, now, algorithm)
             await repository.insert(tx, record)
             await idempotency.remember(tx, request, _answer_of(record))
-            await _audit(tx, author, "SIGNING_KEY_CREATED", record.kid, now, algorithm=record.algorithm)
+            await _announce(tx, author, "SIGNING_KEY_CREATED", record.kid, now, algorithm=record.algorithm)
         await self._keys.reload()
         return self._view(record)
 
@@ -97,7 +98,7 @@ class KeyRotation:
                 if other.state is KeyState.ACTIVE:
                     await repository.retire(tx, other.kid, now, now + self._keys.times.until_dead)
             await repository.activate(tx, kid, now)
-            await _audit(tx, author, "SIGNING_KEY_ACTIVATED", kid, now, skip_wait=skip_wait)
+            await _announce(tx, author, "SIGNING_KEY_ACTIVATED", kid, now, skip_wait=skip_wait)
         await self._keys.reload()
         return self._view(replace(record, state=KeyState.ACTIVE, activate_time=now))
 
@@ -122,7 +123,7 @@ class KeyRotation:
             if record.state is KeyState.RETIRED and not rejects:
                 return self._view(record)
             await repository.retire(tx, kid, now, now)
-            await _audit(tx, author, "SIGNING_KEY_RETIRED", kid, now, reject_tokens=rejects)
+            await _announce(tx, author, "SIGNING_KEY_RETIRED", kid, now, reject_tokens=rejects)
         await self._keys.reload()
         retired = replace(record, state=KeyState.RETIRED, retire_time=record.retire_time or now, verify_until_time=now)
         return self._view(retired)
@@ -164,5 +165,7 @@ def _answer_of(record: SigningKeyRecord) -> Answer:
     return {"kid": record.kid, "algorithm": record.algorithm, "create_time": record.create_time.isoformat()}
 
 
-async def _audit(tx: Transaction, author: Author, action: str, kid: str, now: datetime, **details: object) -> None:
+async def _announce(tx: Transaction, author: Author, action: str, kid: str, now: datetime, **details: object) -> None:
+    """Writes down what was done with a key, and tells every server to read the keys again."""
+    await revocation_feed.announce_keys(tx)
     await audit.append(tx, event_by(author, action, now, ("signing_key", kid), details))

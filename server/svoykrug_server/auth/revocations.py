@@ -35,9 +35,17 @@ class Revocations:
         postgres: Where revocations are kept and announced.
         clock: Tells the time.
         monotonic: Tells the seconds that pass between beats.
+        hear_of_keys: Called whenever signing keys changed, or may have: a rejected key ends tokens too.
     """
 
-    def __init__(self, postgres: Postgres, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        postgres: Postgres,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+        hear_of_keys: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._hear_of_keys = hear_of_keys
         self._postgres = postgres
         self._clock = clock
         self._monotonic = monotonic
@@ -89,7 +97,8 @@ class Revocations:
         connection = await self._postgres.dedicated()
         try:
             lost = repository.watch(connection)
-            await repository.listen(connection, self.hear)
+            await repository.listen(connection, self.hear, self._hear_of_keys)
+            self._hear_of_keys()
             for revocation in await repository.live(connection, self._clock.now()):
                 self.hear(revocation)
             while True:

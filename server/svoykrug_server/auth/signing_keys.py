@@ -2,13 +2,14 @@
 
     create -> NEXT, published -> two lives of a verifier's cache later: ACTIVE -> RETIRED, published while tokens live
 
-Every server keeps the live keys in memory, reads them again every few seconds, and at once when a token names one it
-does not know. Private keys are stored encrypted with a secret that lives outside Postgres. `key_rotation` moves a key
-through its life.
+Every server keeps the live keys in memory, reads them again every few seconds, and at once when it hears that they
+changed or when a token names one it does not know. Private keys are stored encrypted with a secret that lives outside
+Postgres, and forgotten when they retire. `key_rotation` moves a key through its life.
 """
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -75,6 +76,7 @@ class SigningKeys:
         self._by_kid: Mapping[str, VerificationKey] = {}
         self._read_time: datetime | None = None
         self._reading = asyncio.Lock()  # so that what was read first is never kept last
+        self._changed = asyncio.Event()
         self.generation = 0
         """Grows whenever the set of keys changes: whoever remembers a verdict of theirs forgets it then."""
 
@@ -122,10 +124,19 @@ class SigningKeys:
         except CannotStart as error:
             log.error("auth.signing_key_not_opened", problem=str(error))
 
+    def wake(self) -> None:
+        """Has the keys read again without delay."""
+        self._changed.set()
+
     async def run(self) -> None:
-        """Reads the keys again every few seconds until cancelled; while Postgres is away the known ones stay."""
+        """Reads the keys again when they change, and every few seconds, until cancelled.
+
+        While Postgres is away the known ones stay.
+        """
         while True:
-            await asyncio.sleep(self.times.reload.total_seconds())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self.times.reload.total_seconds())
+            self._changed.clear()
             try:
                 await self.reload()
             except StoreUnavailable:

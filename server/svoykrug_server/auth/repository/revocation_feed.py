@@ -16,6 +16,9 @@ from svoykrug_server.storage.postgres import Transaction
 CHANNEL = "svoykrug_revocations"
 """The channel of NOTIFY on which revocations travel, and nothing else."""
 
+KEYS_CHANNEL = "svoykrug_signing_keys"
+"""The channel on which it travels that the signing keys changed: a rejected key ends every token it signed."""
+
 Listener: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 LOST = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -61,13 +64,19 @@ def watch(connection: Listener) -> asyncio.Event:
     return lost
 
 
-async def listen(connection: Listener, hear: Callable[[Revocation], None]) -> None:
-    """Gives every revocation announced from now on to `hear`."""
+async def announce_keys(tx: Transaction) -> None:
+    """Tells every server when the transaction commits that the signing keys changed."""
+    await tx.execute(_NOTIFY, {"channel": KEYS_CHANNEL, "payload": ""})
+
+
+async def listen(connection: Listener, hear: Callable[[Revocation], None], hear_of_keys: Callable[[], None]) -> None:
+    """Gives every revocation announced from now on to `hear`, and calls `hear_of_keys` whenever signing keys change."""
 
     def on_notify(*notification: Any) -> None:
         hear(from_payload(notification[-1]))
 
     await connection.add_listener(CHANNEL, on_notify)
+    await connection.add_listener(KEYS_CHANNEL, lambda *_: hear_of_keys())
 
 
 async def live(connection: Listener, now: datetime) -> tuple[Revocation, ...]:

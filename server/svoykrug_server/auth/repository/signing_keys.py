@@ -42,11 +42,12 @@ _ACTIVATE = text(
     "UPDATE auth_signing_keys SET state = 'active', activate_time = :now WHERE kid = :kid AND state = 'next'"
 )
 
-# Which key signs no more, and until when are its tokens taken?
+# Which key signs no more, and until when are its tokens taken? (its private half is of use to thieves only)
 _RETIRE = text(
     """
     UPDATE auth_signing_keys
-    SET state = 'retired', retire_time = coalesce(retire_time, :now), verify_until_time = :verify_until_time
+    SET state = 'retired', sealed_private_key = '', retire_time = coalesce(retire_time, :now),
+        verify_until_time = :verify_until_time
     WHERE kid = :kid
     """
 )
@@ -93,7 +94,7 @@ async def activate(tx: Transaction, kid: str, now: datetime) -> None:
 
 
 async def retire(tx: Transaction, kid: str, now: datetime, verify_until_time: datetime) -> None:
-    """Stops a key from signing; its tokens are taken until an instant."""
+    """Stops a key from signing and forgets its private half; its tokens are taken until an instant."""
     await tx.execute(_RETIRE, {"kid": kid, "now": now, "verify_until_time": verify_until_time})
 
 
