@@ -45,6 +45,8 @@ from svoykrug_client.imports import BATCH_ROWS, ImportSource, import_purchases
 from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.tokens import MemoryTokenStore, TokenStore
 
+# After a long outage gRPC would wait up to two minutes before it tries again: the server is back long before.
+_CONNECTION = (("grpc.keepalive_time_ms", 60_000), ("grpc.max_reconnect_backoff_ms", 10_000))
 _ENDED = (OPERATION_STATE_SUCCEEDED, OPERATION_STATE_FAILED, OPERATION_STATE_CANCELLED)
 
 
@@ -92,7 +94,7 @@ class Client:
 
     def _open(self, target: str, root_certificates_pem: bytes | None, insecure: bool) -> grpc.aio.Channel:
         interceptors = [UnaryCalls(self._calls), UploadCalls(self._calls), DownloadCalls(self._calls)]
-        options = [("grpc.service_config", service_config()), ("grpc.keepalive_time_ms", 60_000)]
+        options = [("grpc.service_config", service_config()), *_CONNECTION]
         if insecure:
             return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
         credentials = grpc.ssl_channel_credentials(root_certificates_pem)
