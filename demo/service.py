@@ -26,7 +26,7 @@ SCOPES = (
     "purchases.write",
     "users.write",
 )
-_CONSENTS = [
+CONSENTS = [
     ConsentGrant(kind=kind, version="2026-11", granted=True)
     for kind in (CONSENT_KIND_TERMS, CONSENT_KIND_PERSONAL_DATA)
 ]
@@ -134,7 +134,7 @@ async def signed_in_admin(service: Service) -> Client:
         await asyncio.sleep((error.retry_after or _RESEND).total_seconds())
         challenge = await client.start_sign_in(ADMIN_PHONE)
     code = await service.code_after(lines_before)
-    await client.complete_sign_in(challenge, code, consents=_CONSENTS, device_name="make demo")
+    await client.complete_sign_in(challenge, code, consents=CONSENTS, device_name="make demo")
     return client
 
 

@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from demo.search_stores import rows_by_table
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.stores import open_stores
 from tests.crash.broken_import import BOUND_SECONDS
 from tests.crash.server_process import settings_of, started
 from tests.users.people import join
 from tests.users.personal_data.life import HASH, add
-from tests.users.personal_data.search import rows_by_table
 from tests.waiting import until
 
 PHONE = "+79161234567"

@@ -51,10 +51,25 @@ async def test_an_event_is_kept_whole(postgres: Postgres, clock: ManualClock) ->
 
 
 @pytest.mark.parametrize(
-    "change", ["UPDATE audit_events SET action = 'X'", "DELETE FROM audit_events", "TRUNCATE audit_events"]
+    "change",
+    [
+        "UPDATE audit_events SET action = 'X'",
+        "UPDATE audit_events SET peer_address = '192.0.2.1'",
+        "UPDATE audit_events SET peer_address = NULL, actor_id = NULL",
+        "DELETE FROM audit_events",
+        "TRUNCATE audit_events",
+    ],
 )
 async def test_the_database_refuses_to_change_an_event(postgres: Postgres, clock: ManualClock, change: str) -> None:
     await append(postgres, clock)
     async with postgres.transaction() as tx:
         with pytest.raises(sa.exc.DBAPIError, match="append-only"):
             await tx.execute(sa.text(change))
+
+
+async def test_only_the_address_of_an_event_can_be_taken_away(postgres: Postgres, clock: ManualClock) -> None:
+    await append(postgres, clock)
+    async with postgres.transaction() as tx:
+        await tx.execute(sa.text("UPDATE audit_events SET peer_address = NULL"))
+    async with postgres.read() as connection:
+        assert await connection.fetchval("SELECT peer_address IS NULL AND action <> '' FROM audit_events")

@@ -1,6 +1,7 @@
 """The audit trail: who did what, on whom, from where, with which result.
 
-Append-only: the database itself refuses to change or delete an event. An event is written in the transaction of what it
+Append-only: the database itself refuses to change or delete an event; it lets only an address go, of a person who is
+erased. An event is written in the transaction of what it
 tells of, so neither exists without the other. No phone, name, e-mail, code or token is ever part of one.
 """
 

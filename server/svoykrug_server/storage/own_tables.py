@@ -1,6 +1,7 @@
 """What the tables that every feature writes keep about a person, and what becomes of it when she is erased."""
 
 from svoykrug_server.storage.personal_data import (
+    Change,
     Declared,
     Delete,
     Impersonal,
@@ -25,7 +26,7 @@ DECLARED = Declared(
             "audit_events",
             Purpose("What you did", "Что вы делали"),
             "kept.actor_id = :user_id",
-            Stay(_KEPT_EVENTS),
+            Change("peer_address = NULL"),
         ),
         PersonalRows(
             "audit_events",

@@ -14,6 +14,7 @@ from tests.users.people import join
 
 TABLES = load_all().tables
 HASH = bytes(32)
+PEER = "198.51.100.77"
 HOUR = timedelta(hours=1)
 
 
@@ -67,7 +68,7 @@ async def _sign_in(circle: Circle, her: Life) -> None:
             device = f"iPhone of {her.name}"
             await add(tx, "auth_sessions", **session, user_id=her.user_id, device_name=device, **token, **times)
             await add(tx, "auth_challenges", **challenge, **session, phone=phone, pepper_kid="1", **expiring)
-            await add(tx, "auth_code_sends", **challenge, phone=phone, address="203.0.113.7", send_time=now)
+            await add(tx, "auth_code_sends", **challenge, phone=phone, address=PEER, send_time=now)
             text = {"template": "sign_in_code", "locale": "ru", "state": "sent", "idempotency_key": str(uuid4())}
             await add(
                 tx, "sms_messages", **message, **challenge, phone=phone, **text, **expiring, next_attempt_time=now
@@ -97,7 +98,8 @@ async def _be_known(circle: Circle, her: Life, business_id: UUID) -> None:
         await add(tx, "idempotency_records", subject=str(her.user_id), **request, answer={"phone": her.member.phone})
         for action, actor_id in (("USER_UPDATED", her.user_id), ("USER_BANNED", uuid4())):
             target = ("user", str(her.user_id))
-            await audit.append(tx, AuditEvent(action, now, ActorKind.USER, actor_id, *target))
+            peer = PEER if actor_id == her.user_id else None
+            await audit.append(tx, AuditEvent(action, now, ActorKind.USER, actor_id, *target, peer_address=peer))
         await add(tx, "wallet_codes", code_hash=her.user_id.bytes * 2, user_id=her.user_id, expire_time=now)
         await add(tx, "wallet_guesses", caller_id=her.user_id, guess_time=now)
 

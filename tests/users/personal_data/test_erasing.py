@@ -4,6 +4,7 @@ from uuid import UUID
 
 import pytest
 
+from demo.search_stores import rows_by_table, spellings, tables_holding
 from svoykrug_server.app import kept_of_people
 from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.storage.personal_data import Delete, Store
@@ -11,8 +12,7 @@ from svoykrug_server.users.personal_data.composition import PersonalData
 from svoykrug_server.users.personal_data.model import Erasure, ErasureState
 from tests.callers import CallBy, person
 from tests.purchases.circle import Circle
-from tests.users.personal_data.life import Life, live
-from tests.users.personal_data.search import rows_by_table, spellings, tables_holding
+from tests.users.personal_data.life import PEER, Life, live
 
 
 async def settle(circle: Circle) -> None:
@@ -70,7 +70,7 @@ async def test_nothing_in_either_store_leads_to_her_any_more(
 
     await erase(personal_data, anna.user_id)
 
-    left = await tables_holding(circle.postgres, circle.warehouse, traces(anna))
+    left = await tables_holding(circle.postgres, circle.warehouse, [*traces(anna), PEER])
     assert left == {(str(anna.user_id), "audit_events")}
 
 

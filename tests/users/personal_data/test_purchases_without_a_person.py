@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
+from demo.search_stores import tables_holding
 from svoykrug_server.kit.errors import Conflict, FailedPrecondition
 from svoykrug_server.purchases.model import NewRefund
 from svoykrug_server.users.personal_data.composition import PersonalData
 from svoykrug_server.users.personal_data.model import ErasureState
 from tests.callers import CallBy, person
 from tests.purchases.circle import IMPORTER, NOON, Circle, Member, rows_of
-from tests.users.personal_data.search import tables_holding
 from tests.users.personal_data.test_erasing import erase
 
 HOUR = timedelta(hours=1)

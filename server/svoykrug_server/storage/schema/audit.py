@@ -25,7 +25,7 @@ audit_events = Table(
     Index(None, "actor_id", "event_time", "event_id"),
     Index(None, "target_id", "event_time", "event_id"),
     Index(None, "action", "event_time", "event_id"),
-    comment="Append-only: a trigger refuses UPDATE, DELETE and TRUNCATE",
+    comment="Append-only: a trigger refuses every change but taking away the address of a person who is erased",
 )
 
 idempotency_records = Table(

@@ -7,6 +7,24 @@ from sqlalchemy.dialects import postgresql as pg
 revision = "0013"
 down_revision = "0012"
 
+REFUSE_CHANGES = """
+CREATE OR REPLACE FUNCTION refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        OLD.peer_address := NULL;
+        IF NEW IS NOT DISTINCT FROM OLD THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'audit_events is append-only' USING ERRCODE = 'insufficient_privilege';
+END
+$$
+"""
+"""The body of the trigger that keeps the audit trail append-only, but for the address a person came from."""
+
+APPEND_ONLY = "Append-only: a trigger refuses UPDATE, DELETE and TRUNCATE"
+BUT_ADDRESSES = "Append-only: a trigger refuses every change but taking away the address of a person who is erased"
+
 INSTANT = sa.DateTime(timezone=True)
 
 
@@ -14,6 +32,8 @@ def upgrade() -> None:
     """Creates the table of erasures, lets the ledger keep the keyed hash of an external id, and finds superadmins."""
     _create_erasures()
     _let_external_ids_go()
+    op.execute(REFUSE_CHANGES)
+    op.create_table_comment("audit_events", BUT_ADDRESSES, existing_comment=APPEND_ONLY)
     op.create_index("users_superadmins_idx", "users", ["id"], postgresql_where=sa.text("'superadmin' = ANY (roles)"))
 
 

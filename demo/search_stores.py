@@ -1,8 +1,14 @@
-"""A search of every column of every table of both stores for a text, in any of its spellings."""
+"""A search of every column of every table of both stores for texts: `python -m demo.search_stores FOLDER TEXT...`."""
 
+import asyncio
+import json
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
+from svoykrug_server.config import Settings
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.stores import open_stores, open_warehouse
 from svoykrug_server.storage.warehouse import Warehouse
 
 
@@ -53,3 +59,14 @@ async def _of_warehouse(warehouse: Warehouse, text: str) -> list[str]:
     tables = await warehouse.query("SELECT name FROM system.tables WHERE database = currentDatabase()")
     held = "SELECT count() FROM `{}` WHERE positionCaseInsensitiveUTF8(toString(tuple(*)), {{text:String}}) > 0"
     return [name for (name,) in tables if (await warehouse.query(held.format(name), {"text": text}))[0][0]]
+
+
+async def search(folder: Path, texts: Iterable[str]) -> set[tuple[str, str]]:
+    """Searches the stores in the data folder of a service that has stopped; see `tables_holding`."""
+    settings = Settings.model_validate({**Settings.model_construct().model_dump(), "data_dir": folder})
+    async with open_stores(settings) as stores, open_warehouse(settings, stores.folder) as warehouse:
+        return await tables_holding(stores.postgres, warehouse, texts)
+
+
+if __name__ == "__main__":
+    print(json.dumps(sorted(asyncio.run(search(Path(sys.argv[1]), sys.argv[2:])))))
