@@ -1,7 +1,8 @@
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
+from google.type.date_pb2 import Date
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from svoykrug.auth.v1 import auth_service_pb2 as pb
@@ -9,6 +10,7 @@ from svoykrug.users.v1 import user_pb2
 
 from svoykrug_server.auth import convert
 from svoykrug_server.auth.model import Revocation, SessionView, Tokens
+from svoykrug_server.auth.phone_change import PhoneAnswer
 from svoykrug_server.auth.refresh_tokens import RefreshToken
 from svoykrug_server.auth.repository.revocation_feed import from_payload, to_payload
 from svoykrug_server.kit.account import ConsentGrant
@@ -64,6 +66,37 @@ def test_an_answer_is_read_whole() -> None:
     assert (answer.challenge_id, answer.code, answer.request_id) == (challenge_id, "012345", request_id)
     assert (answer.device_name, answer.referral_code) == ("Pixel", "ABCDEF")
     assert answer.consents == (ConsentGrant("marketing", "1", False),)
+
+
+def proof(day: Date | None) -> pb.CompleteSignInRequest:
+    challenge_id = convert.challenge_id_to_text(uuid4())
+    return pb.CompleteSignInRequest(challenge_id=challenge_id, request_id=str(uuid4()), birth_date=day)
+
+
+def test_the_proof_of_a_silent_number_is_read() -> None:
+    assert convert.answer_from_proto(proof(Date(year=1988, month=3, day=8))).birth_date == date(1988, 3, 8)
+    assert convert.answer_from_proto(proof(None)).birth_date is None
+    anew = pb.CompleteSignInRequest(start_new_account=True)
+    anew.MergeFrom(proof(None))
+    assert convert.answer_from_proto(anew).start_new_account
+
+
+@pytest.mark.parametrize(
+    "day", [Date(), Date(year=1988), Date(year=1988, month=2, day=30), Date(year=2**31 - 1, month=1, day=1)]
+)
+def test_what_is_no_whole_date_is_refused_by_the_name_of_its_field(day: Date) -> None:
+    with pytest.raises(InvalidFields) as refused:
+        convert.answer_from_proto(proof(day))
+    assert refused.value.violations[0].path == "birth_date"
+
+
+def test_the_answer_to_a_phone_change_is_read_whole() -> None:
+    challenge_id, request_id = uuid4(), uuid4()
+    request = pb.CompletePhoneChangeRequest(
+        challenge_id=convert.challenge_id_to_text(challenge_id), code="012345", request_id=str(request_id)
+    )
+    assert convert.phone_answer_from_proto(request) == PhoneAnswer(challenge_id, "012345", request_id)
+    assert "012345" not in repr(convert.phone_answer_from_proto(request))
 
 
 def test_every_kind_of_consent_has_a_word() -> None:

@@ -42,3 +42,19 @@ async def test_a_dead_session_is_forgotten_only_after_an_old_token_could_still_c
     await world.auth.housekeeping.forget()
     for table in TABLES:
         assert not await world.read(f"SELECT FROM {table}")
+
+
+async def test_a_wrong_birth_date_is_forgotten_once_it_counts_for_nothing(world: World) -> None:
+    signed_in = await world.sign_in()
+    async with world.postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "INSERT INTO auth_wrong_birth_dates (user_id, guess_time) VALUES ($1, $2)",
+            signed_in.user_id,
+            world.clock.now(),
+        )
+    world.clock.advance(timedelta(days=30))
+    await world.auth.housekeeping.forget()
+    assert len(await world.read("SELECT FROM auth_wrong_birth_dates")) == 1
+    world.clock.advance(timedelta(hours=2))
+    await world.auth.housekeeping.forget()
+    assert await world.read("SELECT FROM auth_wrong_birth_dates") == []

@@ -3,12 +3,16 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import clickhouse_connect
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from clickhouse_connect.driver.client import Client
 from sqlalchemy import Connection
@@ -61,6 +65,57 @@ async def test_a_database_of_a_newer_program_is_refused_and_left_alone(postgres:
         await migrate_postgres(postgres)
     assert refusal.value.exit_code is ExitCode.DATA_FOLDER_NEWER
     assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    await connection.close()
+
+
+async def upgrade_to(url: str, revision: str) -> None:
+    """Brings a database as far as an older program did."""
+
+    def upgrade(connection: Connection) -> None:
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(MIGRATIONS / "postgres"))
+        config.set_main_option("path_separator", "os")
+        command.upgrade(config, revision)
+
+    engine = open_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+async def test_who_was_there_before_silence_was_counted_is_seen_when_she_was_there(empty_url: str) -> None:
+    await upgrade_to(empty_url, "0008")
+    here, gone, unclaimed, challenge = (UUID(int=number) for number in range(1, 5))
+    connection = await asyncpg.connect(empty_url)
+    await connection.executemany(
+        "INSERT INTO users (id, phone, status, referral_code, create_time, update_time) "
+        "VALUES ($1, $2, $3, $4, '2025-01-01Z', '2025-06-01Z')",
+        [
+            (here, "+79990000001", "active", "HERE01"),
+            (gone, "+79990000002", "active", "GONE01"),
+            (unclaimed, "+79990000003", "unclaimed", None),
+        ],
+    )
+    await connection.execute(
+        "INSERT INTO auth_sessions (session_id, user_id, device_name, create_time, rotate_time, current_hash, salt, "
+        "rotation_kid, rotation_request_id) VALUES ($1, $1, 'phone', '2025-09-01Z', '2025-11-01Z', $2, '', '1', $1)",
+        here,
+        bytes(32),
+    )
+    await connection.execute(
+        "INSERT INTO auth_challenges (challenge_id, phone, pepper_kid, create_time, expire_time) "
+        "VALUES ($1, '+79990000001', '1', now(), now())",
+        challenge,
+    )
+    server = await Postgres.connect(PostgresOptions(empty_url))
+    await migrate_postgres(server)
+    await server.close()
+    seen = await connection.fetch("SELECT user_id, seen_time FROM auth_last_seen")
+    assert {row["user_id"]: row["seen_time"] for row in seen} == {
+        here: datetime(2025, 11, 1, tzinfo=UTC),
+        gone: datetime(2025, 6, 1, tzinfo=UTC),
+    }
+    assert await connection.fetchval("SELECT purpose FROM auth_challenges") == "sign_in"
     await connection.close()
 
 
