@@ -172,7 +172,7 @@ async def _delete_and_restore(anna: Client) -> None:
     console.print(f"\nShe deletes her account; it will be erased {deletion.erase_time.ToDatetime():%d %B %Y}.")
     with suppress(errors.UserDeleted):
         async with asyncio.timeout(REVOKED_SECONDS):
-            while await anna.users.GetMe(GetMeRequest()):
+            while (await anna.users.GetMe(GetMeRequest())).user.id:
                 """Her old token ends within a second on every server."""
     await anna.users.RestoreMe(RestoreMeRequest())
     me = (await anna.users.GetMe(GetMeRequest())).user
