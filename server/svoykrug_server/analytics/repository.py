@@ -144,20 +144,24 @@ class SnapshotRepository:
         return [_snapshot(row) for row in rows]
 
     async def member_id_of(self, user_id: UUID) -> int | None:
-        """Returns the number by which the warehouse knows a user, or None."""
+        """Returns the number by which the warehouse knows a user, or None; a deleted user is shown to nobody."""
         async with self._postgres.read() as connection:
             # Which member is this user?
             member_id: int | None = await connection.fetchval(
-                "SELECT member_id FROM member_links WHERE user_id = $1", user_id
+                "SELECT member_id FROM member_links JOIN users ON users.id = user_id "
+                "WHERE user_id = $1 AND status <> 'deleted'",
+                user_id,
             )
         return member_id
 
     async def user_ids_of(self, member_ids: Sequence[int]) -> dict[int, UUID]:
-        """Returns the users behind member numbers; those that have been erased are left out."""
+        """Returns the users behind member numbers; those that are deleted or have been erased are left out."""
         async with self._postgres.read() as connection:
             # Who are these members?
             rows = await connection.fetch(
-                "SELECT member_id, user_id FROM member_links WHERE member_id = ANY ($1::bigint[])", member_ids
+                "SELECT member_id, user_id FROM member_links JOIN users ON users.id = user_id "
+                "WHERE member_id = ANY ($1::bigint[]) AND status <> 'deleted'",
+                member_ids,
             )
         return {row["member_id"]: row["user_id"] for row in rows}
 

@@ -326,7 +326,7 @@ class ChurnScore(_message.Message):
     HORIZON_DAYS_FIELD_NUMBER: _builtins.int
     NET_SPEND_MINOR_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The user's id, a UUID; empty once she has been erased."""
+    """The user's id, a UUID; empty while her account is deleted, and once she has been erased."""
     probability: _builtins.float
     """The probability of no purchase within the horizon, 0 to 1."""
     churn_model_id: _builtins.str

@@ -149,7 +149,7 @@ class SegmentMember(_message.Message):
     FREQUENCY_SCORE_FIELD_NUMBER: _builtins.int
     MONETARY_SCORE_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """The user's id, a UUID; empty once she has been erased."""
+    """The user's id, a UUID; empty while her account is deleted, and once she has been erased."""
     segment: Global___Segment.ValueType
     """Her segment."""
     recency_days: _builtins.int

@@ -40,9 +40,11 @@ class Purchase(_message.Message):
     business_id: _builtins.str
     """The business that sold, a UUID."""
     user_id: _builtins.str
-    """The user who bought, a UUID; empty once she has been erased."""
+    """The user who bought, a UUID; empty while her account is deleted, and once she has been erased."""
     external_id: _builtins.str
-    """The receipt's id at the business; unique there."""
+    """The receipt's id at the business; unique there. Empty once the member has been erased: then only a keyed hash of it is kept, by
+    which the same id is known when it is sent again.
+    """
     amount_minor: _builtins.int
     """What was paid, in minor units, before refunds; 0 or more."""
     currency_code: _builtins.str
@@ -100,7 +102,7 @@ class Refund(_message.Message):
     purchase_id: _builtins.str
     """The purchase, a UUID."""
     external_id: _builtins.str
-    """The refund's id at the business; unique there among purchases and refunds."""
+    """The refund's id at the business; unique there among purchases and refunds. Empty once the member has been erased."""
     amount_minor: _builtins.int
     """What was given back, in minor units; more than 0."""
     @_builtins.property

@@ -236,7 +236,8 @@ class UsersServiceServicer:
 
     def DeleteMe(self, request, context):
         """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
-        stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+        stores. Until then she can sign in and call RestoreMe, and purchases that partners send by her phone are recorded, so that none is
+        missing when she comes back. Her purchases stay, without a person behind them.
 
         Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
         Errors: LAST_SUPERADMIN.
@@ -246,7 +247,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreMe(self, request, context):
-        """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+        """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
         Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
         Errors: USER_STATE (the erasure is already under way).

@@ -69,13 +69,14 @@ class UsersServiceStub:
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.DeleteMeRequest, _users_service_pb2.DeleteMeResponse]
     """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
-    stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+    stores. Until then she can sign in and call RestoreMe, and purchases that partners send by her phone are recorded, so that none is
+    missing when she comes back. Her purchases stay, without a person behind them.
 
     Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
     Errors: LAST_SUPERADMIN.
     """
     RestoreMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.RestoreMeRequest, _users_service_pb2.RestoreMeResponse]
-    """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+    """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
     Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
     Errors: USER_STATE (the erasure is already under way).
@@ -266,7 +267,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_users_service_pb2.DeleteMeRequest, _abc.Awaitable[_users_service_pb2.DeleteMeResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.DeleteMeResponse]:
         """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
-        stores. Until then she can sign in and call RestoreMe. Her purchases stay, without a person behind them.
+        stores. Until then she can sign in and call RestoreMe, and purchases that partners send by her phone are recorded, so that none is
+        missing when she comes back. Her purchases stay, without a person behind them.
 
         Callers: a signed-in person. Atomic. Idempotent: deleted already, the same erasure is returned.
         Errors: LAST_SUPERADMIN.
@@ -278,7 +280,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.RestoreMeRequest,
         context: _aio.ServicerContext[_users_service_pb2.RestoreMeRequest, _abc.Awaitable[_users_service_pb2.RestoreMeResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.RestoreMeResponse]:
-        """Takes DeleteMe back. Refresh the tokens afterwards: the ones at hand are still those of a deleted account.
+        """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
         Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
         Errors: USER_STATE (the erasure is already under way).
