@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from svoykrug_server.auth.model import SignedIn
+from svoykrug_server.kit.account import RevokeReason
 from tests.auth.world import CALL, CONSENTS, OTHER_PHONE, PHONE, World, outcomes_of, refusal_of
 
 DAY = timedelta(days=1)
@@ -138,6 +139,15 @@ async def test_a_new_account_takes_the_number_and_leaves_the_old_one_what_it_has
     events = await world.audited("NUMBER_RECYCLED")
     assert {event["target_id"] for event in events} == {str(known.user_id), str(anew.user_id)}
     assert {event["actor_id"] for event in events} == {anew.user_id}
+
+
+async def test_who_is_given_another_phone_is_silent_no_more(world: World) -> None:
+    known = await silent_member(world, birth_date=None)
+    await world.complete(world.answer(await challenge_of(world), start_new_account=True))
+    async with world.postgres.transaction() as tx:
+        await (await tx.driver()).execute("UPDATE users SET phone = $2 WHERE id = $1", known.user_id, OTHER_PHONE)
+        await world.auth.ends.end(tx, known.user_id, RevokeReason.PHONE_CHANGED)
+    assert (await world.sign_in(OTHER_PHONE)).user_id == known.user_id
 
 
 async def test_the_sessions_of_the_former_owner_end(world: World) -> None:

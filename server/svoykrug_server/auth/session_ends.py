@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from svoykrug_server.auth.model import Revocation, SessionLimits
-from svoykrug_server.auth.repository import revocation_feed, sessions
+from svoykrug_server.auth.repository import last_seen, revocation_feed, sessions
 from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.storage.postgres import Transaction
@@ -43,10 +43,16 @@ class SessionEnds:
     ) -> tuple[Revocation, ...]:
         """Ends a user's living sessions: all, `only` one, or all `but` one.
 
+        Whoever gives her another phone knows that it is hers, so with PHONE_CHANGED a long silence of hers ends too.
+
         Returns:
             What was ended, for this server to hear without delay once the transaction has committed.
         """
-        epochs = await sessions.end(tx, user_id, reason, self._clock.now(), only=only, but=but)
+        now = self._clock.now()
+        epochs = await sessions.end(tx, user_id, reason, now, only=only, but=but)
+        if reason is RevokeReason.PHONE_CHANGED:
+            # After the sessions, as a refresh does it: two transactions never wait for each other in a circle.
+            await last_seen.see(tx, user_id, now)
         return await self._announce(tx, epochs, ended=True)
 
     async def _announce(self, tx: Transaction, epochs: Mapping[UUID, int], *, ended: bool) -> tuple[Revocation, ...]:
