@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -18,12 +18,14 @@ from google.protobuf.message import DecodeError, Message
 from svoykrug.purchases.v1 import purchases_service_pb2 as purchases_pb
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
 
-from tests.attacks.cast import Cast, renewed
+from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.warehouse import Warehouse
+from tests.attacks.cast import Cast, ShiftedClock, renewed
 from tests.attacks.kinds import ROW_BY_METHOD, ROWS, Kind
 from tests.attacks.mutation import bent, drawn
 from tests.attacks.plausible import request_for
 from tests.attacks.wire import Metadata, answer_to, methods_of, path_of, shape_of
-from tests.e2e.running import Running
+from tests.e2e.running import Running, running
 
 # What no message may make of a call. A deadline passed is a hang; unavailable is a store that broke.
 UNFORESEEN = frozenset(
@@ -56,6 +58,20 @@ class Findings:
     codes: Counter[str] = field(default_factory=Counter)
     by_caller: Counter[Kind] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+async def server(postgres: Postgres, warehouse: Warehouse, server_clock: ShiftedClock) -> AsyncIterator[Running]:
+    """The whole server, patient with attackers who sign in again and again, and whose tokens outlive the attack."""
+    settings = {
+        "access_token_life_seconds": 6 * 3600,
+        "code_breaker_home_verified_percent": 0,
+        "code_sends_per_address_hour": 10**6,
+        "code_sends_per_doubtful_address_hour": 10**6,
+        "code_sends_per_home_prefix_hour": 10**6,
+    }
+    async with running(postgres, warehouse, server_clock, channelz=True, **settings) as started:
+        yield started
 
 
 @pytest.fixture
