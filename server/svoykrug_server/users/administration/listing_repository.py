@@ -18,7 +18,7 @@ from svoykrug_server.users.administration.model import NameWord, Position, Searc
 from svoykrug_server.users.model import User
 from svoykrug_server.users.repository import COLUMNS, user_from_row
 
-LEAST_WINDOW = 20_000
+LEAST_WINDOW = 10_000
 """How many of the newest users are looked through for a name; whoever is rarer than a page of these is few enough."""
 WINDOW_PAGES = 100
 """The same for large pages, in pages."""
@@ -52,8 +52,9 @@ _NEWEST = """
     WHERE {names} ORDER BY u.create_time DESC, u.id DESC LIMIT {limit}
 """
 _LIST = """
-    SELECT * FROM users WHERE status = {state} AND tier = {tier}
+    (SELECT * FROM users WHERE status = {state} AND tier = {tier}
         AND (create_time, id) < ({before_time}, {before_id}) AND create_time >= {since}
+    ORDER BY create_time DESC, id DESC LIMIT {window})
 """
 
 # Who has such a name, phone or role, of those with these states and tiers?
@@ -121,12 +122,12 @@ async def newest(connection: ReadConnection, search: Search, before: Position, l
     order = values.bind_order(search, before)
     states = [values.bind(state.value) for state in search.states]
     tiers = [values.bind(tier.value) for tier in search.tiers]
-    lists = [_LIST.format(state=state, tier=tier, **order) for state, tier in product(states, tiers)]
-    window = max(LEAST_WINDOW, WINDOW_PAGES * limit) if search.words else limit
+    window = values.bind(max(LEAST_WINDOW, WINDOW_PAGES * limit) if search.words else limit)
+    lists = [_LIST.format(state=state, tier=tier, window=window, **order) for state, tier in product(states, tiers)]
     statement = _NEWEST.format(
         columns=COLUMNS,
         lists=" UNION ALL ".join(lists),
-        window=values.bind(window),
+        window=window,
         names=" AND ".join(_named(values, search)) or "true",
         limit=values.bind(limit),
     )
