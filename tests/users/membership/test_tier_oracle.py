@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.membership.composition import Membership
+from svoykrug_server.users.membership.tier_upkeep import FEW
 from tests.conftest import isolated_settings
 from tests.users.membership.shops import Shop, Shops
 from tests.users.memberships import membership_of
@@ -200,7 +201,7 @@ async def test_tiers_and_progress_are_what_the_rules_say(
     membership, zone = membership_of(postgres, world.shops.circle.clock, rules), ZoneInfo(zone_name)
     people = await world.begin(bought, now)
 
-    while await membership.upkeep.compute_due():
+    while await membership.upkeep.compute_due(FEW):
         """Until nobody is due."""
     by_categories = [expected_of(buyer, bought, now, zone, None) for buyer in range(4)]
     await check(membership, postgres, people, by_categories)

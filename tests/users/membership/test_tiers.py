@@ -10,6 +10,7 @@ from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import NotFound, PermissionDenied
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.membership.composition import Membership
+from svoykrug_server.users.membership.tier_upkeep import FEW, MANY
 from svoykrug_server.users.model import Tier
 from tests.callers import CallBy, admin
 from tests.conftest import isolated_settings
@@ -59,12 +60,12 @@ async def test_a_tier_follows_purchases_and_refunds_and_each_change_is_a_new_ver
     receipts = [await shops.sell(shop, anna, VIP // 2) for shop in street[:3]]
     assert (await membership.use_cases.tiers.get(anna)).tier is Tier.VIP
     assert await stored(postgres, anna) == ("insider", 1)
-    assert await membership.upkeep.compute_due()
+    assert await membership.upkeep.compute_due(FEW)
     assert await stored(postgres, anna) == ("vip", 2)
 
     clock.advance(timedelta(seconds=1))
     await shops.give_back(street[2], receipts[2], VIP // 2)
-    assert await membership.upkeep.compute_due()
+    assert await membership.upkeep.compute_due(FEW)
     assert await stored(postgres, anna) == ("insider", 3)
 
     events = [event for event in await audited(postgres, anna) if event[0] == "TIER_CHANGED"]
@@ -78,8 +79,8 @@ async def test_a_purchase_that_changes_no_tier_writes_nothing_about_her(
     shops: Shops, membership: Membership, postgres: Postgres, anna: UUID, street: list[Shop]
 ) -> None:
     await shops.sell(street[0], anna, VIP - 1)
-    assert await membership.upkeep.compute_due()
-    assert not await membership.upkeep.compute_due()
+    assert await membership.upkeep.compute_due(FEW)
+    assert not await membership.upkeep.compute_due(FEW)
     assert await stored(postgres, anna) == ("insider", 1)
 
 
@@ -87,10 +88,10 @@ async def test_purchases_of_one_category_do_not_lift_but_their_sum_lifts_to_inne
     shops: Shops, membership: Membership, postgres: Postgres, anna: UUID, street: list[Shop]
 ) -> None:
     await shops.sell(street[0], anna, INNER - 1)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     assert await stored(postgres, anna) == ("insider", 1)
     await shops.sell(street[0], anna, 1)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     assert await stored(postgres, anna) == ("inner_circle", 2)
 
 
@@ -119,7 +120,7 @@ async def test_tiers_fall_with_the_night_in_which_purchases_leave_the_window(
     shops: Shops, membership: Membership, postgres: Postgres, anna: UUID, street: list[Shop], clock: ManualClock
 ) -> None:
     await shops.sell(street[0], anna, INNER)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     await compute_night(membership)
     clock.advance(timedelta(days=365))
     assert await compute_night(membership) == 2
@@ -171,7 +172,7 @@ async def test_the_few_who_spend_most_are_elite_from_the_night_on_and_others_joi
     status = await membership.use_cases.tiers.get(people[2])
     assert status.standing.top_spend_minor == 4_000
     await shops.sell(street[0], people[2], 1_000)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     assert (await stored(postgres, people[2]))[0] == "elite"
 
 
@@ -181,6 +182,19 @@ async def test_fewer_members_than_make_one_of_the_top_have_no_top(
     await shops.sell(street[0], anna, 1)
     await compute_night(membership)
     assert (await membership.use_cases.tiers.get(anna)).standing.top_spend_minor is None
+
+
+async def test_an_import_is_computed_by_its_own_job_and_keeps_nobody_at_a_till_waiting(
+    shops: Shops, membership: Membership, postgres: Postgres, anna: UUID, street: list[Shop], clock: ManualClock
+) -> None:
+    vera = await join(postgres, clock.now())
+    await shops.import_all(street[0], [(vera, INNER // 100, clock.now()) for _ in range(101)])
+    await shops.sell(street[0], anna, INNER)
+    assert await membership.upkeep.compute_due(FEW)
+    assert [(await stored(postgres, user_id))[0] for user_id in (anna, vera)] == ["inner_circle", "insider"]
+    assert await membership.upkeep.compute_due(MANY)
+    assert (await stored(postgres, vera))[0] == "inner_circle"
+    assert await due_count(postgres) == 0
 
 
 async def test_what_a_transaction_writes_costs_one_row_and_a_transaction_that_fails_leaves_none(
@@ -203,9 +217,9 @@ async def test_servers_that_compute_at_once_share_the_work_and_lose_none(
         for shop in street[:3]:
             await shops.sell(shop, user_id, VIP)
 
-    computing = [server.compute_due() for server in servers for _ in range(3)]
+    computing = [server.compute_due(FEW) for server in servers for _ in range(3)]
     await asyncio.gather(*(buy(user_id) for user_id in people), *computing)
-    await asyncio.gather(*(server.compute_due() for server in servers))
+    await asyncio.gather(*(server.compute_due(FEW) for server in servers))
     assert await due_count(postgres) == 0
     assert {(await stored(postgres, user_id))[0] for user_id in people} == {"vip"}
     changes = [
@@ -220,7 +234,7 @@ async def test_a_member_whose_link_is_erased_has_no_tier_to_compute(
     await shops.sell(street[0], anna, INNER)
     async with postgres.transaction() as tx:
         await (await tx.driver()).execute("DELETE FROM member_links WHERE user_id = $1", anna)
-    assert await membership.upkeep.compute_due()
+    assert await membership.upkeep.compute_due(FEW)
     await compute_night(membership)
     assert await stored(postgres, anna) == ("insider", 1)
     with pytest.raises(PermissionDenied):
@@ -237,7 +251,7 @@ async def test_a_pinned_tier_stays_whatever_she_spends_until_it_is_freed(
 
     for shop in street[:3]:
         await shops.sell(shop, anna, VIP)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     await compute_night(membership)
     status = await tiers.get(anna)
     assert (status.tier, status.standing.pinned, status.missing) == (Tier.INNER_CIRCLE, True, None)
@@ -257,7 +271,7 @@ async def test_whoever_earned_the_highest_tier_can_be_pinned_to_it(
     shops: Shops, membership: Membership, anna: UUID, street: list[Shop]
 ) -> None:
     await shops.sell(street[0], anna, INNER)
-    await membership.upkeep.compute_due()
+    await membership.upkeep.compute_due(FEW)
     await membership.use_cases.tiers.set(CHIEF, anna, pin=True)
     assert (await membership.use_cases.tiers.get(anna)).standing.pinned
 

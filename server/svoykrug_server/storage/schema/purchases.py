@@ -47,6 +47,7 @@ purchase_entries = sa.Table(
     sa.Index("purchase_entries_outbox_id_idx", "outbox_id"),
     sa.Index("purchase_entries_business_day_idx", "business_id", "purchase_time"),
     sa.Index("purchase_entries_member_idx", "member_id", "purchase_time", postgresql_where=sa.text("kind = 1")),
+    sa.Index("purchase_entries_member_refund_idx", "member_id", postgresql_where=sa.text("kind <> 1")),
     sa.Index("purchase_entries_purchase_idx", "purchase_id", postgresql_where=sa.text("kind <> 1")),
 )
 

@@ -52,6 +52,7 @@ class Membership:
         """What runs as long as the server does, by name; each ends when it is cancelled."""
         return {
             "users.tiers": self.upkeep.run,
+            "users.tiers_of_many": self.upkeep.run_many,
             "users.tiers_nightly": self.upkeep.run_nightly,
             "users.wallet": self.use_cases.wallet.run,
         }

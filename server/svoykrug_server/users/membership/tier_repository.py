@@ -13,23 +13,27 @@ from svoykrug_server.users.membership.model import Standing, TierChange
 from svoykrug_server.users.membership.tier_rules import TierRules
 from svoykrug_server.users.model import Tier
 
-# What did a member spend at each business, and what tier follows? A refund counts against its purchase, whenever it was
-# given; a purchase of which nothing is left opens no category; a sensitive one never does.
 _NET_OF_PURCHASES = """
-    SELECT entry.member_id, entry.business_id, entry.sensitive, entry.amount_minor + coalesce((
-        SELECT sum(given.amount_minor) FROM purchase_entries AS given
-        WHERE given.purchase_id = entry.entry_id AND given.kind <> 1
-    ), 0) AS net_minor
-    FROM purchase_entries AS entry WHERE entry.kind = 1
+    SELECT entry.member_id, entry.business_id, entry.sensitive,
+        entry.amount_minor + coalesce(given.amount_minor, 0) AS net_minor
+    FROM purchase_entries AS entry LEFT JOIN (
+        SELECT purchase_id, CAST(sum(amount_minor) AS bigint) AS amount_minor FROM purchase_entries
+        WHERE kind <> 1 {whose} GROUP BY purchase_id
+    ) AS given ON given.purchase_id = entry.entry_id
+    WHERE entry.kind = 1 AND entry.purchase_time >= {since} {whose}
 """
+"""What is left of each purchase in the window: a refund counts against its purchase, whenever it was given."""
 
 
 def _computed(name: Callable[[str], str]) -> str:
     """Returns the SQL that computes `net_spend_minor`, `category_count` and `tier` of the member `link.member_id`.
 
+    A purchase of which nothing is left opens no category, and a sensitive one never does.
+
     Args:
         name: Writes a parameter's name as the driver wants it.
     """
+    hers = _NET_OF_PURCHASES.format(whose="AND member_id = link.member_id", since=name("window_start_time"))
     return f"""
         SELECT spent.*, CASE
             WHEN net_spend_minor >= {name("inner_circle_spend_minor")} THEN 'inner_circle'
@@ -40,14 +44,12 @@ def _computed(name: Callable[[str], str]) -> str:
         END AS tier
         FROM (
             SELECT CAST(coalesce(sum(net_minor), 0) AS bigint) AS net_spend_minor,
-                count(DISTINCT category) FILTER (WHERE opens) AS category_count
+                count(*) FILTER (WHERE opened) AS category_count
             FROM (
-                SELECT business_id, sum(net_minor) AS net_minor, bool_or(net_minor > 0 AND NOT sensitive) AS opens
-                FROM (
-                    {_NET_OF_PURCHASES}
-                    AND entry.member_id = link.member_id AND entry.purchase_time >= {name("window_start_time")}
-                ) AS bought GROUP BY business_id
-            ) AS sold LEFT JOIN businesses ON businesses.id = sold.business_id
+                SELECT sum(net_minor) AS net_minor, bool_or(net_minor > 0 AND NOT bought.sensitive) AS opened
+                FROM ({hers}) AS bought JOIN businesses ON businesses.id = bought.business_id
+                GROUP BY category
+            ) AS by_category
         ) AS spent
     """  # noqa: S608 - constants only
 
@@ -118,15 +120,15 @@ _LOCK_NIGHT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tier_stat
 # Which ledger rows does this transaction write, so that tiers are to be computed?
 _MARK_DUE = text("INSERT INTO tier_due (outbox_id, entry_count) VALUES (:outbox_id, :entry_count)")
 
-# Are tiers to be computed?
-_ANY_DUE = "SELECT EXISTS (SELECT FROM tier_due)"
+# Did transactions of this size write to the ledger since tiers were computed?
+_ANY_DUE = "SELECT EXISTS (SELECT FROM tier_due WHERE entry_count BETWEEN $1 AND $2)"
 
-# Which transactions wrote to the ledger since tiers were computed, up to a number of ledger rows?
+# Which transactions of this size wrote to the ledger since tiers were computed, up to a number of ledger rows?
 _TAKE_DUE = text(
     """
     WITH waiting AS MATERIALIZED (
         SELECT outbox_id, entry_count, sum(entry_count) OVER (ORDER BY outbox_id) AS so_far FROM tier_due
-        ORDER BY outbox_id LIMIT :most_entries
+        WHERE entry_count BETWEEN :least_count AND :most_count ORDER BY outbox_id LIMIT :most_entries
     )
     DELETE FROM tier_due USING waiting
     WHERE tier_due.outbox_id = waiting.outbox_id AND (so_far <= :most_entries OR so_far = waiting.entry_count)
@@ -155,7 +157,7 @@ _TOP_SPEND = text(
         SELECT spend_minor, row_number() OVER (ORDER BY spend_minor DESC) AS place, count(*) OVER () AS member_count
         FROM (
             SELECT sum(net_minor) AS spend_minor
-            FROM ({_NET_OF_PURCHASES} AND entry.purchase_time >= :window_start_time) AS bought
+            FROM ({_NET_OF_PURCHASES.format(whose="", since=":window_start_time")}) AS bought
             JOIN member_links USING (member_id)
             GROUP BY member_id HAVING sum(net_minor) > 0
         ) AS spent
@@ -175,6 +177,19 @@ _MOVE_NIGHT = text("UPDATE tier_state SET walk_member_id = :member_id")
 
 # Which day is computed for everybody?
 _END_NIGHT = text("UPDATE tier_state SET done_day = :day")
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionSize:
+    """How many ledger rows a transaction wrote.
+
+    Attributes:
+        least_count: So many or more.
+        most_count: So many or fewer.
+    """
+
+    least_count: int
+    most_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,18 +251,21 @@ class TierRepository:
         changed = await tx.execute(_CHANGE, values)
         return [TierChange(row.id, Tier(row.before), Tier(row.after)) for row in changed]
 
-    async def any_due(self, connection: ReadConnection) -> bool:
-        """Tells whether somebody wrote to the ledger since tiers were computed."""
-        due: bool = await connection.fetchval(_ANY_DUE)
+    async def any_due(self, connection: ReadConnection, size: TransactionSize) -> bool:
+        """Tells whether a transaction of a size wrote to the ledger since tiers were computed."""
+        due: bool = await connection.fetchval(_ANY_DUE, size.least_count, size.most_count)
         return due
 
-    async def take_due(self, tx: Transaction, most_entries: int, window_start: datetime) -> tuple[Sequence[int], bool]:
-        """Takes transactions off the queue.
+    async def take_due(
+        self, tx: Transaction, size: TransactionSize, most_entries: int, window_start: datetime
+    ) -> tuple[Sequence[int], bool]:
+        """Takes transactions of a size off the queue, with `most_entries` ledger rows unless one alone has more.
 
         Returns:
             The members they concern, and whether there was any transaction.
         """
-        outbox_ids = (await tx.execute(_TAKE_DUE, {"most_entries": most_entries})).scalars().all()
+        taken = {"least_count": size.least_count, "most_count": size.most_count, "most_entries": most_entries}
+        outbox_ids = (await tx.execute(_TAKE_DUE, taken)).scalars().all()
         if not outbox_ids:
             return (), False
         values = {"outbox_ids": outbox_ids, "window_start_time": window_start}

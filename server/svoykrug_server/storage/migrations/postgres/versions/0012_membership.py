@@ -43,7 +43,10 @@ def add_user_columns() -> None:
 
 
 def create_tiers() -> None:
-    """Creates what tells which tiers are to be computed."""
+    """Creates what tells which tiers are to be computed, and finds a member's refunds; purchases pay nothing for it."""
+    op.create_index(
+        "purchase_entries_member_refund_idx", "purchase_entries", ["member_id"], postgresql_where=sa.text("kind <> 1")
+    )
     op.create_table(
         "tier_due",
         sa.Column("outbox_id", sa.BigInteger, primary_key=True, autoincrement=False),
