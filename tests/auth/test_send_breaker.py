@@ -9,9 +9,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from svoykrug_server.auth.breakers import Breakers
+from svoykrug_server.auth.codes import Codes
 from svoykrug_server.auth.model import ChallengeView
-from svoykrug_server.auth.prefix_limits import PrefixLimits, PrefixRule
+from svoykrug_server.auth.prefix_limits import AddressRecord, Admission, PrefixLimits, PrefixRule, PrefixStanding
 from svoykrug_server.auth.send_metrics import SendMetrics
+from svoykrug_server.auth.sign_in_composition import compose_sending
+from svoykrug_server.auth.sms.queue import SmsQueue
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from tests.auth.world import CALL, PHONE, Client, World, outcomes_of, refusal_of
 
@@ -228,14 +231,43 @@ async def test_a_refusal_stays_a_refusal_and_the_opened_breaker_stays_written(wa
     assert len(await spent.audited("SEND_BREAKER_OPENED")) == 1
 
 
-async def test_breakers_and_refusals_are_counted_by_calling_code_and_nothing_more(wary: World) -> None:
+async def test_sends_refusals_and_breakers_are_counted_by_calling_code_and_nothing_more(wary: World) -> None:
     registry = CollectorRegistry()
-    metrics = SendMetrics(registry)
-    await flood(wary)
-    await Breakers(wary.postgres, WARY, 5 * MINUTE, metrics, wary.clock).look("49")
-    metrics.refused("49", "breaker")
-    assert registry.get_sample_value("auth_send_breaker_changes_total", {"prefix": "49", "change": "opened"}) == 1
-    assert registry.get_sample_value("auth_code_refusals_total", {"prefix": "49", "limit": "breaker"}) == 1
+    codes, options = Codes(wary.secrets), wary.options.sign_in
+    sending = compose_sending(options, wary.postgres, codes, SmsQueue(), registry, wary.clock)
+    for number in range(WINDOW):
+        await sending.start(german(number), Client(home(number)))
+    wary.clock.advance(5 * MINUTE)
+    outcomes = await outcomes_of([sending.start(german(100 + n), Client(home(100 + n))) for n in range(PROBES + 2)])
+    assert outcomes.count("SIGN_IN_LIMITED") == 2
+    counted = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    }
+    assert counted == {
+        ("auth_code_sends_total", ("prefix", "49")): WINDOW + PROBES,
+        ("auth_code_refusals_total", ("limit", "breaker"), ("prefix", "49")): 2,
+        ("auth_send_breaker_changes_total", ("change", "opened"), ("prefix", "49")): 1,
+    }
+
+
+async def test_a_refusal_waits_for_nobody_who_counts_sends_to_the_country(tight: World) -> None:
+    for number in range(12):
+        await start(tight, number)
+    async with tight.postgres.transaction() as tx:
+        await (await tx.driver()).execute("SELECT pg_advisory_xact_lock(hashtextextended('auth prefix 49', 0))")
+        refused = await asyncio.wait_for(refusal_of(start(tight, 12)), 5)
+    assert refused.reason == "SIGN_IN_LIMITED"
+
+
+async def test_a_probe_without_room_whose_breaker_closed_meanwhile_passes_a_second_later(wary: World) -> None:
+    sends = wary.auth.use_cases.codes._sends
+    record = AddressRecord(sends=0, verified=0, last_send_time=None)
+    probe = Admission("49", WARY.other, record, probe=True)
+    refusal = sends._overtaken(PrefixStanding(breaker_open=False, probes=PROBES), probe, wary.clock.now())
+    assert (refusal.reason, refusal.retry_after) == ("SIGN_IN_LIMITED", timedelta(seconds=1))
 
 
 async def test_servers_that_look_at_once_open_a_breaker_once(wary: World) -> None:
