@@ -26,6 +26,7 @@ from svoykrug.auth.v1.auth_service_pb2 import (
     StartSignInRequest,
 )
 from svoykrug.auth.v1.signing_key_pb2 import SIGNING_KEY_STATE_ACTIVE
+from svoykrug.users.v1.users_service_pb2 import BAN_REASON_FRAUD, BanUserRequest
 
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.convert import challenge_id_from_text
@@ -185,6 +186,16 @@ async def test_an_admin_ends_a_members_sessions_at_every_server(servers: TwoServ
     ending = RevokeUserSessionsRequest(user_id=person.user_id)
     await servers.admin_at_a.RevokeUserSessions(ending, metadata=chief.metadata)
     assert await refused_after(servers.b, person.metadata) < 1.0
+
+
+async def test_a_ban_at_one_server_shuts_her_out_of_the_other_within_a_second(servers: TwoServers) -> None:
+    chief, person = await servers.a.sign_in(ADMIN_PHONE), await servers.b.sign_in(next(PHONES))
+    assert await list_sessions(servers.b, person.metadata) == "OK"
+    ban = BanUserRequest(user_id=person.user_id, reason=BAN_REASON_FRAUD)
+    await servers.a.users.BanUser(ban, metadata=chief.metadata)
+    seconds = await refused_after(servers.b, person.metadata)
+    tell(f"a banned member refused by the other server after {1000 * seconds:.0f} ms")
+    assert seconds < 1.0
 
 
 async def test_a_server_whose_listener_was_killed_hears_of_what_it_missed_within_a_second(servers: TwoServers) -> None:
