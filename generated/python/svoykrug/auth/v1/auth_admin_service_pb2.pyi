@@ -493,7 +493,9 @@ class RetireSigningKeyRequest(_message.Message):
     kid: _builtins.str
     """The key's id."""
     reject_tokens: _builtins.bool
-    """True to refuse the tokens it signed from now on, though they have not expired: everybody who holds one refreshes."""
+    """True to refuse the tokens it signed from now on, on every server within a second, though they have not expired: everybody who
+    holds one refreshes. Who verifies tokens by a copy of the JWKS refuses them once the copy is renewed.
+    """
     def __init__(
         self,
         *,

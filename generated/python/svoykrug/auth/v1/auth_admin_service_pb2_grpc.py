@@ -225,7 +225,7 @@ class AuthAdminServiceServicer:
     def TraceCodeDelivery(self, request, context):
         """Says what became of the SMS to a phone: for support, when somebody waits for a code. Never shows a code. Who asks is audited.
 
-        Callers: admin. Writes nothing but the audit event.
+        Callers: admin. Atomic. Not idempotent: each call writes its audit event, and nothing else.
         Errors: INVALID_FIELDS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -80,7 +80,7 @@ class AuthAdminServiceStub:
     TraceCodeDelivery: _aio.UnaryUnaryMultiCallable[_auth_admin_service_pb2.TraceCodeDeliveryRequest, _auth_admin_service_pb2.TraceCodeDeliveryResponse]
     """Says what became of the SMS to a phone: for support, when somebody waits for a code. Never shows a code. Who asks is audited.
 
-    Callers: admin. Writes nothing but the audit event.
+    Callers: admin. Atomic. Not idempotent: each call writes its audit event, and nothing else.
     Errors: INVALID_FIELDS.
     """
     SetDemoPhone: _aio.UnaryUnaryMultiCallable[_auth_admin_service_pb2.SetDemoPhoneRequest, _auth_admin_service_pb2.SetDemoPhoneResponse]
@@ -247,7 +247,7 @@ class AuthAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_auth_admin_service_pb2.TraceCodeDeliveryResponse]:
         """Says what became of the SMS to a phone: for support, when somebody waits for a code. Never shows a code. Who asks is audited.
 
-        Callers: admin. Writes nothing but the audit event.
+        Callers: admin. Atomic. Not idempotent: each call writes its audit event, and nothing else.
         Errors: INVALID_FIELDS.
         """
 

@@ -227,7 +227,8 @@ class UsersServiceServicer:
     def ExportMe(self, request, context):
         """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
 
-        Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+        Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
+        writes its audit event, and nothing else.
         Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -64,7 +64,8 @@ class UsersServiceStub:
     ExportMe: _aio.UnaryStreamMultiCallable[_users_service_pb2.ExportMeRequest, _users_service_pb2.ExportMeResponse]
     """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
 
-    Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+    Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
+    writes its audit event, and nothing else.
     Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.DeleteMeRequest, _users_service_pb2.DeleteMeResponse]
@@ -256,7 +257,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_users_service_pb2.ExportMeResponse]:
         """Streams everything that is kept about the caller, from both stores, table by table. Secrets are left out and named as such.
 
-        Callers: a signed-in person, also one whose account is deleted and not erased yet. Writes nothing but the audit event.
+        Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
+        writes its audit event, and nothing else.
         Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
         """
 
