@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format generate lock release
+.PHONY: help run demo test soak check format generate lock release
 
 help: ## Print every command with one line of help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,6 +23,9 @@ demo: $(READY) ## Show the whole path on real purchases: import, equal stores, s
 
 test: $(READY) ## Run every Python test: server, client, contract.
 	@$(BIN)/pytest
+
+soak: $(READY) ## Run the long proofs: 2,000 bent messages to every method (30 minutes).
+	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py
