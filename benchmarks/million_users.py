@@ -152,6 +152,7 @@ async def fill(postgres: Postgres, users: int) -> None:
     await connection.execute(
         FILL, users, FIRST.split(), ROOTS.split(), MIDDLES.split(), ENDS.split(), BEGAN, BETWEEN_USERS
     )
+    await connection.execute("ALTER INDEX users_search_name_idx SET (fastupdate = off)")
     await connection.execute("VACUUM ANALYZE users")
     await connection.execute("VACUUM ANALYZE name_words")
     await connection.close()

@@ -60,17 +60,18 @@ async def test_granting_twice_is_granting_once(
     assert len(await audited(postgres, first.user_id)) == 1
 
 
-@pytest.mark.parametrize(("status", "reason"), [("banned", "USER_STATE"), ("deleted", "USER_STATE")])
-async def test_whoever_is_shut_out_gets_no_role(
-    postgres: Postgres, users: UsersService, clock: ManualClock, grant_role: GrantRole, status: str, reason: str
+@pytest.mark.parametrize("state", ["banned", "deleted", "demo"])
+async def test_whoever_is_shut_out_or_whose_code_is_known_gets_no_role(
+    postgres: Postgres, users: UsersService, clock: ManualClock, grant_role: GrantRole, state: str
 ) -> None:
     phone = new_phone()
     user_id = await join(postgres, clock.now(), phone)
     async with postgres.transaction() as tx:
-        await repository.change(tx, user_id, {"status": status}, clock.now())
+        values: dict[str, object] = {"demo": True} if state == "demo" else {"status": state}
+        await repository.change(tx, user_id, values, clock.now())
     with pytest.raises(DomainError) as refusal:
         await grant_role(phone, Role.ADMIN)
-    assert refusal.value.reason == reason
+    assert (refusal.value.reason, refusal.value.metadata) == ("USER_STATE", {"state": state})
     assert (await users.get_me(user_id)).roles == {Role.MEMBER}
 
 
