@@ -138,7 +138,7 @@ async def test_a_signing_key_is_made_waits_signs_and_the_tokens_of_the_one_befor
     assert code == 0, said
     assert old not in (await operator.runs("list"))[1]
     code, said = await operator.runs("retire", new)
-    assert (code, said) == (1, "svoykrug: The signing key is not ready for this (state active)\n")
+    assert (code, said) == (1, "svoykrug: Refused: SIGNING_KEY_STATE (state active)\n")
 
 
 @pytest.mark.parametrize(

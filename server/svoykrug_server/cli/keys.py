@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from uuid import uuid4
@@ -12,7 +12,6 @@ from uuid import uuid4
 import typer
 
 from svoykrug_server.cli.problems import CommandRefused, settings_of_environment
-from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 
 if TYPE_CHECKING:
     from svoykrug_server.auth.key_material import PrivateKey
@@ -268,8 +267,7 @@ async def _service_accounts() -> AsyncIterator["ServiceAccounts"]:
 
     settings = settings_of_environment()
     async with open_stores(settings) as stores:
-        with _refusals():
-            yield service_accounts(settings, stores.postgres, stores.secrets, SystemClock(), service_scopes())
+        yield service_accounts(settings, stores.postgres, stores.secrets, SystemClock(), service_scopes())
 
 
 @asynccontextmanager
@@ -280,24 +278,6 @@ async def _key_rotation() -> AsyncIterator["KeyRotation"]:
 
     settings = settings_of_environment()
     async with open_stores(settings) as stores:
-        with _refusals():
-            rotation = key_rotation(settings, stores.postgres, stores.secrets, SystemClock())
-            await rotation.open()
-            yield rotation
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """Makes a refusal one line: the text of the catalogue, and the facts that come with it."""
-    from svoykrug_server.rpc.status import CATALOGUE  # noqa: PLC0415  each command imports what it needs
-
-    try:
-        yield
-    except DomainError as refusal:
-        if isinstance(refusal, StoreUnavailable):
-            raise
-        fields = [f"{violation.path} {violation.description}" for violation in refusal.violations]
-        facts = [f"{name} {value}" for name, value in refusal.metadata.items()]
-        told = "; ".join(fields + facts)
-        text = CATALOGUE[refusal.reason].text_by_locale["en"].rstrip(".")
-        raise CommandRefused(f"{text} ({told})" if told else text) from refusal
+        rotation = key_rotation(settings, stores.postgres, stores.secrets, SystemClock())
+        await rotation.open()
+        yield rotation

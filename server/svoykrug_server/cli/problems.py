@@ -65,8 +65,9 @@ def explained() -> Iterator[None]:
 
 
 def _words(refusal: DomainError) -> str:
-    fields = "; ".join(f"{violation.path} {violation.description}" for violation in refusal.violations)
-    return f"Refused: {refusal.reason}" + (f" ({fields})" if fields else "")
+    fields = [f"{violation.path} {violation.description}" for violation in refusal.violations]
+    facts = "; ".join(fields + [f"{name} {value}" for name, value in refusal.metadata.items()])
+    return f"Refused: {refusal.reason}" + (f" ({facts})" if facts else "")
 
 
 def _complaint(location: tuple[int | str, ...], message: str) -> str:
