@@ -4,6 +4,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 from svoykrug_server.auth.model import Purpose, SignedIn
@@ -70,7 +71,7 @@ class Crowd:
 async def test_everything_at_once_on_two_servers_deadlocks_nowhere(world: World) -> None:
     postgres = await Postgres.connect(PostgresOptions(world.url))
     limits = replace(world.options.sign_in.limits, resend_wait=timedelta(), sends_per_phone_day=1_000)
-    changes = {"limits": limits, "silence": SilenceLimits(silent=timedelta(days=1))}
+    changes: dict[str, Any] = {"limits": limits, "silence": SilenceLimits(silent=timedelta(days=1))}
     servers = (await world.with_sign_in(**changes), await world.with_sign_in(postgres, **changes))
     crowd = Crowd(servers, random.Random(7))
     for phone in PHONES[::2]:
