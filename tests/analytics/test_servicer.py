@@ -271,3 +271,20 @@ async def test_an_owner_cannot_tell_a_stranger_from_a_user_who_does_not_exist(
 async def test_an_admin_is_told_that_a_user_does_not_exist(served: Served) -> None:
     request = pb.GetMemberInsightRequest(user_id=str(uuid4()))
     assert await refusal_of(stub(served).GetMemberInsight(request, metadata=as_admin(served))) == MISSING
+
+
+async def test_who_deleted_her_account_stays_in_the_figures_and_is_shown_to_nobody(
+    analytics: Analytics, served: Served
+) -> None:
+    await ingest(analytics.warehouse, random_circle(28))
+    snapshot = await analytics.snapshot()
+    member = (await analytics.rows.page(snapshot.build_id, None, None, 1))[0]
+    user_id = (await analytics.join([member.member_id]))[member.member_id]
+    async with analytics.postgres.transaction() as tx:
+        await (await tx.driver()).execute("UPDATE users SET status = 'deleted' WHERE id = $1", user_id)
+    first = (await stub(served).ListSegmentMembers(pb.ListSegmentMembersRequest(), metadata=as_admin(served))).members[
+        0
+    ]
+    assert (first.user_id, first.net_spend_minor) == ("", member.net_spend_minor)
+    request = pb.GetMemberInsightRequest(user_id=str(user_id))
+    assert await refusal_of(stub(served).GetMemberInsight(request, metadata=as_admin(served))) == MISSING

@@ -34,7 +34,7 @@ DECLARED = Declared(
             Purpose("Members whom you brought", "Участницы, которых вы пригласили"),
             "kept.referrer_id = :user_id",
             Change("referrer_id = NULL"),
-            columns=("display_name", "join_time"),
+            columns=("join_time",),
         ),
         PersonalRows(
             "erasures",
