@@ -37,8 +37,13 @@ UNFORESEEN = frozenset(
         grpc.StatusCode.DEADLINE_EXCEEDED,
     }
 )
+# What callers are told who took their own rights away; then others take their places.
+RIGHTS_LOST = frozenset(
+    {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.FAILED_PRECONDITION}
+)
 CALLERS = (Kind.SUPERADMIN, Kind.OWNER_HERE, Kind.SERVICE_WITH_SCOPE)
 AT_ONCE = 8
+DRAWN_AT_ONCE = 200
 SHORTEST_ECHO = 8
 MOST_GROWTH_BYTES = 300 * 2**20
 # Texts of the contract, which errors may name: they were not the caller's invention.
@@ -126,32 +131,39 @@ async def _attack_all(
 
 
 async def _attack(cast: Cast, method: MethodDescriptor, known: Sequence[str], count: int, findings: Findings) -> None:
-    template = request_for(method, cast.here)
-    messages = drawn(bent(template, known), count, crc32(method.full_name.encode()))
+    strategy = bent(request_for(method, cast.here), known)
     kinds = [kind for kind in CALLERS if kind in ROW_BY_METHOD[method.full_name].kinds]
-    for start in range(0, len(messages), AT_ONCE):
-        await renewed(cast, kinds)
-        batch = messages[start : start + AT_ONCE]
-        await asyncio.gather(
-            *(
-                _send(cast, method, kinds[(start + number) % len(kinds)], message, findings)
-                for number, message in enumerate(batch)
+    await renewed(cast, kinds)
+    for drawn_count in range(0, count, DRAWN_AT_ONCE):
+        number = crc32(method.full_name.encode()) + drawn_count
+        messages = drawn(strategy, min(DRAWN_AT_ONCE, count - drawn_count), number)
+        for start in range(0, len(messages), AT_ONCE):
+            codes = await asyncio.gather(
+                *(
+                    _send(cast, method, kinds[(start + place) % len(kinds)], message, findings)
+                    for place, message in enumerate(messages[start : start + AT_ONCE])
+                )
             )
-        )
+            if not RIGHTS_LOST.isdisjoint(codes):
+                await renewed(cast, kinds)
 
 
-async def _send(cast: Cast, method: MethodDescriptor, kind: Kind, message: bytes, findings: Findings) -> None:
+async def _send(
+    cast: Cast, method: MethodDescriptor, kind: Kind, message: bytes, findings: Findings
+) -> grpc.StatusCode:
     metadata: Metadata = cast.metadata_of(kind, ROW_BY_METHOD[method.full_name].scope)
     sent = [message, message] if shape_of(method)[0] else [message]
     error = await answer_to(cast.circle.channel, method, sent, metadata)
+    code = grpc.StatusCode.OK if error is None else error.code()
     findings.by_caller[kind] += 1
-    findings.codes["OK" if error is None else error.code().name] += 1
+    findings.codes[code.name] += 1
     if error is None:
-        return
+        return code
     what = f"{path_of(method)} by {kind}, {message[:400]!r}"
-    if error.code() in UNFORESEEN:
-        findings.wrong.append(f"{error.code().name}: {what}: {error.details()}")
+    if code in UNFORESEEN:
+        findings.wrong.append(f"{code.name}: {what}: {error.details()}")
     findings.wrong += [f"echo of {text!r}: {what}" for text in _echoed(method, message, error)]
+    return code
 
 
 def _echoed(method: MethodDescriptor, message: bytes, error: grpc.aio.AioRpcError) -> Iterator[str]:
