@@ -36,6 +36,7 @@ from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Role
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.rpc.logs import configure_logging
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
 from svoykrug_server.storage.migrate import migrate_postgres
@@ -149,10 +150,13 @@ async def fill(postgres: Postgres, users: int) -> None:
     """Writes the users, and lets the database learn their statistics."""
     connection = await postgres.dedicated()
     await connection.execute("SET statement_timeout = 0")
+    # An index of trigrams is made for all rows at once much faster than row by row.
+    index = await connection.fetchval("SELECT indexdef FROM pg_indexes WHERE indexname = 'users_search_name_idx'")
+    await connection.execute("DROP INDEX users_search_name_idx")
     await connection.execute(
         FILL, users, FIRST.split(), ROOTS.split(), MIDDLES.split(), ENDS.split(), BEGAN, BETWEEN_USERS
     )
-    await connection.execute("ALTER INDEX users_search_name_idx SET (fastupdate = off)")
+    await connection.execute(index)
     await connection.execute("VACUUM ANALYZE users")
     await connection.execute("VACUUM ANALYZE name_words")
     await connection.close()
@@ -332,4 +336,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with Path("/dev/null").open("w") as nowhere:
+        configure_logging(human=False, stream=nowhere)
+        main()

@@ -22,7 +22,7 @@ LEAST_WINDOW = 10_000
 """How many of the newest users are looked through for a name; whoever is rarer than a page of these is few enough."""
 WINDOW_PAGES = 100
 """The same for large pages, in pages."""
-MOST_ALIKE = 5
+MOST_ALIKE = 3
 ALMOST_AS_LIKE = 0.8
 """Words much less like the query's than the best one are not what was meant."""
 _AFTER_ALL_LETTERS = "\U0010ffff"
