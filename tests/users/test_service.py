@@ -193,3 +193,14 @@ async def test_a_person_may_see_herself(postgres: Postgres, users: UsersService,
     stranger = uuid4()
     with pytest.raises(PermissionDenied):
         await users.get_user(person(stranger), stranger)
+
+
+async def test_a_service_is_not_told_of_a_deleted_user_and_an_admin_is(
+    postgres: Postgres, users: UsersService, clock: ManualClock
+) -> None:
+    user_id = await join(postgres, clock.now())
+    async with postgres.transaction() as tx:
+        await repository.change(tx, user_id, {"status": "deleted"}, clock.now())
+    assert (await users.get_user(admin(), user_id)).status is AccountStatus.DELETED
+    with pytest.raises(NotFound):
+        await users.get_user(service("users.read", "users.read_phone"), user_id)

@@ -268,7 +268,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUser(self, request, context):
-        """Returns a user.
+        """Returns a user. A service is not told of a deleted one.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS, NOT_FOUND.

@@ -89,7 +89,7 @@ class UsersServiceStub:
     Errors: INVALID_FIELDS, PERMISSION_DENIED (unknown).
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetUserRequest, _users_service_pb2.GetUserResponse]
-    """Returns a user.
+    """Returns a user. A service is not told of a deleted one.
 
     Callers: admin, service with `users.read`. Read only.
     Errors: INVALID_FIELDS, NOT_FOUND.
@@ -306,7 +306,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.GetUserRequest,
         context: _aio.ServicerContext[_users_service_pb2.GetUserRequest, _abc.Awaitable[_users_service_pb2.GetUserResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.GetUserResponse]:
-        """Returns a user.
+        """Returns a user. A service is not told of a deleted one.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS, NOT_FOUND.
