@@ -96,6 +96,45 @@ Tokens
     test_a_private_key_is_encrypted_at_rest
   keys rotate without a failed call: e2e/test_two_servers
     test_keys_are_rotated_under_200_calls_a_second_without_one_failed_call
+    test_a_key_rejected_before_its_tokens_are_renewed_fails_calls_so_the_load_would_have_shown_it
+  a leaked signing key: auth/test_key_rotation
+    test_a_leaked_key_is_replaced_at_once_and_its_tokens_are_refused_the_remembered_ones_too
+    test_a_server_hears_of_a_rejected_key_within_a_second
+    test_the_private_half_of_a_retired_key_is_forgotten
+  a lost listener, over the network: e2e/test_two_servers
+    test_a_server_whose_listener_was_killed_hears_of_what_it_missed_within_a_second
+    test_a_server_that_cannot_listen_asks_postgres_at_each_call_after_two_seconds_and_recovers
+Services
+  forged assertions: auth/test_private_key_jwt
+    test_alg_none_is_refused
+    test_hs256_with_the_public_key_as_its_secret_is_refused
+    test_an_assertion_signed_with_a_foreign_key_under_the_accounts_kid_is_refused
+    test_an_assertion_under_a_foreign_kid_is_refused
+    test_the_key_of_another_account_proves_nothing
+    test_a_signing_key_of_the_server_proves_nothing
+    test_keys_that_the_header_brings_along_are_ignored
+  assertions for others, of others, of another kind: auth/test_private_key_jwt
+    test_an_assertion_for_another_audience_or_for_several_is_refused
+    test_an_assertion_of_another_issuer_is_refused
+    test_an_assertion_about_another_subject_is_refused
+    test_an_assertion_of_another_typ_is_refused
+    test_an_access_token_is_no_assertion
+  assertions of another time, or without a jti: auth/test_private_key_jwt
+    test_an_expired_assertion_is_refused_beyond_the_leeway
+    test_an_assertion_that_lives_longer_than_5_minutes_is_refused
+    test_an_assertion_from_the_future_is_refused
+    test_an_assertion_without_a_fitting_jti_is_refused
+  scopes, keys and the account itself taken away: auth/test_service_accounts
+    test_other_scopes_end_its_tokens_everywhere_and_the_next_ones_have_them
+    test_a_removed_key_ends_all_its_tokens_everywhere
+    test_a_disabled_account_gets_no_token_and_those_it_has_are_dead_everywhere
+    test_a_token_issued_while_the_account_changes_is_dead_or_has_the_new_scopes
+  a token that was shown to a service: auth/test_introspection
+    test_forged_and_foreign_tokens_are_not_active
+    test_a_token_of_a_session_that_ended_is_not_active
+    test_a_token_that_was_looked_at_stands_in_no_log_metric_or_audit_event
+  admins against admins: auth/test_user_sessions
+    test_an_admins_sessions_are_ended_by_a_superadmin_only_and_the_refusal_leaves_its_trace
 The edge
   every method by every kind of caller: attacks/test_access_matrix
     test_every_kind_of_caller_comes_into_exactly_the_methods_of_its_rows
