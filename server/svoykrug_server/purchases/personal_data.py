@@ -17,7 +17,7 @@ from svoykrug_server.storage.personal_data import (
 def declared(hashes: ExternalIdHashes) -> Declared:
     """Returns what purchases keep.
 
-    The ledger comes first: its lock must be had before any row of hers is locked.
+    The ledger comes first: its lock must be had before any row that a purchase's transaction locks after it.
 
     Args:
         hashes: What stands for an external id once nobody is behind it.

@@ -32,6 +32,7 @@ class SecretName(StrEnum):
     REFRESH_ROTATION = "refresh_rotation"
     PAGE_TOKEN = "page_token"  # noqa: S105  a name, not a secret
     EXTERNAL_ID = "external_id"
+    """Keys of it are added and never removed: what was hashed with one is to be found for ever."""
     KEY_ENCRYPTION = "key_encryption"
     WALLET_CODE = "wallet_code"
 
