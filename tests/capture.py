@@ -62,7 +62,7 @@ def _is_telling(kind: str, value: str) -> bool:
         case "email":
             return "@" in value[1:-1] and len(value) >= 6
         case _:
-            return len(value) <= 100 and re.search(r"[^\W\d_]{4,}", value) is not None
+            return len(value) <= 100 and value.isprintable() and re.search(r"[^\W\d_]{4,}", value) is not None
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Capture:
         return [
             f"{kind} {value!r}: {_line_with(text, value)}"
             for kind, value in self._suspects(text)
-            if (value in wholes if kind == "code" else _longest_word(kind, value) in words or value in text)
+            if _is_among(kind, value, text, words, wholes)
         ]
 
     def _suspects(self, text: str) -> Iterator[tuple[str, str]]:
@@ -124,11 +124,17 @@ class Capture:
             yield from ((kind, value) for value in sorted(set(pattern.findall(text))))
 
 
-def _longest_word(kind: str, value: str) -> str:
-    if kind == "phone":  # However it was spelled, its last ten digits are hers.
-        return re.sub(r"\D", "", value)[-10:]
-    found: list[str] = _WORDS.findall(value)
-    return max(found or [value], key=len)
+def _is_among(kind: str, value: str, text: str, words: str, wholes: set[str]) -> bool:
+    """Tells whether a value was told, whole or in pieces: a phone by its last ten digits, a name by all its words."""
+    match kind:
+        case "code":
+            return value in wholes
+        case "phone":
+            return re.sub(r"\D", "", value)[-10:] in words or value in text
+        case "name":
+            return value in text or wholes.issuperset(_WORDS.findall(value))
+        case _:
+            return value in text
 
 
 def _line_with(text: str, value: str) -> str:

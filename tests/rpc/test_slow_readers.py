@@ -6,9 +6,11 @@ from typing import Any
 
 import grpc
 import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.rpc.conftest import StartEdge
 from tests.rpc.probe import ProbeRequest
+from tests.rpc.test_interceptor import refused
 from tests.waiting import until
 
 KILOBYTE = 1_000
@@ -74,3 +76,29 @@ async def test_a_stop_does_not_wait_for_readers_that_sleep(start_edge: StartEdge
     async with asyncio.timeout(5):
         await edge.server.stop()
     assert flood.closed == len(calls)
+
+
+async def test_one_address_cannot_open_endless_streams_of_health_without_end(start_edge: StartEdge) -> None:
+    """They are public, and end when their callers like: nobody holds them all."""
+    edge = await start_edge(max_calls_per_caller=3)
+    stub: Any = health_pb2_grpc.HealthStub(edge.stub.channel)
+    watching = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+    for call in watching:
+        await call.read()
+    error = await refused(stub.Watch(health_pb2.HealthCheckRequest()).read())
+    assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+    assert await stub.Check(health_pb2.HealthCheckRequest())
+    assert await edge.stub.Echo(ProbeRequest(text="others")) == ProbeRequest(text="others")
+    watching[0].cancel()
+
+    async def can_watch() -> bool:
+        call = stub.Watch(health_pb2.HealthCheckRequest())
+        try:
+            await call.read()
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(call.cancel())
+
+    await until(can_watch)
+    for call in watching:
+        call.cancel()

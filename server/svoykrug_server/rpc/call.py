@@ -63,6 +63,7 @@ class Steps:
     Attributes:
         verifier: Tells who holds an access token.
         admission: The bound on calls in progress.
+        standard_streams: The bound on endless streams of gRPC's own services, which are public.
         versions: Refuses clients that are too old.
         default_locale: The language when the caller names none.
         trusted_proxies: The networks whose `x-forwarded-for` is believed.
@@ -72,18 +73,25 @@ class Steps:
 
     verifier: TokenVerifier
     admission: Admission
+    standard_streams: Admission
     versions: ClientVersionGate
     default_locale: Locale
     trusted_proxies: tuple[Network, ...]
     draining: Draining
     log: FilteringBoundLogger
 
+    def admission_to(self, method: Method) -> Admission | None:
+        """Returns what bounds the calls of a method. The health of a server that sheds calls can still be asked."""
+        if not method.is_standard:
+            return self.admission
+        return self.standard_streams if method.default_deadline_seconds is None else None
+
 
 class Call:
     """One call. Made for every call, so it is lean: what can be known before is in the method's own objects."""
 
     __slots__ = (
-        "_admitted", "_caller_key", "_code", "_deadline", "_headers", "_method", "_metrics", "_reason",
+        "_admission", "_caller_key", "_code", "_deadline", "_headers", "_method", "_metrics", "_reason",
         "_servicer_context", "_span", "_started", "_steps", "context", "trailers",
     )  # fmt: skip
 
@@ -94,7 +102,7 @@ class Call:
         self._steps = steps
         self._servicer_context = servicer_context
         self._headers: dict[str, Any] = dict(servicer_context.invocation_metadata() or ())
-        self._admitted = False
+        self._admission: Admission | None = None
         self._caller_key: object = None
         self._deadline: Deadline | None = None
         self._span: Span | None = None
@@ -128,9 +136,10 @@ class Call:
             self._steps.draining.enter()
         elif self._servicer_context.time_remaining() is None:
             self._deadline = Deadline(loop, method.default_deadline_seconds)
-        if not method.is_standard:
-            self._steps.admission.enter()
-            self._admitted = True
+        admission = self._steps.admission_to(method)
+        if admission is not None:
+            admission.enter()
+            self._admission = admission
         version = headers.get(client_version.HEADER)
         if version is not None:
             self._steps.versions.check(version)
@@ -149,10 +158,10 @@ class Call:
             caller = self.context.caller = await self._steps.verifier.verify(token)
         elif rule.loopback_only and not address.is_loopback(self._servicer_context.peer()):
             raise PermissionDenied
-        if self._admitted:
+        if self._admission is not None:
             # An int hashes in C, a UUID in Python.
             key = caller.subject_id.int if caller is not None else self.context.peer_address
-            self._steps.admission.enter_caller(key)
+            self._admission.enter_caller(key)
             self._caller_key = key
         return caller
 
@@ -189,10 +198,10 @@ class Call:
         seconds = perf_counter() - self._started
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._caller_key is not None:
-            self._steps.admission.leave_caller(self._caller_key)
-        if self._admitted:
-            self._steps.admission.leave()
+        if self._admission is not None:
+            if self._caller_key is not None:
+                self._admission.leave_caller(self._caller_key)
+            self._admission.leave()
         code, reason = self._code, self._reason
         self._metrics.active -= 1
         self._metrics.ended(code.name, seconds, reason)

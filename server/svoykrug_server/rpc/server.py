@@ -26,6 +26,8 @@ from svoykrug_server.rpc.reflection_pool import ReflectionPool
 
 # What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
 DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
+MOST_STANDARD_STREAMS = 1_000
+"""How many streams of health and reflection may be open: they cost no token, and end when their callers like."""
 _log = structlog.get_logger("svoykrug_server.rpc")
 POLL_SECONDS = 0.05
 """How often a stopping server looks whether calls are left."""
@@ -53,6 +55,7 @@ class RpcServer:
             Steps(
                 verifier=verifier,
                 admission=self._admission,
+                standard_streams=Admission(MOST_STANDARD_STREAMS, options.max_calls_per_caller),
                 versions=ClientVersionGate(options.oldest_client_versions),
                 default_locale=options.default_locale,
                 trusted_proxies=options.trusted_proxies,
