@@ -69,14 +69,18 @@ class Circle:
         assert code is not None
         return code
 
-    async def sign_in(self, phone: str) -> Person:
-        """Signs a person in with the code she was sent."""
+    async def sign_in(self, phone: str, referral_code: str = "") -> Person:
+        """Signs a person in with the code she was sent; a new one may have been brought by another."""
         started = await self.auth.StartSignIn(auth_service_pb2.StartSignInRequest(phone=phone))
         challenge_id = started.challenge.challenge_id
         code = self.code_of(challenge_id_from_text(challenge_id))
         answer = await self.auth.CompleteSignIn(
             auth_service_pb2.CompleteSignInRequest(
-                challenge_id=challenge_id, code=code, request_id=str(uuid4()), consents=CONSENTS
+                challenge_id=challenge_id,
+                code=code,
+                request_id=str(uuid4()),
+                consents=CONSENTS,
+                referral_code=referral_code,
             )
         )
         return Person(answer.user_id, answer.tokens, answer.new_user)
