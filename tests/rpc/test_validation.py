@@ -15,10 +15,12 @@ from svoykrug.users.v1.user_pb2 import ConsentGrant
 from svoykrug.users.v1.users_service_pb2 import UpdateMeRequest
 
 from svoykrug_server.kit.errors import FieldViolation, InvalidFields
+from svoykrug_server.rpc.interceptor import MOST_PUBLIC_BYTES
 from svoykrug_server.rpc.repetition import Excess, excess_of
 from svoykrug_server.rpc.status import CATALOGUE, status_of
 from svoykrug_server.rpc.validation import decoded, validate
-from tests.rpc.conftest import Edge
+from tests.callers import person
+from tests.rpc.conftest import Edge, TokenTable
 from tests.rpc.probe import ProbeRequest
 from tests.rpc.test_interceptor import refused, requests
 
@@ -56,7 +58,16 @@ async def test_very_many_broken_fields_still_fit_a_header(edge: Edge) -> None:
     assert len(error.fields) > 10
 
 
-async def test_a_field_repeated_too_often_is_named_without_a_look_at_its_elements(edge: Edge) -> None:
+async def test_a_public_method_takes_small_requests_only(edge: Edge, tokens: TokenTable) -> None:
+    large = ProbeRequest(blob=bytes(MOST_PUBLIC_BYTES + 1))
+    error = await refused(edge.stub.Echo(large))
+    assert (error.code, error.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELDS")
+    assert await edge.stub.Mine(large, metadata=tokens.sign_in(person())) == large
+
+
+async def test_a_field_repeated_too_often_is_named_without_a_look_at_its_elements(
+    edge: Edge, tokens: TokenTable
+) -> None:
     """Two million empty rows fit into 4 MB; to validate them all would stop the server for minutes."""
     many = ProbeRequest.FromString(b"\x1a\x00" * 2_000_000)
     began = time.perf_counter()
@@ -64,7 +75,7 @@ async def test_a_field_repeated_too_often_is_named_without_a_look_at_its_element
         validate(many)
     assert time.perf_counter() - began < 0.5
     assert refusal.value.violations == (FieldViolation("rows", "must contain no more than 1000 item(s)"),)
-    assert (await refused(edge.stub.Echo(many))).fields == ["rows"]
+    assert (await refused(edge.stub.Mine(many, metadata=tokens.sign_in(person())))).fields == ["rows"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 import grpc
 from google.protobuf.message import Message
 
-from svoykrug_server.kit.errors import DomainError
+from svoykrug_server.kit.errors import DomainError, InvalidFields
 from svoykrug_server.rpc.access import AccessRule
 from svoykrug_server.rpc.call import Call, ServicerContext, Steps
 from svoykrug_server.rpc.method import Method, methods_of
@@ -16,6 +16,8 @@ from svoykrug_server.rpc.metrics import MethodMetrics, RpcMetrics
 from svoykrug_server.rpc.tracing import MethodTracing
 from svoykrug_server.rpc.validation import decoded, prepare, validate
 
+MOST_PUBLIC_BYTES = 64 * 1024
+"""The largest request of a method that anyone may call: larger ones would cost more to decode than to send."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
@@ -153,6 +155,8 @@ class _Wrapped:
         await call.authenticate()
         if not self._needs_request:
             call.authorize(None)
+        if self._method.rule.public and len(raw) > MOST_PUBLIC_BYTES:
+            raise InvalidFields.of("", f"must have no more than {MOST_PUBLIC_BYTES} bytes")
         request = decoded(self._deserialize, raw)
         if self._needs_request:
             call.authorize(request)
