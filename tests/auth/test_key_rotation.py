@@ -18,7 +18,8 @@ UNTIL_READY = timedelta(minutes=10)
 
 @pytest.fixture
 def rotation(world: World) -> KeyRotation:
-    """What admins keep signing keys with."""
+    """What admins keep signing keys with, a while after the first key was made."""
+    world.clock.advance(timedelta(seconds=1))
     return world.auth.admin.keys
 
 

@@ -100,6 +100,7 @@ async def test_unknown_key_ids_do_not_make_a_server_read_its_keys_at_every_call(
 
 
 async def test_another_algorithm_by_setting_makes_a_next_key_of_it_once(world: World) -> None:
+    world.clock.advance(timedelta(seconds=1))
     for _ in range(2):
         keys = SigningKeys(world.postgres, world.secrets, world.clock, "RS256", world.options.keys)
         await keys.open()

@@ -124,7 +124,7 @@ async def test_keys_are_rotated_under_200_calls_a_second_without_one_failed_call
     load = SteadyLoad((servers.a, servers.b), apps)
     async with load.running():
         for number in range(rounds):
-            old, new = await next_activated(servers, apps[0])
+            old, new = await next_activated(servers, apps[0], ("RS256", "ES256")[number % 2])
             if number % 2:  # every other key is rejected once nobody needs it, the others die with their last token
                 await renewed(apps, new)
                 await reject(servers, apps[0], old)
@@ -153,10 +153,10 @@ async def test_a_key_rejected_before_its_tokens_are_renewed_fails_calls_so_the_l
     assert {reason for _, reason in load.failures} <= {"TOKEN_INVALID", "NOT_ACTIVE"}
 
 
-async def next_activated(servers: TwoServers, chief: App) -> tuple[str, str]:
+async def next_activated(servers: TwoServers, chief: App, algorithm: str = "ES256") -> tuple[str, str]:
     """Creates a key at one server, activates it at the other; returns the kids of the key before and of the new one."""
     (old,) = [key.kid for key in await live_keys(servers, chief) if key.state == SIGNING_KEY_STATE_ACTIVE]
-    creation = CreateSigningKeyRequest(request_id=str(uuid4()))
+    creation = CreateSigningKeyRequest(algorithm=algorithm, request_id=str(uuid4()))
     new = (await servers.admin_at_a.CreateSigningKey(creation, metadata=chief.metadata)).signing_key.kid
 
     async def active() -> bool:

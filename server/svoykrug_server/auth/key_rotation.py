@@ -4,6 +4,7 @@ create -> NEXT, published -> `KeyTimes.until_known` later: activate -> ACTIVE; t
 taken until all are dead, or until they are rejected because the key leaked
 """
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -69,7 +70,8 @@ class KeyRotation:
             for other in await repository.live(tx, now):
                 if other.state is KeyState.NEXT:
                     raise FailedPrecondition("SIGNING_KEY_STATE", metadata={"state": other.state, "kid": other.kid})
-            record = self._keys.new(KeyState.NEXT, now, algorithm)
+            # An RSA key takes a tenth of a second: calls go on meanwhile.
+            record = await asyncio.to_thread(self._keys.new, KeyState.NEXT, now, algorithm)
             await repository.insert(tx, record)
             await idempotency.remember(tx, request, _answer_of(record))
             await _announce(tx, author, "SIGNING_KEY_CREATED", record.kid, now, algorithm=record.algorithm)

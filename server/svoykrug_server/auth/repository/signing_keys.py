@@ -20,7 +20,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('auth signing keys',
 _LIVE = text(
     f"""
     SELECT {_COLUMNS} FROM auth_signing_keys
-    WHERE verify_until_time IS NULL OR verify_until_time > :now ORDER BY create_time
+    WHERE verify_until_time IS NULL OR verify_until_time > :now ORDER BY create_time, kid
     """  # noqa: S608  constants only
 )
 
