@@ -143,7 +143,7 @@ class SteadyLoad:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """How many calls of each method ended in which way: `OK`, or the reason of the refusal."""
         self.seconds = 0.0
-        """How long it ran."""
+        """For how long calls were started."""
 
     @property
     def calls(self) -> int:
@@ -174,8 +174,8 @@ class SteadyLoad:
                 self._start(number)
                 number += 1
             await asyncio.sleep(1 / CALLS_A_SECOND)
-        await asyncio.gather(*self._running)
         self.seconds = time.monotonic() - began
+        await asyncio.gather(*self._running)
 
     def _start(self, number: int) -> None:
         circle = self._circles[number % 2]
