@@ -24,12 +24,14 @@ import pytest
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.startup import CannotStart
+from svoykrug_server.rpc.logs import configure_logging
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
 from svoykrug_server.storage.migrate import migrate_postgres
 from svoykrug_server.storage.migrate_warehouse import migrate_warehouse
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
+from tests.capture import CAPTURE, watch
 
 NUMBERS = count(1)
 
@@ -38,6 +40,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what `make soak` turns up."""
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
     parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the search of what the whole run told at its end."""
+    items.sort(key=lambda item: item.path.name == "test_nothing_personal_is_told.py")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keeps what a test printed and logged, and what the code in it did."""
+    if report.when == "teardown":
+        for _, text in report.sections:
+            CAPTURE.tell(text)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _watched() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        watch(monkeypatch, CAPTURE)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _logged_as_in_production() -> None:
+    configure_logging(human=False, level="DEBUG")
 
 
 def reachable_folder(prefix: str) -> Path:
