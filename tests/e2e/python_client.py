@@ -8,8 +8,8 @@ from uuid import uuid4
 from svoykrug.auth.v1.auth_service_pb2 import CompleteSignInResponse
 
 from svoykrug_client import Client
-from svoykrug_server.auth import key_material
 from svoykrug_server.app import service_scopes
+from svoykrug_server.auth import key_material
 from svoykrug_server.auth.composition import auth_options, service_accounts
 from svoykrug_server.auth.convert import challenge_id_from_text
 from svoykrug_server.auth.key_model import NewServiceAccount
