@@ -11,13 +11,13 @@ import pytest
 from demo.search_stores import rows_by_table
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.stores import open_stores
-from tests.crash.broken_import import BOUND_SECONDS
 from tests.crash.server_process import settings_of, started
 from tests.users.people import join
 from tests.users.personal_data.life import HASH, add
 from tests.waiting import until
 
 PHONE = "+79161234567"
+BOUND_SECONDS = 60.0
 STEPS = (
     "erasure.claimed:1",
     "erasure.warehouse_counted:1",
@@ -84,7 +84,7 @@ async def killed_at(data_dir: Path, step: str) -> None:
 async def let_it_be_due(postgres: Postgres) -> None:
     """Lets the wait after a failed attempt pass."""
     async with postgres.transaction() as tx:
-        await (await tx.driver()).execute("UPDATE erasures SET next_attempt_time = request_time")
+        await (await tx.driver()).execute("UPDATE erasures SET next_attempt_time = request_time, attempt_count = 0")
 
 
 async def state_of(postgres: Postgres, erasure_id: UUID) -> str:
