@@ -21,6 +21,14 @@ from svoykrug_server.users.administration.reading import as_seen_by, may_read_ph
 from svoykrug_server.users.administration.search import check_name, read_words, search_of
 from svoykrug_server.users.model import User
 
+FIRST_WINDOW_PAGES = 20
+"""How many of the newest users are looked through for a name that most likely many have; whoever is not among them is
+rare, and found at once by her name."""
+LEAST_WINDOW = 10_000
+"""How many of them are when some have it; whoever is rarer than a page of these is few enough to find them all."""
+WINDOW_PAGES = 100
+"""The same for large pages, in pages."""
+
 
 class UserListing:
     """Lists users, the newest first.
@@ -75,7 +83,12 @@ async def _words(connection: ReadConnection, name: str) -> list[NameWord]:
 async def _next_users(connection: ReadConnection, search: Search, before: Position, limit: int) -> list[User]:
     if search.phone or search.roles:
         return await repository.found(connection, search, before, limit)
-    users = await repository.newest(connection, search, before, limit)
-    if search.words and len(users) < limit:
-        return await repository.found(connection, search, before, limit)
-    return users
+    if not search.words:
+        return await repository.newest(connection, search, before, limit, window=limit)
+    for window in (FIRST_WINDOW_PAGES * limit, max(LEAST_WINDOW, WINDOW_PAGES * limit)):
+        users = await repository.newest(connection, search, before, limit, window=window)
+        if len(users) == limit:
+            return users
+        if not users:
+            break
+    return await repository.found(connection, search, before, limit)

@@ -6,7 +6,7 @@ Users are listed the newest first, and every statement is quick whatever is aske
   are merged until the page is full.
 - A phone, and a role that few have, leave so few users that all of them are found by index and sorted.
 - A name that many have fills the page from the newest users alone; one that few have is found by the trigrams of its
-  words. `newest` tries the first, and `found` is the second.
+  words. `newest` does the first, and `found` the second.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,6 @@ from svoykrug_server.users.administration.model import NameWord, Position, Searc
 from svoykrug_server.users.model import User
 from svoykrug_server.users.repository import COLUMNS, user_from_row
 
-LEAST_WINDOW = 10_000
-"""How many of the newest users are looked through for a name; whoever is rarer than a page of these is few enough."""
-WINDOW_PAGES = 100
-"""The same for large pages, in pages."""
 MOST_ALIKE = 3
 ALMOST_AS_LIKE = 0.8
 """Words much less like the query's than the best one are not what was meant."""
@@ -109,25 +105,28 @@ async def with_alike(connection: ReadConnection, words: Sequence[NameWord]) -> l
     return [replace(word, alike=tuple(alike.get(word.spelling, ()))) for word in words]
 
 
-async def newest(connection: ReadConnection, search: Search, before: Position, limit: int) -> list[User]:
+async def newest(
+    connection: ReadConnection, search: Search, before: Position, limit: int, *, window: int
+) -> list[User]:
     """Returns the next users of a list, as many as there are among the newest ones.
 
     Args:
         connection: A connection of the hot pool.
-        search: Without phone and roles. Without words, all users of its states and tiers are in the list.
+        search: Without phone and roles.
         before: Where the page before ended.
         limit: The most to return.
+        window: How many users of the search's states and tiers are looked through for its words.
     """
     values = _Values()
     order = values.bind_order(search, before)
     states = [values.bind(state.value) for state in search.states]
     tiers = [values.bind(tier.value) for tier in search.tiers]
-    window = values.bind(max(LEAST_WINDOW, WINDOW_PAGES * limit) if search.words else limit)
-    lists = [_LIST.format(state=state, tier=tier, window=window, **order) for state, tier in product(states, tiers)]
+    most = values.bind(window)
+    lists = [_LIST.format(state=state, tier=tier, window=most, **order) for state, tier in product(states, tiers)]
     statement = _NEWEST.format(
         columns=COLUMNS,
         lists=" UNION ALL ".join(lists),
-        window=window,
+        window=most,
         names=" AND ".join(_named(values, search)) or "true",
         limit=values.bind(limit),
     )
