@@ -18,6 +18,9 @@ from tests.conftest import isolated_settings
         ("tls_key", Path("key.pem"), "set together or not at all"),
         ("tls_client_authorities", Path("authorities.pem"), "needs SVOYKRUG_TLS_CERTIFICATE"),
         ("listen", (), "at least 1 item"),
+        ("tier_elite_spend_minor", 2_999_999, "a higher tier takes no less"),
+        ("tier_inner_circle_spend_minor", 9_999_999, "a higher tier takes no less"),
+        ("tier_vip_categories", 6, "a higher tier takes no fewer"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object, complaint: str) -> None:

@@ -184,7 +184,7 @@ async def test_fewer_members_than_make_one_of_the_top_have_no_top(
     assert (await membership.use_cases.tiers.get(anna)).standing.top_spend_minor is None
 
 
-async def test_an_import_is_computed_by_its_own_job_and_keeps_nobody_at_a_till_waiting(
+async def test_an_import_is_computed_once_it_pauses_and_keeps_nobody_at_a_till_waiting(
     shops: Shops, membership: Membership, postgres: Postgres, anna: UUID, street: list[Shop], clock: ManualClock
 ) -> None:
     vera = await join(postgres, clock.now())
@@ -192,9 +192,22 @@ async def test_an_import_is_computed_by_its_own_job_and_keeps_nobody_at_a_till_w
     await shops.sell(street[0], anna, INNER)
     assert await membership.upkeep.compute_due(FEW)
     assert [(await stored(postgres, user_id))[0] for user_id in (anna, vera)] == ["inner_circle", "insider"]
+    assert not await membership.upkeep.compute_due(MANY)
+    clock.advance(MANY.quiet)
     assert await membership.upkeep.compute_due(MANY)
     assert (await stored(postgres, vera))[0] == "inner_circle"
     assert await due_count(postgres) == 0
+
+
+async def test_an_import_that_does_not_pause_is_computed_after_a_minute(
+    shops: Shops, membership: Membership, anna: UUID, street: list[Shop], clock: ManualClock
+) -> None:
+    computed = []
+    for _ in range(61):
+        await shops.import_all(street[0], [(anna, 1, clock.now())] * 101)
+        computed.append(await membership.upkeep.compute_due(MANY))
+        clock.advance(timedelta(seconds=1))
+    assert computed == [False] * 60 + [True]
 
 
 async def test_what_a_transaction_writes_costs_one_row_and_a_transaction_that_fails_leaves_none(

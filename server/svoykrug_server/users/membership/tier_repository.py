@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -120,8 +120,12 @@ _LOCK_NIGHT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tier_stat
 # Which ledger rows does this transaction write, so that tiers are to be computed?
 _MARK_DUE = text("INSERT INTO tier_due (outbox_id, entry_count) VALUES (:outbox_id, :entry_count)")
 
-# Did transactions of this size write to the ledger since tiers were computed?
-_ANY_DUE = "SELECT EXISTS (SELECT FROM tier_due WHERE entry_count BETWEEN $1 AND $2)"
+# Did transactions of this size write to the ledger since tiers were computed, the last or the first of them long enough
+# ago?
+_ANY_DUE = """
+    SELECT coalesce(max(outbox.record_time) <= $3 OR min(outbox.record_time) <= $4, false)
+    FROM tier_due JOIN outbox USING (outbox_id) WHERE tier_due.entry_count BETWEEN $1 AND $2
+"""
 
 # Which transactions of this size wrote to the ledger since tiers were computed, up to a number of ledger rows?
 _TAKE_DUE = text(
@@ -180,16 +184,20 @@ _END_NIGHT = text("UPDATE tier_state SET done_day = :day")
 
 
 @dataclass(frozen=True, slots=True)
-class TransactionSize:
-    """How many ledger rows a transaction wrote.
+class Lane:
+    """Transactions of one size, and when their members' tiers are computed.
 
     Attributes:
-        least_count: So many or more.
-        most_count: So many or fewer.
+        least_count: They wrote so many ledger rows or more ...
+        most_count: ... and so many or fewer.
+        quiet: Tiers are computed once no such transaction was made for so long ...
+        longest_wait: ... or the first waits for so long.
     """
 
     least_count: int
     most_count: int
+    quiet: timedelta
+    longest_wait: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,20 +259,21 @@ class TierRepository:
         changed = await tx.execute(_CHANGE, values)
         return [TierChange(row.id, Tier(row.before), Tier(row.after)) for row in changed]
 
-    async def any_due(self, connection: ReadConnection, size: TransactionSize) -> bool:
-        """Tells whether a transaction of a size wrote to the ledger since tiers were computed."""
-        due: bool = await connection.fetchval(_ANY_DUE, size.least_count, size.most_count)
+    async def any_due(self, connection: ReadConnection, lane: Lane, now: datetime) -> bool:
+        """Tells whether it is time to compute the tiers of a lane."""
+        instants = (now - lane.quiet, now - lane.longest_wait)
+        due: bool = await connection.fetchval(_ANY_DUE, lane.least_count, lane.most_count, *instants)
         return due
 
     async def take_due(
-        self, tx: Transaction, size: TransactionSize, most_entries: int, window_start: datetime
+        self, tx: Transaction, lane: Lane, most_entries: int, window_start: datetime
     ) -> tuple[Sequence[int], bool]:
-        """Takes transactions of a size off the queue, with `most_entries` ledger rows unless one alone has more.
+        """Takes transactions of a lane off the queue, with `most_entries` ledger rows unless one alone has more.
 
         Returns:
             The members they concern, and whether there was any transaction.
         """
-        taken = {"least_count": size.least_count, "most_count": size.most_count, "most_entries": most_entries}
+        taken = {"least_count": lane.least_count, "most_count": lane.most_count, "most_entries": most_entries}
         outbox_ids = (await tx.execute(_TAKE_DUE, taken)).scalars().all()
         if not outbox_ids:
             return (), False

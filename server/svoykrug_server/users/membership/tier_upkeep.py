@@ -1,8 +1,8 @@
 """Keeps every member's tier equal to what her purchases are worth.
 
 Three jobs. The first computes whoever bought or was refunded, about a second later. The second does the same for
-batches and imports, with a tenth of its time at work: imports go on as fast as without it, and their tiers follow
-within minutes; GetMyTier is right at once. The third computes everybody once a day, because the window moves on at the
+imports once they pause, or have gone on for a minute: an import goes on as fast as without it, and GetMyTier is right
+at once whatever waits here. The third computes everybody once a day, because the window moves on at the
 circle's midnight, and finds out who is among the top; it goes member by member in blocks, continues where it was when
 the server stopped, and a night that was missed is made up at the next start.
 
@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import partial
 
 import structlog
@@ -25,7 +25,7 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import AuditEvent
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users.membership.model import TierChange
-from svoykrug_server.users.membership.tier_repository import TierRepository, TransactionSize
+from svoykrug_server.users.membership.tier_repository import Lane, TierRepository
 from svoykrug_server.users.membership.tier_rules import TierRules
 
 log = structlog.get_logger(__name__)
@@ -33,11 +33,11 @@ log = structlog.get_logger(__name__)
 BLOCK_MEMBERS = 1_000
 """How many members one statement computes."""
 
-FEW = TransactionSize(1, 100)
-"""Transactions of people at tills."""
+FEW = Lane(1, 100, quiet=timedelta(0), longest_wait=timedelta(0))
+"""Purchases and refunds at tills, and small batches."""
 
-MANY = TransactionSize(101, (1 << 31) - 1)
-"""Batches and imports."""
+MANY = Lane(101, (1 << 31) - 1, quiet=timedelta(seconds=2), longest_wait=timedelta(seconds=60))
+"""Imports and large batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class TierUpkeepOptions:
         night_poll_seconds: How often it is looked whether a new day has begun.
         most_entries: How many ledger rows are taken at once, at most, unless one transaction alone wrote more.
         rest: How long a job rests after work, as a multiple of the time the work took ...
-        rest_of_many: ... and after work for batches and imports.
+        rest_of_many: ... and after work for imports.
     """
 
     poll_seconds: float
@@ -100,7 +100,7 @@ class TierUpkeep:
         await _repeat(partial(self.compute_due, FEW), Pace(poll_seconds, poll_seconds, self._options.rest))
 
     async def run_many(self) -> None:
-        """Computes the members of batches and imports, until cancelled."""
+        """Computes the members of imports, until cancelled."""
         poll_seconds = self._options.poll_seconds
         await _repeat(partial(self.compute_due, MANY), Pace(poll_seconds, poll_seconds, self._options.rest_of_many))
 
@@ -108,15 +108,15 @@ class TierUpkeep:
         """Computes everybody once a day, until cancelled."""
         await _repeat(self.compute_night, Pace(self._options.night_poll_seconds, 0, self._options.rest))
 
-    async def compute_due(self, size: TransactionSize) -> bool:
-        """Computes the members of transactions of a size since the last time; returns whether there was any."""
+    async def compute_due(self, lane: Lane) -> bool:
+        """Computes the members of a lane's transactions since the last time, if it is time; returns whether it was."""
         async with self._postgres.read() as connection:
-            if not await self._tiers.any_due(connection, size):
+            if not await self._tiers.any_due(connection, lane, self._clock.now()):
                 return False
         window_start = self._window_start(self._today())
         async with self._postgres.transaction() as tx:
             await self._tiers.lock(tx)
-            member_ids, any_due = await self._tiers.take_due(tx, size, self._options.most_entries, window_start)
+            member_ids, any_due = await self._tiers.take_due(tx, lane, self._options.most_entries, window_start)
             for first in range(0, len(member_ids), BLOCK_MEMBERS):
                 await self._change(tx, member_ids[first : first + BLOCK_MEMBERS], window_start)
         return any_due
