@@ -50,6 +50,23 @@ async def test_an_event_is_kept_whole(postgres: Postgres, clock: ManualClock) ->
     }
 
 
+async def test_many_events_are_kept_each_with_an_id_of_its_own_and_none_is_no_work(
+    postgres: Postgres, clock: ManualClock
+) -> None:
+    events = [AuditEvent("TIER_CHANGED", clock.now(), target_id=str(place)) for place in range(3)]
+    async with postgres.transaction() as tx:
+        await audit.append_all(tx, events)
+        await audit.append_all(tx, [])
+    async with postgres.read() as connection:
+        rows = await connection.fetch("SELECT event_id, actor_kind, target_id FROM audit_events ORDER BY target_id")
+    assert [(row["actor_kind"], row["target_id"]) for row in rows] == [
+        ("system", "0"),
+        ("system", "1"),
+        ("system", "2"),
+    ]
+    assert len({row["event_id"] for row in rows}) == 3
+
+
 @pytest.mark.parametrize(
     "change",
     [
