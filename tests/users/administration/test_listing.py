@@ -1,9 +1,11 @@
 """Lists and searches of users."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import product
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,15 +13,19 @@ from hypothesis import strategies as st
 
 from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Role
+from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.users import repository
 from svoykrug_server.users.administration import listing as use_case
 from svoykrug_server.users.administration.listing import UserListing
 from svoykrug_server.users.administration.model import UserFilter
 from svoykrug_server.users.administration.servicer import AdministrationUseCases
-from svoykrug_server.users.model import Tier
-from tests.callers import admin, service
+from svoykrug_server.users.model import NewMember, Tier
+from svoykrug_server.users.service import UsersService
+from tests.callers import CallBy, admin, service
 from tests.users.administration.crowd import BEGAN, Known, Somebody, expected, found, write
+from tests.users.people import new_phone
 
 FIRST = ("Анна", "Алёна", "Юлия", "Елена", "Эльвира", "Ольга", "Наталья", "Ксения", "Мария-Луиза", "Виолетта", "Яна")
 LAST = (
@@ -275,6 +281,31 @@ async def test_the_words_of_a_name_are_forgotten_with_the_last_who_has_them(post
     await connection.execute("UPDATE users SET display_name = '' WHERE id = $1", anna.id)
     await connection.close()
     assert await words(postgres) == set()
+
+
+async def test_two_who_give_up_a_word_at_once_leave_none_of_it(postgres: Postgres, clock: ManualClock) -> None:
+    for number in range(10):
+        sisters = await write(postgres, [Somebody(f"Анна Редкая{'аеиоу'[number % 5]}") for _ in range(2)])
+
+        async def rename(user_id: UUID) -> None:
+            async with postgres.transaction() as tx:
+                await repository.change(tx, user_id, {"display_name": ""}, clock.now())
+
+        await asyncio.gather(*(rename(sister.id) for sister in sisters))
+        assert await words(postgres) == set()
+
+
+async def test_batches_with_the_same_new_names_at_once_do_not_wait_in_a_circle(
+    postgres: Postgres, users: UsersService
+) -> None:
+    names = [f"{first} {last}" for first, last in product(FIRST, LAST)]
+    orders = [random.Random(number).sample(names, len(names)) for number in range(6)]
+    call = CallBy(service("users.write"))
+    batches = [[NewMember(new_phone(), name) for name in order] for order in orders]
+    await asyncio.gather(*(users.batch_create_users(call, batch) for batch in batches))
+    async with postgres.read() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM users") == 6 * len(names)
+    assert {"anna", "tsvetkova", "shubina"} <= await words(postgres)
 
 
 async def words(postgres: Postgres) -> set[str]:
