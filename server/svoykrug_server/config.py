@@ -217,7 +217,7 @@ class Settings(BaseSettings):
 
     # Tiers: what was spent in the last 12 months, in minor units of the circle's currency
     tier_vip_spend_minor: int = Field(default=3_000_000, ge=1)
-    """What VIP takes. A changed rule of tiers shows in GetMyTier at once, and elsewhere after the circle's next midnight."""
+    """What VIP takes. A changed rule of tiers shows in GetMyTier at once, and elsewhere after the next midnight."""
     tier_vip_categories: int = Field(default=3, ge=0)
     """In how many categories VIP takes it; sensitive businesses do not count."""
     tier_elite_spend_minor: int = Field(default=10_000_000, ge=1)
