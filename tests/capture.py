@@ -54,15 +54,20 @@ def _is_telling(kind: str, value: str) -> bool:
     """Tells whether a value could be told from other texts: hostile and trivial ones are everywhere."""
     match kind:
         case "phone":
-            return len(re.sub(r"\D", "", value)) >= 10
+            return len(re.sub(r"\D", "", value)) >= 10 and re.fullmatch(r"[\d\s()+.-]*", value) is not None
         case "code":
             return re.fullmatch(r"\d{6}|[0-9A-Z]{6,10}", value) is not None
         case "token":
-            return len(value) >= 24 and value.isascii() and " " not in value
+            return len(value) >= 24 and re.fullmatch(r"[\w.~+/=-]*", value, re.ASCII) is not None and not _is_id(value)
         case "email":
             return "@" in value[1:-1] and len(value) >= 6
         case _:
             return len(value) <= 100 and value.isprintable() and re.search(r"[^\W\d_]{4,}", value) is not None
+
+
+def _is_id(value: str) -> bool:
+    """Tells whether a value is one of our ids, which attackers put in every place."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value) is not None
 
 
 @dataclass(slots=True)
