@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from svoykrug_server.kit.clock import ManualClock
-from svoykrug_server.kit.errors import NotFound, PermissionDenied
+from svoykrug_server.kit.errors import NotFound, PermissionDenied, StoreUnavailable
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.membership.composition import Membership
 from svoykrug_server.users.membership.tier_upkeep import FEW, MANY
@@ -210,13 +210,26 @@ async def test_an_import_that_does_not_pause_is_computed_after_a_minute(
     assert computed == [False] * 60 + [True]
 
 
-async def test_what_a_transaction_writes_costs_one_row_and_a_transaction_that_fails_leaves_none(
-    shops: Shops, postgres: Postgres, anna: UUID, street: list[Shop], clock: ManualClock
+async def test_what_a_transaction_writes_costs_one_row_and_one_that_writes_nothing_or_fails_costs_none(
+    shops: Shops,
+    postgres: Postgres,
+    anna: UUID,
+    street: list[Shop],
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await shops.import_all(street[0], [(anna, amount, clock.now()) for amount in range(50)])
     assert await due_count(postgres) == 1
-    with pytest.raises(AssertionError):
+    with pytest.raises(AssertionError, match="MEMBER_UNKNOWN"):
         await shops.import_all(street[0], [(uuid4(), 1, clock.now())])
+    assert await due_count(postgres) == 1
+
+    def fail(name: str) -> None:
+        raise ConnectionAbortedError(name)
+
+    monkeypatch.setattr("svoykrug_server.purchases.writer.failpoint", fail)
+    with pytest.raises(StoreUnavailable):
+        await shops.sell(street[0], anna, INNER)
     assert await due_count(postgres) == 1
 
 
