@@ -19,6 +19,7 @@ class RecordedRevocations:
         self.user_ids.append(user_id)
 
     async def end(self, tx: Transaction, user_id: UUID, reason: RevokeReason, *, but: UUID | None = None) -> None:
-        """Notes a user whose sessions end, and why."""
+        """Notes a user whose sessions end, and why; all of them."""
         assert isinstance(tx, Transaction)
+        assert but is None
         self.ended.append((user_id, reason))
