@@ -29,6 +29,16 @@ TEXTS = (
     "\u0000x-injected",
     "<script>alert('x-injected')</script>",
 )
+TOKENS = (
+    "Bearer",
+    "Bearer ",
+    "Bearer '; DROP TABLE users; --",
+    "Basic dXNlcjpwYXNzd29yZA==",
+    "bearer a.b.c",
+    "Bearer a.b.c, Bearer d.e.f",
+    "Bearer " + "ey" * 1_000,
+    "Bearer eyJhbGciOiJub25lIn0.e30.",
+)
 HEADERS = ("x-request-id", "accept-language", "traceparent", "x-client-version", "x-forwarded-for", "x-unknown")
 # How many rows of these there are is what such texts aim at.
 TABLES = ("users", "auth_sessions", "businesses", "business_staff", "purchase_entries", "audit_events")
@@ -117,21 +127,9 @@ async def test_no_text_in_any_header_breaks_or_comes_back(cast: Cast) -> None:
             assert "x-injected" not in trailers
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        "Bearer",
-        "Bearer ",
-        "Bearer '; DROP TABLE users; --",
-        "Basic dXNlcjpwYXNzd29yZA==",
-        "bearer a.b.c",
-        "Bearer a.b.c, Bearer d.e.f",
-        "Bearer " + "ey" * 1_000,
-        "Bearer eyJhbGciOiJub25lIn0.e30.",
-    ],
-)
-async def test_no_text_for_a_token_is_more_than_an_invalid_token(cast: Cast, value: str) -> None:
+async def test_no_text_for_a_token_is_more_than_an_invalid_token(cast: Cast) -> None:
     stub: Any = cast.circle.channel.unary_unary("/svoykrug.users.v1.UsersService/GetMe")
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await stub(b"", metadata=(("authorization", value),))
-    assert RichError.of(refusal.value).reason == "TOKEN_INVALID"
+    for value in TOKENS:
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await stub(b"", metadata=(("authorization", value),))
+        assert RichError.of(refusal.value).reason == "TOKEN_INVALID", value
