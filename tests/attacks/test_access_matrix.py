@@ -88,6 +88,16 @@ def test_the_rules_in_the_protos_say_what_the_rows_say() -> None:
     assert list(disagreements(methods_of(ROWS))) == []
 
 
+def test_a_rule_that_says_more_or_less_than_its_row_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    erase, ban = "svoykrug.users.v1.UsersService.EraseUser", "svoykrug.users.v1.UsersService.BanUser"
+    changed = dict(ROW_BY_METHOD) | {erase: ROW_BY_METHOD[ban], ban: ROW_BY_METHOD[erase]}
+    monkeypatch.setattr("tests.attacks.test_access_matrix.ROW_BY_METHOD", changed)
+    assert list(disagreements(methods_of(ROWS))) == [
+        f"{ban} and its row disagree about {Kind.ADMIN}",
+        f"{erase} and its row disagree about {Kind.ADMIN}",
+    ]
+
+
 @pytest.mark.timeout(300)
 async def test_every_kind_of_caller_comes_into_exactly_the_methods_of_its_rows(
     server: Running, cast: Cast, capsys: pytest.CaptureFixture[str]
