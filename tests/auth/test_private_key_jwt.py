@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -190,6 +191,14 @@ async def test_an_assertion_under_a_foreign_kid_is_refused(service: Service) -> 
     await assert_refused(service, service.assertion(headers={"kid": kid}))
 
 
+@pytest.mark.parametrize("kid", ["\ud800", "a\0b", "", "x" * 257, 7, ["a"], {"a": 1}])
+async def test_a_kid_that_is_no_name_is_refused(service: Service, kid: Any) -> None:
+    header, rest = service.assertion().split(".", 1)
+    named = json.loads(base64.urlsafe_b64decode(header + "==")) | {"kid": kid}
+    forged = base64.urlsafe_b64encode(json.dumps(named).encode()).rstrip(b"=").decode()
+    await assert_refused(service, f"{forged}.{rest}")
+
+
 async def test_the_key_of_another_account_proves_nothing(world: World, service: Service) -> None:
     other = await Service.made(world, "another")
     await assert_refused(service, service.assertion(headers={"kid": other.kid}, key=other.private_key))
@@ -226,7 +235,7 @@ async def test_an_rsa_key_forges_no_assertion_of_an_ec_account(service: Service)
     await assert_refused(service, service.assertion(headers={"alg": "RS256"}, key=forged))
 
 
-@pytest.mark.parametrize("jti", [None, "", 7, "x" * 257, ["a"]])
+@pytest.mark.parametrize("jti", [None, "", 7, "x" * 257, ["a"], "\ud800", "a\0b"])
 async def test_an_assertion_without_a_fitting_jti_is_refused(service: Service, jti: Any) -> None:
     await assert_refused(service, service.assertion(jti=jti))
 

@@ -16,7 +16,8 @@ import jwt
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.key_model import AssertionKey
 
-MAX_JTI_CHARACTERS = 256
+MAX_NAME_CHARACTERS = 256
+"""The longest `kid` and `jti`."""
 _TYPES = frozenset({None, "JWT", "client-authentication+jwt"})
 """What `typ` may say; nothing is what most libraries write, so that it cannot be required."""
 _OPTIONS: Any = {
@@ -67,7 +68,7 @@ def claimed(assertion: str) -> Claimed:
     try:
         unverified = jwt.decode_complete(assertion, options={"verify_signature": False})
         header, payload = unverified["header"], unverified["payload"]
-        if header.get("typ") not in _TYPES or "crit" in header or not isinstance(header["kid"], str):
+        if header.get("typ") not in _TYPES or "crit" in header or not _is_name(header["kid"]):
             raise AssertionRefused("not an assertion")
         return Claimed(UUID(payload["sub"]), header["kid"])
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -106,8 +107,13 @@ def prove(
     except (jwt.InvalidTokenError, TypeError, ValueError, OverflowError, OSError) as error:
         raise AssertionRefused("wrongly signed, or not for us") from error
     jti = payload["jti"]
-    if not isinstance(jti, str) or not 1 <= len(jti) <= MAX_JTI_CHARACTERS:
-        raise AssertionRefused("no jti of a fitting length")
+    if not _is_name(jti):
+        raise AssertionRefused("no fitting jti")
     if not now - leeway < expire_time <= now + life + leeway or start_time > now + leeway:
         raise AssertionRefused("not of now")
     return Proof(hashlib.sha256(jti.encode()).digest(), expire_time + leeway)
+
+
+def _is_name(value: object) -> bool:
+    """Tells whether something is a text to look up: JSON also writes halves of characters, and NUL, which no store takes."""
+    return isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()
