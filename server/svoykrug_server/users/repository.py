@@ -95,7 +95,8 @@ _LOCK_SUPERADMINS = text("SELECT pg_advisory_xact_lock(hashtextextended('users.s
 
 # Is anybody but this user a superadmin who can sign in?
 _OTHER_SUPERADMIN = text(
-    "SELECT EXISTS (SELECT FROM users WHERE 'superadmin' = ANY (roles) AND status = 'active' AND id <> :user_id)"
+    "SELECT EXISTS (SELECT FROM users WHERE 'superadmin' = ANY (roles) AND status = 'active' AND phone IS NOT NULL"
+    " AND id <> :user_id)"
 )
 
 # What does an access token say of this user, as of now?

@@ -226,6 +226,15 @@ async def test_the_last_superadmin_keeps_her_role(
     assert (await user_of(postgres, anna)).roles == SUPERADMIN
 
 
+async def test_a_superadmin_whose_number_has_a_new_owner_is_no_superadmin_who_can_sign_in(
+    postgres: Postgres, accounts: AccountAdministration, clock: ManualClock, anna: UUID
+) -> None:
+    former = await join(postgres, clock.now())
+    await set_columns(postgres, former, clock, roles=sorted(SUPERADMIN), phone=None)
+    await set_columns(postgres, anna, clock, roles=sorted(SUPERADMIN))
+    assert await reason_of(accounts.set_roles(CallBy(superadmin(anna)), anna, MEMBER, "")) == "LAST_SUPERADMIN"
+
+
 async def test_two_superadmins_who_demote_or_ban_each_other_at_once_leave_one(
     postgres: Postgres, accounts: AccountAdministration, clock: ManualClock
 ) -> None:
