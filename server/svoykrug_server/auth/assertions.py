@@ -115,5 +115,5 @@ def prove(
 
 
 def _is_name(value: object) -> bool:
-    """Tells whether something is a text to look up: JSON also writes halves of characters, and NUL, which no store takes."""
+    """Tells whether something is a text to look up; JSON also writes NUL and half characters, which no store takes."""
     return isinstance(value, str) and 1 <= len(value) <= MAX_NAME_CHARACTERS and value.isprintable()

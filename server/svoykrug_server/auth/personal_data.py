@@ -1,6 +1,7 @@
 """What auth keeps about a person, and what becomes of it when she is erased."""
 
 from svoykrug_server.storage.personal_data import (
+    Change,
     Declared,
     Delete,
     Impersonal,
@@ -10,24 +11,46 @@ from svoykrug_server.storage.personal_data import (
     Store,
 )
 
+_HER_SESSIONS = "SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id"
 # Whatever phone she had: the one of today, the one of a sign-in that opened a session of hers, the one she changes to.
-_CHALLENGE_IS_HERS = """
-    (challenge.phone = :phone OR challenge.user_id = :user_id OR challenge.session_id IN (
-        SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id
-    ))
-"""
+_CHALLENGE_IS_HERS = (
+    f"(challenge.phone = :phone OR challenge.user_id = :user_id OR challenge.session_id IN ({_HER_SESSIONS}))"
+)
 _HER_CHALLENGES = f"SELECT challenge_id FROM auth_challenges AS challenge WHERE {_CHALLENGE_IS_HERS}"  # noqa: S608 - constants only
-_SENT_TO_HER = f"(kept.phone = :phone OR kept.challenge_id IN ({_HER_CHALLENGES}))"
+# The numbers that her codes came to, and those that were told of a change of hers, unless somebody has them now.
+_HER_PHONES = f"""
+    SELECT :phone UNION SELECT phone FROM (
+        SELECT proof.phone FROM auth_challenges AS proof WHERE proof.session_id IN ({_HER_SESSIONS})
+        UNION ALL SELECT notice.phone FROM sms_messages AS notice JOIN auth_challenges AS change
+            ON notice.idempotency_key = 'phone-changed-' || change.challenge_id WHERE change.user_id = :user_id
+    ) AS former WHERE NOT EXISTS (SELECT FROM users WHERE users.phone = former.phone)
+"""  # noqa: S608 - constants only
+_UNUSED = "kept.user_id IS NULL AND kept.session_id IS NULL"
+_SENT_TO_HER = f"(kept.phone IN ({_HER_PHONES}) OR kept.challenge_id IN ({_HER_CHALLENGES}))"
+# One list of ids: the trail is long, and is searched by an index.
+_TRIED_ON_HER = f"""
+    kept.actor_id IS NULL AND kept.target_kind IN ('session', 'challenge') AND kept.target_id IN (
+        SELECT session_id::text FROM ({_HER_SESSIONS}) AS hers
+        UNION ALL SELECT challenge_id::text FROM ({_HER_CHALLENGES}) AS hers
+    )
+"""  # noqa: S608 - constants only
 _HER_MESSAGES = f"SELECT message_id FROM sms_messages AS kept WHERE {_SENT_TO_HER}"  # noqa: S608 - constants only
 
+# Her numbers are read from the notices and the challenges that she proved: those go last.
 PERSONAL = (
+    PersonalRows(
+        "audit_events",
+        Purpose("What was tried with your tokens and codes", "Что пробовали с вашими токенами и кодами"),
+        _TRIED_ON_HER,
+        Change("peer_address = NULL"),
+        columns=("event_id", "event_time", "action", "result", "peer_address"),
+    ),
     PersonalRows(
         "sms_attempts",
         Purpose("Attempts to send you SMS", "Попытки отправить вам SMS"),
         f"kept.message_id IN ({_HER_MESSAGES})",
         Delete(),
     ),
-    PersonalRows("sms_messages", Purpose("SMS sent to you", "Отправленные вам SMS"), _SENT_TO_HER, Delete()),
     PersonalRows(
         "auth_code_sends",
         Purpose("Codes sent to you, for the limits", "Отправки кодов, для лимитов"),
@@ -37,9 +60,16 @@ PERSONAL = (
     PersonalRows(
         "auth_wrong_guesses",
         Purpose("Wrong codes typed for your phone", "Неверно введённые коды для вашего телефона"),
-        "kept.phone = :phone",
+        f"kept.phone IN ({_HER_PHONES})",
         Delete(),
     ),
+    PersonalRows(
+        "auth_challenges",
+        Purpose("Sign-ins that were begun and not completed", "Начатые и не завершённые входы"),
+        f"kept.phone IN ({_HER_PHONES}) AND {_UNUSED}",
+        Delete(),
+    ),
+    PersonalRows("sms_messages", Purpose("SMS sent to you", "Отправленные вам SMS"), _SENT_TO_HER, Delete()),
     PersonalRows(
         "auth_wrong_birth_dates",
         Purpose("Wrong birth dates told for your account", "Неверно названные даты рождения"),
@@ -55,14 +85,14 @@ PERSONAL = (
     ),
     PersonalRows(
         "auth_challenges",
-        Purpose("Sign-ins and changes of phone that were begun", "Начатые входы и смены телефона"),
-        _CHALLENGE_IS_HERS.replace("challenge.", "kept."),
+        Purpose("Sign-ins and changes of phone", "Входы и смены телефона"),
+        f"{_CHALLENGE_IS_HERS.replace('challenge.', 'kept.')} AND NOT ({_UNUSED})",
         Delete(),
     ),
     PersonalRows(
         "auth_revocations",
         Purpose("Access that was ended early", "Досрочно закрытые доступы"),
-        "kept.grant_id IN (SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id)",
+        f"kept.grant_id IN ({_HER_SESSIONS})",
         Stay("Every server must know for some minutes that the access ended; then the rows go."),
     ),
     PersonalRows(

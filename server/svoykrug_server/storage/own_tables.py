@@ -31,10 +31,16 @@ DECLARED = Declared(
         PersonalRows(
             "audit_events",
             Purpose("What others did to your account", "Что делали с вашим аккаунтом другие"),
-            "kept.target_kind = 'user' AND kept.target_id = CAST(:user_id AS text)"
-            " AND kept.actor_id IS DISTINCT FROM :user_id",
+            "kept.target_kind = 'user' AND kept.target_id = CAST(:user_id AS text) AND kept.actor_id <> :user_id",
             Stay(_KEPT_EVENTS),
             columns=("event_id", "event_time", "action", "result", "actor_kind"),
+        ),
+        PersonalRows(
+            "audit_events",
+            Purpose("What was tried at your account without a sign-in", "Что пробовали с вашим аккаунтом без входа"),
+            "kept.target_kind = 'user' AND kept.target_id = CAST(:user_id AS text) AND kept.actor_id IS NULL",
+            Change("peer_address = NULL"),
+            columns=("event_id", "event_time", "action", "result", "peer_address"),
         ),
     ),
     impersonal=(

@@ -1,7 +1,7 @@
 """People with something in every table that keeps something about people."""
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from svoykrug_server.purchases.model import NewRefund
@@ -76,10 +76,31 @@ async def _sign_in(circle: Circle, her: Life) -> None:
             await add(tx, "sms_attempts", **message, provider="test", attempt_time=now, outcome="taken")
             ended = {"grant_id": session["session_id"], "ended": False, "access_epoch": 1}
             await add(tx, "auth_revocations", **ended, revoke_time=now, until_time=now)
-        await add(tx, "auth_wrong_guesses", phone=her.member.phone, guess_time=now)
+            # One that led to no sign-in, and was guessed at.
+            unused = {"challenge_id": uuid4()}
+            await add(tx, "auth_challenges", **unused, phone=phone, pepper_kid="1", **expiring)
+            await add(tx, "auth_code_sends", **unused, phone=phone, address=PEER, send_time=now)
+            await add(tx, "auth_wrong_guesses", phone=phone, guess_time=now)
+            for target_kind, target_id in (
+                ("session", session["session_id"]),
+                ("challenge", challenge["challenge_id"]),
+            ):
+                tried = AuditEvent("TRIED", now, target_kind=target_kind, target_id=str(target_id), peer_address=PEER)
+                await audit.append(tx, tried)
+        await _tell_of_change(tx, her, now)
         await add(tx, "auth_wrong_birth_dates", user_id=her.user_id, guess_time=now)
         await add(tx, "auth_last_seen", user_id=her.user_id, seen_time=now)
         await add(tx, "auth_demo_phones", phone=her.member.phone, code_hash=HASH, code_kid="1", **expiring)
+
+
+async def _tell_of_change(tx: Transaction, her: Life, now: datetime) -> None:
+    """Leaves what the change of her phone left: its proof at the new one, and the notice to the old one."""
+    change_id, expiring = uuid4(), {"create_time": now, "expire_time": now}
+    proof = {"phone": her.member.phone, "purpose": "phone_change", "user_id": her.user_id}
+    await add(tx, "auth_challenges", challenge_id=change_id, pepper_kid="1", **proof, **expiring)
+    notice = {"template": "phone_changed", "locale": "ru", "idempotency_key": f"phone-changed-{change_id}"}
+    queued = {"phone": her.former_phone, "state": "sent", "next_attempt_time": now}
+    await add(tx, "sms_messages", message_id=uuid4(), **notice, **queued, **expiring)
 
 
 async def _be_known(circle: Circle, her: Life, business_id: UUID) -> None:
@@ -100,6 +121,8 @@ async def _be_known(circle: Circle, her: Life, business_id: UUID) -> None:
             target = ("user", str(her.user_id))
             peer = PEER if actor_id == her.user_id else None
             await audit.append(tx, AuditEvent(action, now, ActorKind.USER, actor_id, *target, peer_address=peer))
+        guessed = AuditEvent("BIRTH_DATE_WRONG", now, target_kind="user", target_id=str(her.user_id), peer_address=PEER)
+        await audit.append(tx, guessed)
         await add(tx, "wallet_codes", code_hash=her.user_id.bytes * 2, user_id=her.user_id, expire_time=now)
         await add(tx, "wallet_guesses", caller_id=her.user_id, guess_time=now)
 

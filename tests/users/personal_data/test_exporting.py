@@ -96,11 +96,11 @@ async def test_it_shows_one_moment_whatever_is_written_meanwhile(
         seen = [await anext(parts)]
         await circle.buy(businesses[0], anna.member, "while it was read")
         async with circle.postgres.transaction() as tx:
-            await (await tx.driver()).execute("UPDATE users SET display_name = 'changed'")
+            await (await tx.driver()).execute("UPDATE users SET display_name = 'renamed'")
         seen += [part async for part in parts]
     text = str(seen)
     assert "while it was read" not in text
-    assert "changed" not in text
+    assert "renamed" not in text
 
 
 async def test_parts_are_small_however_much_there_is(circle: Circle, export: DataExport, anna: Life) -> None:
