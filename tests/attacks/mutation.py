@@ -46,6 +46,7 @@ _FLOATS = (0.0, -0.0, -1.0, 0.5, 1.0, 1e-300, 1e300, float("inf"), float("-inf")
 # Fields that no message has, as they stand on the wire: a varint, a text, a group never closed, groups without end.
 _UNKNOWN_FIELDS = (b"\xf8\x3f\x01", b"\xfa\x3f\x03abc", b"\xfb\x3f", b"\xfb\x3f" * 150, b"\x07\x07", b"\x00\x00")
 _MOST_REPEATED = 1_100
+_LONG_CHARACTERS = 1_000
 _DEEPEST = 4
 
 
@@ -145,7 +146,9 @@ def _bend_repeated(
     count = draw(st.sampled_from((1, 1, 2, 3, 17, _MOST_REPEATED)))
     if field.message_type is None:
         values = draw(st.lists(_scalar(field, known), min_size=1, max_size=3))
-        repeated.extend((values * count)[:_MOST_REPEATED])
+        # Many or long, not both: what is over the limit of a message reaches no code of ours.
+        is_long = any(isinstance(value, str) and len(value) > _LONG_CHARACTERS for value in values)
+        repeated.extend(values if is_long else (values * count)[:_MOST_REPEATED])
         return
     if count > 3:
         repeated.extend(list(repeated[:1]) * count)
