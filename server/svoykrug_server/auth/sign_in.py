@@ -19,6 +19,9 @@ from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidF
 from svoykrug_server.kit.phone import calling_code, parse_phone
 from svoykrug_server.storage.postgres import Postgres, Transaction
 
+MOST_OPEN_DEMO = 20
+"""How many challenges of a demo phone are open at once: no limit on sends keeps a stranger from starting more."""
+
 
 class CodeSending:
     """Starts challenges and sends their codes.
@@ -99,6 +102,7 @@ class CodeSending:
         )
         if challenge.demo:
             await challenges.insert(tx, challenge)
+            await challenges.trim_demo(tx, phone, MOST_OPEN_DEMO, now)
             return self._view(challenge, now)
         return await self._sends.send(tx, challenge, call, now, new=True) or self._view(challenge, now)
 

@@ -50,6 +50,17 @@ _END_OPEN = text(
     """
 )
 
+# Which open codes of this demo phone are too many?
+_TRIM_DEMO = text(
+    """
+    DELETE FROM auth_challenges WHERE challenge_id IN (
+        SELECT challenge_id FROM auth_challenges
+        WHERE phone = :phone AND demo AND expire_time > :now AND consume_time IS NULL
+        ORDER BY create_time DESC, challenge_id OFFSET :most
+    )
+    """
+)
+
 # Does the challenge bear another wrong guess, and how many has it borne now?
 _COUNT_WRONG_GUESS = text(
     """
@@ -199,6 +210,11 @@ async def consume(
 async def end_open(tx: Transaction, phone: str, now: datetime) -> None:
     """Ends the codes of a phone that are out; under its lock."""
     await tx.execute(_END_OPEN, {"phone": phone, "now": now})
+
+
+async def trim_demo(tx: Transaction, phone: str, most: int, now: datetime) -> None:
+    """Forgets the oldest open codes of a demo phone, all but so many; under its lock."""
+    await tx.execute(_TRIM_DEMO, {"phone": phone, "most": most, "now": now})
 
 
 async def count_wrong_guess(tx: Transaction, challenge: Challenge, guesses: int, now: datetime) -> int | None:
