@@ -125,8 +125,9 @@ async def compose(foundation: Foundation) -> RpcServer:
     _add_auth(auth, server.methods)
     membership = _add_users(foundation, server.methods, auth)
     _add_businesses(foundation, server.methods, auth)
-    purchases = _add_purchases(foundation, server.methods, membership)
-    _add_analytics(foundation, server.methods, purchases)
+    operations = _add_operations(foundation, server.methods)
+    purchases = _add_purchases(foundation, server.methods, membership, operations)
+    _add_analytics(foundation, server.methods, purchases, operations)
     return server
 
 
@@ -181,7 +182,16 @@ def _add_businesses(foundation: Foundation, methods: grpc.aio.Server, auth: Auth
     businesses_service_pb2_grpc.add_BusinessesServiceServicer_to_server(servicer, methods)
 
 
-def _add_purchases(foundation: Foundation, methods: grpc.aio.Server, membership: Membership) -> Purchases:
+def _add_operations(foundation: Foundation, methods: grpc.aio.Server) -> OperationsService:
+    repository = OperationsRepository(foundation.postgres)
+    operations = OperationsService(foundation.postgres, repository, foundation.page_tokens, foundation.clock)
+    operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(OperationsServicer(operations), methods)
+    return operations
+
+
+def _add_purchases(
+    foundation: Foundation, methods: grpc.aio.Server, membership: Membership, operations: OperationsService
+) -> Purchases:
     purchases = compose_purchases(
         purchase_options(foundation.settings),
         foundation.postgres,
@@ -192,19 +202,26 @@ def _add_purchases(foundation: Foundation, methods: grpc.aio.Server, membership:
         foundation.external_id_hashes,
         TiersFollowPurchases(),
         membership.use_cases.wallet,
+        operations,
     )
-    servicer = PurchasesServicer(purchases.service, purchases.refunds, purchases.imports)
+    servicer = PurchasesServicer(
+        purchases.service,
+        purchases.refunds,
+        purchases.imports,
+        purchases.uploads,
+        purchases.kept_rows,
+        operation_to_proto,
+    )
     purchases_service_pb2_grpc.add_PurchasesServiceServicer_to_server(servicer, methods)
     for name, job in purchases.background.items():
         foundation.supervisor.start(name, job)
     return purchases
 
 
-def _add_analytics(foundation: Foundation, methods: grpc.aio.Server, purchases: Purchases) -> None:
+def _add_analytics(
+    foundation: Foundation, methods: grpc.aio.Server, purchases: Purchases, operations: OperationsService
+) -> None:
     settings, postgres, clock = foundation.settings, foundation.postgres, foundation.clock
-    repository = OperationsRepository(postgres)
-    operations = OperationsService(postgres, repository, foundation.page_tokens, clock)
-    operations_service_pb2_grpc.add_OperationsServiceServicer_to_server(OperationsServicer(operations), methods)
     proofs = FreshnessRepository(settings.circle_time_zone)
     freshness = FreshnessService(postgres, proofs, purchases.reconciler, clock)
     analytics = compose_analytics(
@@ -222,7 +239,8 @@ def _add_analytics(foundation: Foundation, methods: grpc.aio.Server, purchases: 
         analytics.snapshots, analytics.insight, operation_to_proto, FreshnessServicer(freshness), churn
     )
     analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
-    foundation.supervisor.start("operations", OperationRunner(repository, analytics.work, clock).run)
+    runner = OperationRunner(OperationsRepository(postgres), {**purchases.work, **analytics.work}, clock)
+    foundation.supervisor.start("operations", runner.run)
 
 
 def service_scopes() -> frozenset[str]:

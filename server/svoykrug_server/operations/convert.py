@@ -22,6 +22,7 @@ KINDS = {
     OperationKind.CREATE_SNAPSHOT: operation_pb2.OPERATION_KIND_CREATE_SNAPSHOT,
     OperationKind.TRAIN_CHURN_MODEL: operation_pb2.OPERATION_KIND_TRAIN_CHURN_MODEL,
     OperationKind.SCORE_MEMBERS: operation_pb2.OPERATION_KIND_SCORE_MEMBERS,
+    OperationKind.IMPORT_CSV: operation_pb2.OPERATION_KIND_IMPORT_CSV,
 }
 
 

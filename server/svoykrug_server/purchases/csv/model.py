@@ -166,6 +166,7 @@ class CsvImport:
         told: What the file looks like, as the caller says.
         found: The same, as it was found out; None until then.
         operation_id: The operation that reads the file, or did last.
+        run_id: Drawn anew whenever the file is to be read.
         dry_run: Whether that only tries.
         counts: What became of the rows so far.
         problem: Why the file could not be read; None when it could.
@@ -182,6 +183,7 @@ class CsvImport:
     told: CsvFormat
     found: CsvFormat | None
     operation_id: UUID | None
+    run_id: UUID | None
     dry_run: bool
     counts: Counts
     problem: Problem | None

@@ -37,7 +37,7 @@ class _OperationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operat
     OPERATION_STATE_FAILED: _OperationState.ValueType  # 4
     """It ended with `error`."""
     OPERATION_STATE_CANCELLED: _OperationState.ValueType  # 5
-    """A caller cancelled it; what it had written is invisible or gone."""
+    """A caller cancelled it; what it had written is invisible or gone. Of a CSV file, the batches that were written stay."""
 
 class OperationState(_OperationState, metaclass=_OperationStateEnumTypeWrapper):
     """Where an operation stands."""
@@ -53,7 +53,7 @@ OPERATION_STATE_SUCCEEDED: OperationState.ValueType  # 3
 OPERATION_STATE_FAILED: OperationState.ValueType  # 4
 """It ended with `error`."""
 OPERATION_STATE_CANCELLED: OperationState.ValueType  # 5
-"""A caller cancelled it; what it had written is invisible or gone."""
+"""A caller cancelled it; what it had written is invisible or gone. Of a CSV file, the batches that were written stay."""
 Global___OperationState: _TypeAlias = OperationState  # noqa: Y015
 
 class _OperationKind:

@@ -254,7 +254,7 @@ class PurchasesServiceServicer:
         """Records a kept row as the purchase of a member, or of a corrected phone, and forgets the row.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: matched already to the same
-        member, the purchase is returned.
+        member, the purchase is returned, for 7 days.
         Errors: INVALID_FIELDS, MEMBER_UNKNOWN, EXTERNAL_ID_CONFLICT, PURCHASE_TIME_OUT_OF_RANGE, BUSINESS_ARCHIVED, PERMISSION_DENIED (also:
         no such row), NOT_FOUND (to admins and services).
         """
