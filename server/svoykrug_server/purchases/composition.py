@@ -70,6 +70,7 @@ class Purchases:
         uploads: Imports of CSV files.
         kept_rows: Rows of imports that named nobody.
         reconciler: Proves that both stores hold the same.
+        relay: Carries the ledger to the warehouse; it tells when it has shipped.
         background: The jobs to run beside the server, by name.
         work: The work functions of the operations of purchases, by kind.
     """
@@ -80,6 +81,7 @@ class Purchases:
     uploads: CsvUploads
     kept_rows: KeptRowService
     reconciler: Reconciler
+    relay: Relay
     background: Mapping[str, Job]
     work: Mapping[str, Work]
 
@@ -129,6 +131,7 @@ def compose_purchases(
         uploads=csv.uploads,
         kept_rows=KeptRowService(postgres, KeptRowRepository(), purchases, refunds, writer, page_tokens, clock),
         reconciler=reconciler,
+        relay=relay,
         background={"relay": relay.run, "upkeep": upkeep.run, "csv_housekeeping": csv.housekeeping.run},
         work=csv.work,
     )

@@ -4,7 +4,7 @@ import re
 
 from svoykrug_server.kit.phone import parse_phone
 
-_FORMULA = re.compile(r'="?([^"]*)"?')
+_FORMULA = re.compile(r'="([^"]*)"')
 _LOST_DIGITS = re.compile(r"\+?[0-9]+(?:[.,][0-9]+)?[eEеЕ]\+?[0-9]+")
 """Excel's `7,9991E+10`, also with a Cyrillic E: the digits behind are lost for good."""
 _MOBILE = re.compile(r"\+?[78][ \u00a0().-]*9(?:[ \u00a0().-]*[0-9]){9}[ \u00a0().-]*")

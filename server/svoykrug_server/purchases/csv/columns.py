@@ -20,7 +20,7 @@ _NAMES: Mapping[Field, Sequence[str]] = {
         "customer phone", "telephone", "tel",
     ),
     Field.EXTERNAL_ID: (
-        "чек", "номер чека", "n чека", "id чека", "номер заказа", "n заказа", "id заказа", "заказ", "номер документа",
+        "чек", "номер чека", "id чека", "номер заказа", "id заказа", "заказ", "номер документа",
         "документ", "номер операции", "номер продажи", "номер", "receipt", "receipt id", "receipt number", "receipt no",
         "order id", "order number", "order no", "order", "external id", "transaction id", "invoice", "invoice number",
         "id",
@@ -39,8 +39,11 @@ _NAMES: Mapping[Field, Sequence[str]] = {
 _TIMES_OF_DAY = ("время", "время чека", "время заказа", "время покупки", "время продажи", "время визита", "time")
 _ALL_NAMES = frozenset(name for names in _NAMES.values() for name in names)
 _UNIT = re.compile(r"[(,\[].*$")
+_NUMBER_SIGN = re.compile(r"^(?:no|n)[. ]+")
+"""How № is written where the encoding has none."""
 _GAP = re.compile(r"[\s_\u00a0\u202f-]+")
 _MOSTLY = 0.8
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def find_columns(rows: Sequence[Sequence[str]], told: Mapping[Field, str], zone:
         UnreadableFile: A column that was told is not there, or one that is needed cannot be found.
     """
     header_row = _header_row(rows, told)
-    names = [cell.strip() for cell in rows[header_row]]
+    names = [_shown(cell) for cell in rows[header_row]]
     places = _by_name(names, told)
     body = rows[header_row + 1 :]
     if not places and _is_data(rows[header_row], zone):
@@ -97,9 +100,14 @@ def find_columns(rows: Sequence[Sequence[str]], told: Mapping[Field, str], zone:
     return Columns(header_row, names, places, next((at for at in free if at not in places.values()), None))
 
 
+def _shown(name: str) -> str:
+    """Returns a column's name as a person may be shown it."""
+    return "".join(filter(str.isprintable, name.replace("\u00a0", " ").strip()))[:_LONGEST_NAME]
+
+
 def _normal(name: str) -> str:
     plain = name.strip(" \t\r\n\ufeff\"':*.").lower().replace("ё", "е").replace("№", "номер ").replace("#", "номер ")
-    return _GAP.sub(" ", _UNIT.sub("", plain)).strip(" .:")
+    return _NUMBER_SIGN.sub("номер ", _GAP.sub(" ", _UNIT.sub("", plain)).strip(" .:"))
 
 
 def _header_row(rows: Sequence[Sequence[str]], told: Mapping[Field, str]) -> int:
@@ -165,10 +173,12 @@ class _Contents:
         best = max(shares, key=lambda at: shares[at], default=None)
         return best if best is not None and shares[best] >= _MOSTLY else None
 
-    def distinct_share(self, at: int) -> float:
-        """Returns which share of a column's filled cells differ from each other; 0 where most are empty."""
+    def likeness_to_ids(self, at: int) -> float:
+        """Returns which share of a column's cells have a digit; 0 where many are empty or say the same."""
         cells = self._cells(at)
-        return len(set(cells)) / len(cells) if len(cells) >= _MOSTLY * len(self.rows) and cells else 0.0
+        if len(set(cells)) < _MOSTLY * len(self.rows):
+            return 0.0
+        return sum(any(map(str.isdecimal, cell)) for cell in cells) / len(cells) if cells else 0.0
 
     def _share(self, at: int, fits: Callable[[str], float]) -> float:
         cells = self._cells(at)
@@ -192,6 +202,6 @@ def _add_by_content(places: dict[Field, int], contents: _Contents) -> None:
                 places[field] = found
     if Field.EXTERNAL_ID not in places:
         free = [at for at in range(contents.width) if at not in places.values()]
-        best = max(free, key=contents.distinct_share, default=None)
-        if best is not None and contents.distinct_share(best) >= _MOSTLY:
+        best = max(free, key=contents.likeness_to_ids, default=None)
+        if best is not None and contents.likeness_to_ids(best) > 0.5:
             places[Field.EXTERNAL_ID] = best
