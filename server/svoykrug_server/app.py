@@ -23,6 +23,7 @@ from svoykrug.users.v1 import users_service_pb2, users_service_pb2_grpc
 from svoykrug_server.analytics import personal_data as analytics_data
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
 from svoykrug_server.analytics.composition import compose_analytics
+from svoykrug_server.analytics.dashboards.servicer import DashboardServicer
 from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.analytics.freshness.servicer import FreshnessServicer
@@ -59,6 +60,7 @@ from svoykrug_server.rpc.context import find_current
 from svoykrug_server.rpc.listening import check_addresses
 from svoykrug_server.rpc.options import RpcOptions, TlsOptions
 from svoykrug_server.rpc.server import RpcServer
+from svoykrug_server.rpc.standing import StandingChecks
 from svoykrug_server.storage import own_tables
 from svoykrug_server.storage.personal_data import Declared, join
 from svoykrug_server.storage.postgres import Postgres
@@ -127,7 +129,7 @@ async def compose(foundation: Foundation) -> RpcServer:
     _add_businesses(foundation, server.methods, auth)
     operations = _add_operations(foundation, server.methods)
     purchases = _add_purchases(foundation, server.methods, membership, operations)
-    _add_analytics(foundation, server.methods, purchases, operations)
+    _add_analytics(foundation, server.methods, purchases, operations, StandingChecks(auth.verifier))
     return server
 
 
@@ -219,7 +221,11 @@ def _add_purchases(
 
 
 def _add_analytics(
-    foundation: Foundation, methods: grpc.aio.Server, purchases: Purchases, operations: OperationsService
+    foundation: Foundation,
+    methods: grpc.aio.Server,
+    purchases: Purchases,
+    operations: OperationsService,
+    standing: StandingChecks,
 ) -> None:
     settings, postgres, clock = foundation.settings, foundation.postgres, foundation.clock
     proofs = FreshnessRepository(settings.circle_time_zone)
@@ -235,11 +241,15 @@ def _add_analytics(
         clock,
     )
     churn = ChurnServicer(analytics.churn.models, analytics.churn.risk, operation_to_proto)
+    shown = analytics.dashboards
+    dashboards = DashboardServicer(shown.dashboards, shown.cohorts, shown.matrix, standing)
     servicer = AnalyticsServicer(
-        analytics.snapshots, analytics.insight, operation_to_proto, FreshnessServicer(freshness), churn
+        analytics.snapshots, analytics.insight, operation_to_proto, FreshnessServicer(freshness), churn, dashboards
     )
     analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
     runner = OperationRunner(OperationsRepository(postgres), {**purchases.work, **analytics.work}, clock)
+    purchases.relay.tell_when_shipped(shown.shipped)
+    foundation.supervisor.start("dashboards", shown.follow)
     foundation.supervisor.start("operations", runner.run)
 
 

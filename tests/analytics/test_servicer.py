@@ -34,8 +34,10 @@ BUSINESS = BUSINESSES[0]
 
 @pytest.fixture
 async def served(analytics: Analytics) -> AsyncIterator[Served]:
-    elsewhere = cast("Any", None)  # freshness and churn have tests of their own
-    servicer = AnalyticsServicer(analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere)
+    elsewhere = cast("Any", None)  # freshness, churn and dashboards have tests of their own
+    servicer = AnalyticsServicer(
+        analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere, elsewhere
+    )
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
+from svoykrug_server.analytics.dashboards.composition import Dashboards, compose_dashboards
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
@@ -28,12 +29,14 @@ class Analytics:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
         churn: The use cases of churn.
+        dashboards: The use cases of dashboards, cohorts and the cross-business matrix.
         work: The work functions of all operations of analytics, by kind.
     """
 
     snapshots: SnapshotService
     insight: InsightService
     churn: Churn
+    dashboards: Dashboards
     work: Mapping[str, Work]
 
 
@@ -66,5 +69,6 @@ def compose_analytics(
         snapshots=SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock),
         insight=InsightService(repository, rows, churn.risk, watermarks),
         churn=churn,
+        dashboards=compose_dashboards(postgres, warehouse, zone, clock),
         work={KIND: builder.run, **churn.work},
     )

@@ -59,6 +59,32 @@ class ChurnMethods(Protocol):
         ...
 
 
+class DashboardMethods(Protocol):
+    """The methods of the service that show what was sold, who came back, and where they went on."""
+
+    async def GetDashboard(self, request: pb.GetDashboardRequest, context: Context) -> pb.GetDashboardResponse:
+        """Returns the figures of a period beside those of the period before."""
+        ...
+
+    def WatchDashboard(
+        self, request: pb.WatchDashboardRequest, context: Context
+    ) -> AsyncIterator[pb.WatchDashboardResponse]:
+        """Streams a dashboard: at once, then after each change."""
+        ...
+
+    async def GetCohortRetention(
+        self, request: pb.GetCohortRetentionRequest, context: Context
+    ) -> pb.GetCohortRetentionResponse:
+        """Returns cohorts by the month of the first purchase."""
+        ...
+
+    async def GetCrossBusinessMatrix(
+        self, request: pb.GetCrossBusinessMatrixRequest, context: Context
+    ) -> pb.GetCrossBusinessMatrixResponse:
+        """Returns from which business members go on to which other, against chance."""
+        ...
+
+
 class SnapshotMethods:
     """The methods of the service about snapshots and what is known of a member.
 
@@ -148,6 +174,7 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         operation_to_proto: Shows an operation.
         freshness: Tells how far the warehouse is.
         churn: Trains, promotes and uses churn models.
+        dashboards: Shows what was sold, who came back, and where they went on.
     """
 
     def __init__(
@@ -157,10 +184,12 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         operation_to_proto: OperationToProto,
         freshness: FreshnessMethods,
         churn: ChurnMethods,
+        dashboards: DashboardMethods,
     ) -> None:
         super().__init__(snapshots, insight, operation_to_proto)
         self._freshness = freshness
         self._churn = churn
+        self._dashboards = dashboards
 
     async def GetFreshness(self, request: pb.GetFreshnessRequest, context: Context) -> pb.GetFreshnessResponse:
         """Says how far the warehouse has followed PostgreSQL, and proves it."""
@@ -193,3 +222,25 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     ) -> pb.ListAtRiskMembersResponse:
         """Lists the members of the latest scoring."""
         return await self._churn.ListAtRiskMembers(request, context)
+
+    async def GetDashboard(self, request: pb.GetDashboardRequest, context: Context) -> pb.GetDashboardResponse:
+        """Returns the figures of a period beside those of the period before."""
+        return await self._dashboards.GetDashboard(request, context)
+
+    def WatchDashboard(
+        self, request: pb.WatchDashboardRequest, context: Context
+    ) -> AsyncIterator[pb.WatchDashboardResponse]:
+        """Streams a dashboard: at once, then after each change."""
+        return self._dashboards.WatchDashboard(request, context)
+
+    async def GetCohortRetention(
+        self, request: pb.GetCohortRetentionRequest, context: Context
+    ) -> pb.GetCohortRetentionResponse:
+        """Returns cohorts by the month of the first purchase."""
+        return await self._dashboards.GetCohortRetention(request, context)
+
+    async def GetCrossBusinessMatrix(
+        self, request: pb.GetCrossBusinessMatrixRequest, context: Context
+    ) -> pb.GetCrossBusinessMatrixResponse:
+        """Returns from which business members go on to which other, against chance."""
+        return await self._dashboards.GetCrossBusinessMatrix(request, context)

@@ -33,7 +33,7 @@ MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 async def served(circle: Circle) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # snapshots and freshness have tests of their own
     churn = ChurnServicer(circle.churn.models, circle.churn.risk, operation_to_proto)
-    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn)
+    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn, elsewhere)
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 
