@@ -99,7 +99,7 @@ def cohorts(
     kept = without_returned(_scope(rows, business_id))
     bought = kept[kept["kind"] == "purchase"]
     first = bought.groupby("member_id")["month"].min()
-    found = {}
+    found: dict[str, list[tuple[int, int]]] = {}
     for month in months:
         members = set(first[first == month].index)
         found[month] = []
@@ -118,7 +118,8 @@ def ways(
     kept = without_returned(_scope(known_rows, None))
     bought = kept[(kept["kind"] == "purchase") & (kept["purchase_time"] >= start) & (kept["purchase_time"] < end)]
     members: dict[tuple[UUID, UUID], set[int]] = defaultdict(set)
-    for member_id, hers in bought.groupby("member_id"):
+    for _, hers in bought.groupby("member_id"):
+        member_id = int(hers["member_id"].iloc[0])
         visits = list(zip(hers["business_id"], hers["purchase_time"], strict=True))
         for here, earlier in visits:
             for there, later in visits:
