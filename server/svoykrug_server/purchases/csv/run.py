@@ -213,8 +213,8 @@ class _Report:
 def _report(batch: Batch, judged: Judgement, outcome: WriteOutcome, layout: Layout, *, first: bool) -> _Report:
     rejected_count = outcome.rejected_count + len(batch.faulty)
     refused = [_reported(rejection, layout) for rejection in outcome.rejections]
-    phones = dict(zip(judged.good.numbers, judged.good.phones, strict=True)) if refused else {}
-    refused = [replace(row, phone=phones.get(row.line_number, "")) for row in refused]
+    phones = dict(zip(batch.rows.numbers, batch.rows.phones, strict=True)) if refused else {}
+    refused = [replace(row, phone=phones[row.line_number]) for row in refused]
     return _Report(
         Counts(batch.row_count, outcome.recorded_count, outcome.duplicate_count, rejected_count),
         sorted([*batch.faulty, *refused], key=lambda row: row.line_number),
