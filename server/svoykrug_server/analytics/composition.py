@@ -10,6 +10,8 @@ from svoykrug_server.analytics.dashboards.composition import Dashboards, compose
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.scheduled.jobs import AnalyticsJobs
+from svoykrug_server.analytics.scheduled.repository import ScopeRepository
 from svoykrug_server.analytics.service import SnapshotService
 from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
@@ -30,6 +32,7 @@ class Analytics:
         insight: What is known of one member.
         churn: The use cases of churn.
         dashboards: The use cases of dashboards, cohorts and the cross-business matrix.
+        jobs: What is done every night, week and month.
         work: The work functions of all operations of analytics, by kind.
     """
 
@@ -37,6 +40,7 @@ class Analytics:
     insight: InsightService
     churn: Churn
     dashboards: Dashboards
+    jobs: AnalyticsJobs
     work: Mapping[str, Work]
 
 
@@ -65,10 +69,15 @@ def compose_analytics(
     repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
     churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock)
     builder = SnapshotBuilder(repository, rows, disputes, clock)
+    snapshots = SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock)
+    jobs = AnalyticsJobs(
+        ScopeRepository(postgres), snapshots, churn.models, churn.risk, churn.repository, churn.grader, watermarks
+    )
     return Analytics(
-        snapshots=SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock),
+        snapshots=snapshots,
         insight=InsightService(repository, rows, churn.risk, watermarks),
         churn=churn,
         dashboards=compose_dashboards(postgres, warehouse, zone, clock),
+        jobs=jobs,
         work={KIND: builder.run, **churn.work},
     )

@@ -58,6 +58,12 @@ class ChurnMethods(Protocol):
         """Lists the members of the latest scoring."""
         ...
 
+    async def GetForecastReceipts(
+        self, request: pb.GetForecastReceiptsRequest, context: Context
+    ) -> pb.GetForecastReceiptsResponse:
+        """Says how the forecasts of a scope turned out."""
+        ...
+
 
 class DashboardMethods(Protocol):
     """The methods of the service that show what was sold, who came back, and where they went on."""
@@ -222,6 +228,12 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     ) -> pb.ListAtRiskMembersResponse:
         """Lists the members of the latest scoring."""
         return await self._churn.ListAtRiskMembers(request, context)
+
+    async def GetForecastReceipts(
+        self, request: pb.GetForecastReceiptsRequest, context: Context
+    ) -> pb.GetForecastReceiptsResponse:
+        """Says how the forecasts of a scope turned out."""
+        return await self._churn.GetForecastReceipts(request, context)
 
     async def GetDashboard(self, request: pb.GetDashboardRequest, context: Context) -> pb.GetDashboardResponse:
         """Returns the figures of a period beside those of the period before."""

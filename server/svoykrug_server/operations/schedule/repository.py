@@ -73,7 +73,9 @@ class ScheduleRepository:
 
     async def finish(self, claim: Claim, now: datetime) -> bool:
         """Says that a job is done for a period; returns False when the claim is lost."""
-        return await self._write(claim, {**_LET_GO, "state": RunState.DONE.value, "error_reason": None, "end_time": now})
+        return await self._write(
+            claim, {**_LET_GO, "state": RunState.DONE.value, "error_reason": None, "end_time": now}
+        )
 
     async def put_off(self, claim: Claim, reason: str | None, delay: timedelta) -> bool:
         """Lets any worker try again after a delay; returns False when the claim is lost.

@@ -318,7 +318,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next one is due."""
+        """When the next one is due, in the past when it is late; absent while the schedule is switched off."""
 
     def __init__(
         self,

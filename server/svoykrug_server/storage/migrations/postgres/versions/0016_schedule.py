@@ -22,7 +22,9 @@ def _create_runs() -> None:
         sa.Column("job", sa.Text, primary_key=True),
         sa.Column("period", sa.Text, primary_key=True, comment="2026-11-22, 2026-W47 or 2026-11, sorted by bytes"),
         sa.Column("state", sa.Text, nullable=False),
-        sa.Column("attempt_count", sa.Integer, nullable=False, server_default="0", comment="how often a worker took it"),
+        sa.Column(
+            "attempt_count", sa.Integer, nullable=False, server_default="0", comment="how often a worker took it"
+        ),
         sa.Column("next_attempt_time", INSTANT, comment="no worker takes it before; only while it waits"),
         sa.Column("lease_owner", sa.Uuid, comment="the attempt that is at it"),
         sa.Column("lease_expire_time", INSTANT, comment="from then on another worker may take it"),

@@ -1,0 +1,31 @@
+"""What the doctor asks of the schedule: facts as JSON values."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import DomainError
+from svoykrug_server.operations.schedule.service import JobsService
+
+LATE = timedelta(hours=6)
+"""A job that was due longer ago and that nobody is at needs a person."""
+
+
+async def examine_schedule(jobs: JobsService, clock: Clock) -> Sequence[dict[str, Any]]:
+    """Returns how each job stands; nothing while PostgreSQL, of which the doctor tells, is away."""
+    try:
+        listed = await jobs.list_all()
+    except DomainError:
+        return []
+    return [
+        {
+            "job": job.kind.value,
+            "last_period": job.last_period,
+            "next_due_time": None if job.next_due_time is None else job.next_due_time.isoformat(timespec="minutes"),
+            "running": job.running,
+            "last_error_reason": job.last_error_reason,
+            "late": job.next_due_time is not None and not job.running and clock.now() - job.next_due_time > LATE,
+        }
+        for job in listed
+    ]
