@@ -45,6 +45,14 @@ def test_a_file_is_utf_8_only_when_all_of_it_is() -> None:
     assert find_encoding(io.BytesIO(header + "Чек по продаже".encode("windows-1251"))) == "windows-1251"
 
 
+@pytest.mark.parametrize("encoding", ["windows-1251", "koi8-r"])
+def test_a_word_weighs_once_however_often_a_file_repeats_it(encoding: str) -> None:
+    lines = [f"{number};чек-{number};цой;дом;ОБЕД\r\n" for number in range(5_000)]
+    content = "".join(["Телефон;Чек;Сумма;Дата\r\n", *lines]).encode(encoding)
+
+    assert find_encoding(io.BytesIO(content)) == encoding
+
+
 def test_what_the_caller_says_counts() -> None:
     koi8 = io.BytesIO("Телефон".encode("koi8-r"))
 

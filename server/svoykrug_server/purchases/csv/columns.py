@@ -38,6 +38,8 @@ _NAMES: Mapping[Field, Sequence[str]] = {
 }  # fmt: skip
 _TIMES_OF_DAY = ("время", "время чека", "время заказа", "время покупки", "время продажи", "время визита", "time")
 _ALL_NAMES = frozenset(name for names in _NAMES.values() for name in names)
+KNOWN_WORDS = frozenset(word for name in _ALL_NAMES.union(_TIMES_OF_DAY) for word in name.split())
+"""The words that columns are named with, in small letters."""
 _UNIT = re.compile(r"[(,\[].*$")
 _NUMBER_SIGN = re.compile(r"^(?:no|n)[. ]+")
 """How № is written where the encoding has none."""

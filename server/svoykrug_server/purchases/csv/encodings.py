@@ -1,8 +1,9 @@
 """Which encoding a file has, found out from its bytes.
 
 UTF-8 has a form that no other text keeps by chance, so it is tried first, on the whole file. Windows-1251 and KOI8-R
-are told apart by how Russian looks: each reading of the same bytes is weighed by how frequent its letters are, and
-loses by every capital inside a word (the two encodings have small and capital letters in each other's places).
+are told apart by how Russian looks: each reading of the same words is weighed by how frequent its letters are, loses by
+every capital inside a word (the two encodings have small and capital letters in each other's places), and wins by every
+word that names a column.
 """
 
 import codecs
@@ -11,12 +12,13 @@ from collections.abc import Mapping
 from math import log
 from typing import BinaryIO
 
+from svoykrug_server.purchases.csv.columns import KNOWN_WORDS
 from svoykrug_server.purchases.csv.model import Problem, UnreadableFile
 
 UTF_8, WINDOWS_1251, UTF_16, KOI8_R = "utf-8", "windows-1251", "utf-16", "koi8-r"
 
 _PIECE_BYTES = 1 << 20
-_WEIGHED_BYTES = 1 << 18
+_WEIGHED_BYTES = 1 << 22
 _LOOKED_AT_BYTES = 1 << 12
 _FOREIGN_WORD = re.compile(rb"[\x80-\xff]+")
 _CAPITAL_INSIDE = re.compile(r"[а-яё][А-ЯЁ]")
@@ -32,6 +34,7 @@ _LETTERS_PER_10_000: Mapping[str, int] = {
 _WEIGHT = {letter: log(count) for letter, count in _LETTERS_PER_10_000.items()}
 _WEIGHT_OF_NO_LETTER = log(2)
 _WEIGHT_OF_CAPITAL_INSIDE = log(1 / 50)
+_WEIGHT_OF_KNOWN_WORD = log(1_000_000)
 
 
 def find_encoding(file: BinaryIO, told: str = "") -> str:
@@ -95,19 +98,19 @@ def _is_utf_8(file: BinaryIO) -> bool:
 
 def _better_cyrillic(file: BinaryIO) -> str:
     file.seek(0)
-    words: list[bytes] = []
+    words: set[bytes] = set()
     weighed_bytes = 0
     while weighed_bytes < _WEIGHED_BYTES and (piece := file.read(_PIECE_BYTES)):
         found = _FOREIGN_WORD.findall(piece)
-        words += found
+        words.update(found)
         weighed_bytes += sum(map(len, found))
-    text = b" ".join(words)[: 2 * _WEIGHED_BYTES]
+    text = b" ".join(words)
     return max((WINDOWS_1251, KOI8_R), key=lambda encoding: _russian_weight(text.decode(encoding, "replace")))
 
 
 def _russian_weight(text: str) -> float:
-    """Returns how much a text looks like Russian: log frequencies of letters, less capitals inside words."""
-    capitals = sum(1 for _ in _CAPITAL_INSIDE.finditer(text)) * _WEIGHT_OF_CAPITAL_INSIDE
+    """Returns how much some words look like Russian."""
     lowered = text.lower()
     letters = sum(_WEIGHT.get(sign, _WEIGHT_OF_NO_LETTER) * lowered.count(sign) for sign in set(lowered) - {" "})
-    return letters + capitals
+    capitals = sum(1 for _ in _CAPITAL_INSIDE.finditer(text)) * _WEIGHT_OF_CAPITAL_INSIDE
+    return letters + capitals + len(KNOWN_WORDS.intersection(lowered.split(" "))) * _WEIGHT_OF_KNOWN_WORD
