@@ -1292,10 +1292,10 @@ class GetCrossBusinessMatrixRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     within_days: _builtins.int
-    """How soon the next purchase must follow; default 30, at most 365."""
+    """How soon the next purchase must follow, in days of 24 hours; default 30, at most 365. An owner leaves it out."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
-        """The first day; 365 days before `to_date` when absent. At most 1,098 days."""
+        """The first day; 365 days before `to_date` when absent. At most 1,098 days. An owner leaves it and `to_date` out."""
 
     @_builtins.property
     def to_date(self) -> _date_pb2.Date:

@@ -312,20 +312,22 @@ class AnalyticsServiceServicer:
 
     def GetDashboard(self, request, context):
         """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-        only, and only for at least 5 members.
+        only, and only for at least 5 members. It holds everything that was shipped when the call began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchDashboard(self, request, context):
-        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog.
+        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+        caller's token does: get another and watch again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+        TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,7 +337,7 @@ class AnalyticsServiceServicer:
         """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,10 +345,12 @@ class AnalyticsServiceServicer:
 
     def GetCrossBusinessMatrix(self, request, context):
         """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
-        appear; an owner sees the cells of her business only.
+        appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+        days, as known when the month began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+        WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -123,29 +123,33 @@ class AnalyticsServiceStub:
     """
     GetDashboard: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetDashboardRequest, _analytics_service_pb2.GetDashboardResponse]
     """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-    only, and only for at least 5 members.
+    only, and only for at least 5 members. It holds everything that was shipped when the call began.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
-    """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog.
+    """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+    caller's token does: get another and watch again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+    TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
     GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
-    appear; an owner sees the cells of her business only.
+    appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+    days, as known when the month began.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+    WAREHOUSE_UNAVAILABLE.
     """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -359,10 +363,10 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetDashboardRequest, _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]:
         """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-        only, and only for at least 5 members.
+        only, and only for at least 5 members. It holds everything that was shipped when the call began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -371,10 +375,12 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.WatchDashboardRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.WatchDashboardRequest, _abc.AsyncIterator[_analytics_service_pb2.WatchDashboardResponse]],
     ) -> _abc.AsyncIterator[_analytics_service_pb2.WatchDashboardResponse]:
-        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog.
+        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+        caller's token does: get another and watch again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+        TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -386,7 +392,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -396,10 +402,12 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _abc.Awaitable[_analytics_service_pb2.GetCrossBusinessMatrixResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetCrossBusinessMatrixResponse]:
         """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
-        appear; an owner sees the cells of her business only.
+        appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+        days, as known when the month began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+        WAREHOUSE_UNAVAILABLE.
         """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

@@ -22,7 +22,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DashboardFigures(_message.Message):
-    """The figures of one period."""
+    """The figures of one period. In the circle's, net revenue and receipts of an admin hold one sum of what sensitive businesses sold; nothing else
+    does, and no day.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -48,11 +50,13 @@ class DashboardFigures(_message.Message):
     lost_member_count: _builtins.int
     """Members who bought in the period before and not in this one."""
     average_receipt_minor: _builtins.int
-    """Gross sum of receipts by their count, in minor units, rounded to even; 0 without a receipt."""
+    """Gross sum of receipts by their count, in minor units, rounded to even; 0 without a receipt. The circle's leaves sensitive businesses out."""
     repeat_rate: _builtins.float
     """The share of active members with two receipts or more, 0 to 1."""
     at_risk_value_minor: _builtins.int
-    """What the members whom the latest scoring gives 50 % or more to leave spent in the 365 days before it, in minor units; 0 without a scoring."""
+    """What the members whom a scoring gives 50 % or more to leave spent in the 365 days before it, in minor units. It is the scoring with the
+    latest cutoff by the end of the period; 0 without one.
+    """
     def __init__(
         self,
         *,
@@ -85,9 +89,9 @@ class DashboardDay(_message.Message):
     PURCHASE_COUNT_FIELD_NUMBER: _builtins.int
     ACTIVE_MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     net_revenue_minor: _builtins.int
-    """Purchases less refunds of the day, in minor units."""
+    """Purchases less refunds of the day, in minor units; the circle's leaves sensitive businesses out."""
     purchase_count: _builtins.int
-    """How many receipts."""
+    """How many receipts; the circle's leaves sensitive businesses out."""
     active_member_count: _builtins.int
     """Members who bought."""
     @_builtins.property
@@ -123,7 +127,9 @@ class Dashboard(_message.Message):
     DAYS_FIELD_NUMBER: _builtins.int
     WITHHELD_FIELD_NUMBER: _builtins.int
     withheld: _builtins.bool
-    """True when figures that would show fewer than 5 members are withheld: they are then 0."""
+    """True in the circle's dashboard when a business of the circle is sensitive, so that not all that it sold is in the figures. An admin sees
+    whole weeks from Monday to Sunday of it, each in steps of at least 5 members: no two answers differ by fewer. A service sees none.
+    """
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """The first day."""
@@ -164,7 +170,9 @@ Global___Dashboard: _TypeAlias = Dashboard  # noqa: Y015
 
 @_typing.final
 class Cohort(_message.Message):
-    """The members whose first purchase in the scope lies in one month, and how many of them bought in each month after."""
+    """The members whose first purchase in the scope lies in one month, and how many of them bought in each month after. A purchase that was given
+    back in full, as known now, counts nowhere; a part given back counts in its own month.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -183,7 +191,7 @@ class Cohort(_message.Message):
 
     @_builtins.property
     def active_member_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """How many of them bought in month 0 (the first), 1, 2 ... up to the last whole or present month."""
+        """How many of them bought in month 0 (the first), 1, 2 ... up to the present one."""
 
     @_builtins.property
     def net_revenue_minor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -208,7 +216,7 @@ Global___Cohort: _TypeAlias = Cohort  # noqa: Y015
 
 @_typing.final
 class CrossBusinessCell(_message.Message):
-    """How buying at one business goes on to another."""
+    """How buying at one business goes on to another. Purchases that were given back in full, as known now, do not count."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -224,15 +232,17 @@ class CrossBusinessCell(_message.Message):
     to_business_id: _builtins.str
     """Where they bought next, a UUID."""
     member_count: _builtins.int
-    """How many members bought at `from` and then at `to` within the days asked for; at least 5."""
+    """How many members bought at `from` and then, later and within the days asked for, at `to`; at least 5, each counted once."""
     from_member_count: _builtins.int
     """How many members bought at `from`."""
     expected_member_count: _builtins.float
-    """How many would go this way if orders were chance: the mean over permutations."""
+    """How many would go this way if orders were chance: the mean over permutations of the businesses within each member's purchases, which keep
+    her times and how often she bought where.
+    """
     lift: _builtins.float
     """`member_count` by `expected_member_count`."""
     q_value: _builtins.float
-    """The false-discovery-adjusted p-value (Benjamini-Hochberg) that this is chance."""
+    """The false-discovery-adjusted p-value (Benjamini-Hochberg over all pairs that share 5 members or more) that this is chance."""
     def __init__(
         self,
         *,
