@@ -36,7 +36,7 @@ from svoykrug_server.storage.migrate import migrate_postgres
 from svoykrug_server.storage.migrate_warehouse import migrate_warehouse
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
-from tests.analytics.dashboards.shop import open_shop
+from tests.analytics.dashboards.shop import next_of, open_shop
 from tests.analytics.dashboards.world import Dashboards
 from tests.callers import admin
 from tests.conftest import reachable_folder
@@ -167,11 +167,11 @@ async def clickhouse_times(circle: Dashboards, purchases: int) -> dict[str, floa
 async def postgres_times(postgres: Postgres, purchases: int) -> dict[str, float]:
     """Returns the medians of the same figures in PostgreSQL."""
     async with postgres.transaction() as tx:
-        connection = await tx.driver()
-        await connection.execute("DROP TABLE IF EXISTS bought")
-        await connection.execute(_POSTGRES_FILL, purchases, purchases // MEMBER_PURCHASES)
+        writing = await tx.driver()
+        await writing.execute("DROP TABLE IF EXISTS bought")
+        await writing.execute(_POSTGRES_FILL, purchases, purchases // MEMBER_PURCHASES)
         for statement in _POSTGRES_INDEXES:
-            await connection.execute(statement)
+            await writing.execute(statement)
     async with postgres.read() as connection:
         return {
             "dashboard, cold": await median_ms(partial(connection.fetch, _POSTGRES_DASHBOARD), POSTGRES_ROUNDS),
@@ -190,7 +190,7 @@ async def push_times(postgres: Postgres, warehouse: Warehouse) -> list[float]:
         for number in range(PUSHES):
             begun = time.perf_counter()
             await shop.sell(100 + number)
-            while (await stream.read()).dashboard.period.purchase_count <= number:
+            while (await next_of(stream)).dashboard.period.purchase_count <= number:
                 pass
             found.append(1000 * (time.perf_counter() - begun))
         stream.cancel()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
@@ -50,6 +51,19 @@ class Shop:
     def watch_request(self) -> pb.WatchDashboardRequest:
         """Returns what the owner watches."""
         return pb.WatchDashboardRequest(business_id=str(self.business_id))
+
+
+async def next_of(
+    stream: "grpc.aio.UnaryStreamCall[pb.WatchDashboardRequest, pb.WatchDashboardResponse]",
+) -> pb.WatchDashboardResponse:
+    """Returns the next message of a stream.
+
+    Raises:
+        grpc.aio.AioRpcError: It was refused, or ended.
+    """
+    answer = await stream.read()
+    assert isinstance(answer, pb.WatchDashboardResponse)
+    return answer
 
 
 async def open_shop(running: Running) -> Shop:

@@ -21,6 +21,7 @@ from svoykrug_server.kit.caller import Caller, Role, StaffRole
 from svoykrug_server.kit.errors import Unauthenticated
 from svoykrug_server.rpc.standing import StandingChecks
 from tests.analytics.circles import BUSINESSES, correction, purchase
+from tests.analytics.dashboards.shop import next_of
 from tests.analytics.dashboards.world import Dashboards
 from tests.callers import admin, person
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
@@ -191,9 +192,9 @@ async def test_a_stream_follows_purchases_and_ends_when_its_caller_signs_out(
 ) -> None:
     caller = as_owner(served)
     stream = stub(served).WatchDashboard(pb.WatchDashboardRequest(business_id=str(FLORIST)), metadata=caller)
-    assert (await stream.read()).dashboard.period.purchase_count == 0
+    assert (await next_of(stream)).dashboard.period.purchase_count == 0
     await dashboards.ship(purchase(1, 1, 1_000, NOON, FLORIST))
-    answer = await stream.read()
+    answer = await next_of(stream)
     assert answer.dashboard.period.purchase_count == 1
     assert answer.freshness.watermark.ToDatetime(tzinfo=UTC) == NOON
     ended.tokens.add(caller[0][1].removeprefix("Bearer "))

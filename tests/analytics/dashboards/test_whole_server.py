@@ -9,7 +9,7 @@ from svoykrug.auth.v1 import auth_service_pb2
 
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
-from tests.analytics.dashboards.shop import Shop, open_shop
+from tests.analytics.dashboards.shop import Shop, next_of, open_shop
 from tests.e2e.running import running
 from tests.serving import refusal_of
 
@@ -22,10 +22,10 @@ async def shop(postgres: Postgres, warehouse: Warehouse) -> AsyncIterator[Shop]:
 
 async def test_a_purchase_is_pushed_to_its_owner(shop: Shop) -> None:
     stream = shop.analytics.WatchDashboard(shop.watch_request(), metadata=shop.owner.metadata)
-    assert (await stream.read()).dashboard.period.purchase_count == 0
+    assert (await next_of(stream)).dashboard.period.purchase_count == 0
     await shop.sell(1_000)
     async with asyncio.timeout(10):
-        period = (await stream.read()).dashboard.period
+        period = (await next_of(stream)).dashboard.period
     assert (period.purchase_count, period.net_revenue_minor) == (1, 1_000)
     stream.cancel()
 
