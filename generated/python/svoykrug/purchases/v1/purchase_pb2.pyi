@@ -243,7 +243,10 @@ class CsvFormat(_message.Message):
     amount_column: _builtins.str
     """The header of the column with the amount in major units, such as `1 234,56`."""
     time_column: _builtins.str
-    """The header of the column with the date, or with date and time."""
+    """The header of the column with the date, or with date and time; a column named `Время` or `Time` beside a date alone is read too.
+    Times without an offset are the circle's: an hour that its clock shows twice is the first of the two, and a time in an hour that the
+    clock skips is an hour later.
+    """
     date_order: _builtins.str
     """Which number comes first in dates such as `01/02/2026`: `day`, `month` or `year`; found out when empty, and told in the answer."""
     def __init__(
@@ -382,11 +385,11 @@ class CsvImport(_message.Message):
 
     @_builtins.property
     def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvRejectedRow]:
-        """The first 1,000 of them."""
+        """The first 1,000 of them; for 7 days."""
 
     @_builtins.property
     def preview_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvPreviewRow]:
-        """The first 10 rows as they were read."""
+        """The first 10 rows as they were read; for 7 days."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

@@ -81,22 +81,25 @@ class PurchasesServiceStub:
     UploadCsvChunk: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.UploadCsvChunkRequest, _purchases_service_pb2.UploadCsvChunkResponse]
     """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
 
-    Callers: as StartCsvImport. Atomic. Idempotent: a chunk that has arrived already is not taken twice.
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
+    arrived already is not taken twice.
     Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
     longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
     """
     FinishCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.FinishCsvImportRequest, _purchases_service_pb2.FinishCsvImportResponse]
     """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
-    a dry run with another format.
+    a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
+    import says why in `problem`.
 
-    Callers: as StartCsvImport. Atomic in batches of 5,000 rows. Idempotent: rows that are there already count as duplicates.
-    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or written already), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND;
-    a file that cannot be read ends in CSV_IMPORT_STATE_FAILED with `problem`.
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
+    that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
+    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
+    PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     GetCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.GetCsvImportRequest, _purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
-    Callers: as StartCsvImport, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ListRejectedRows: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListRejectedRowsRequest, _purchases_service_pb2.ListRejectedRowsResponse]
@@ -241,7 +244,8 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.UploadCsvChunkResponse]:
         """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
 
-        Callers: as StartCsvImport. Atomic. Idempotent: a chunk that has arrived already is not taken twice.
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
+        arrived already is not taken twice.
         Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
         longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
         """
@@ -253,11 +257,13 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_purchases_service_pb2.FinishCsvImportRequest, _abc.Awaitable[_purchases_service_pb2.FinishCsvImportResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.FinishCsvImportResponse]:
         """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
-        a dry run with another format.
+        a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
+        import says why in `problem`.
 
-        Callers: as StartCsvImport. Atomic in batches of 5,000 rows. Idempotent: rows that are there already count as duplicates.
-        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or written already), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND;
-        a file that cannot be read ends in CSV_IMPORT_STATE_FAILED with `problem`.
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
+        that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
+        PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod
@@ -268,7 +274,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.GetCsvImportResponse]:
         """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
-        Callers: as StartCsvImport, service with `purchases.read`. Read only.
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
