@@ -201,14 +201,14 @@ async def measure(folder: Path, sizes: list[int], console: Console) -> None:
     """Measures every size and prints the tables."""
     async with stores(folder) as (postgres, warehouse):
         circle = Dashboards(postgres, warehouse, ManualClock(NOW), ZoneInfo("Europe/Moscow"))
-        table = Table("purchases", "what", "ClickHouse, ms", "PostgreSQL, ms")
         for purchases in sizes:
+            table = Table("purchases", "what", "ClickHouse, ms", "PostgreSQL, ms")
             ours = await clickhouse_times(circle, purchases)
             theirs = await postgres_times(postgres, purchases) if purchases <= MOST_POSTGRES else {}
             for name, value in ours.items():
                 other = f"{theirs[name]:,.1f}" if name in theirs else ""
                 table.add_row(f"{purchases:,}", name, f"{value:,.1f}", other)
-        console.print(table)
+            console.print(table)
         pushes = await push_times(postgres, warehouse)
         console.print(
             f"purchase to push, {PUSHES} purchases: median {statistics.median(pushes):,.0f} ms,"

@@ -128,25 +128,26 @@ COHORTS = f"""
     ORDER BY cohort, month
 """
 
-_RETURNED_AT_OPEN = _RETURNED.replace("__SCOPE__", CIRCLE).replace("__KNOWN__", f"ingest_time < {_KNOWN}")
+_KNOWN_TIME = f"ingest_time < {_KNOWN}"
+_BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
 _AT_OPEN_BUSINESSES = f"""
     FROM purchases
-    WHERE kind = 'purchase' AND sensitive = 0 AND purchase_time >= {_START} AND purchase_time < {_END}
-        AND ingest_time < {_KNOWN}
-        AND purchase_id NOT IN ({_RETURNED_AT_OPEN})
+    WHERE kind = 'purchase' AND sensitive = 0 AND purchase_time >= {_START} AND purchase_time < {_END} AND __KNOWN__
+        AND purchase_id NOT IN ({_RETURNED.replace("__SCOPE__", CIRCLE)})
 """
 
 # Which businesses sold anything, how often, and to how many members?
 MATRIX_BUSINESSES = f"""
-    SELECT business_id, count(), uniqExact(member_id) {_AT_OPEN_BUSINESSES}
+    SELECT business_id, count(), uniqExact(member_id)
+    {_AT_OPEN_BUSINESSES.replace("__KNOWN__", _KNOWN_TIME)}
     GROUP BY business_id
     ORDER BY business_id
 """
 
-# What did each member of a block buy where and when, her earliest purchase first?
+# What did each member of a block buy where and when, her earliest purchase first? A refund bears its purchase's member.
 MATRIX_BLOCK = f"""
     SELECT member_id, toUnixTimestamp64Micro(purchase_time) AS time_us,
         toUInt16(indexOf({{business_ids:Array(UUID)}}, business_id) - 1) AS business
-    {_AT_OPEN_BUSINESSES} AND member_id BETWEEN {{first_member_id:Int64}} AND {{last_member_id:Int64}}
+    {_AT_OPEN_BUSINESSES.replace("__KNOWN__", f"{_KNOWN_TIME} AND {_BLOCK}")}
     ORDER BY member_id, time_us, business
 """
