@@ -8,11 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields, NotFound
+from svoykrug_server.kit.errors import FailedPrecondition, NotFound
 from svoykrug_server.operations.model import OperationState
 from svoykrug_server.purchases.csv import reader
 from svoykrug_server.purchases.csv.model import MAX_REJECTED_ROWS, Counts, CsvFormat, ImportState, Problem
-from svoykrug_server.purchases.csv.repository import CsvImportRepository
 from tests.purchases.circle import IMPORTER, NOON, Circle
 from tests.purchases.csv.running import (
     HeardProgress,
@@ -27,6 +26,7 @@ from tests.purchases.csv.running import (
     runner_of,
     uploaded,
 )
+from tests.waiting import until
 
 DATE = "01.05.2026 15:00"
 
@@ -172,6 +172,33 @@ async def test_a_cancelled_run_keeps_its_batches_and_the_file_can_be_read_again(
     assert (written.state, figures(written)) == (ImportState.WRITTEN, (1, 1, 0, 0))
 
 
+async def test_a_run_that_is_cancelled_in_the_middle_stops_and_counts_what_it_wrote(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "BATCH_ROWS", 1)
+    business_id, member = await circle.add_business(), await circle.add_member()
+    content = file_of(*(f"{member.phone};r-{number};1;{DATE}" for number in range(2_000)))
+    import_id = await uploaded(circle, business_id, content)
+    operation = await circle.csv.uploads.finish(IMPORTER, business_id, import_id, None, dry_run=False)
+
+    async def has_begun() -> bool:
+        return (await circle.csv.uploads.get(IMPORTER, business_id, import_id)).counts.rows > 0
+
+    running = asyncio.create_task(runner_of(circle).run_one())
+    await until(has_begun)
+    await circle.operations.cancel(IMPORTER, operation.id)
+    await running
+
+    ended = await circle.operations.get(IMPORTER, operation.id)
+    between = await circle.csv.uploads.get(IMPORTER, business_id, import_id)
+    monkeypatch.undo()
+    written = await run(circle, business_id, import_id)
+    kept = between.counts.recorded
+    assert (ended.state, between.state) == (OperationState.CANCELLED, ImportState.TRIED)
+    assert 0 < kept < 2_000
+    assert figures(written) == (2_000, 2_000 - kept, kept, 0)
+
+
 async def test_a_file_that_cannot_be_read_says_why_and_can_be_read_with_other_columns(circle: Circle) -> None:
     business_id, member = await circle.add_business(), await circle.add_member()
     content = file_of(f"{member.phone};r-1;1;{DATE}", header="Кто;Чек;Сколько;Когда")
@@ -276,65 +303,3 @@ async def test_a_run_that_a_later_one_replaced_does_nothing(circle: Circle) -> N
     await work(circle)(old, NoProgress())
 
     assert await ledger_of(circle, business_id) == {}
-
-
-async def test_an_import_out_of_order_is_refused_with_what_has_arrived(circle: Circle) -> None:
-    business_id, member = await circle.add_business(), await circle.add_member()
-    uploads, content = circle.csv.uploads, file_of(f"{member.phone};r-1;1;{DATE}")
-    empty = await uploads.start(IMPORTER, business_id, CsvFormat(), uuid4())
-    import_id = await uploaded(circle, business_id, content)
-
-    async def received(call: Any) -> str:
-        with pytest.raises(InvalidFields, match="IMPORT_OUT_OF_ORDER") as refused:
-            await call
-        return refused.value.metadata["received_bytes"]
-
-    assert await received(uploads.finish(IMPORTER, business_id, empty.id, None, dry_run=True)) == "0"
-    assert await received(uploads.upload(IMPORTER, business_id, import_id, len(content) + 1, b"x")) == str(len(content))
-    assert await received(uploads.upload(IMPORTER, business_id, import_id, 0, b"other")) == str(len(content))
-    assert await uploads.upload(IMPORTER, business_id, import_id, 0, content) == len(content)
-    first = await uploads.finish(IMPORTER, business_id, import_id, None, dry_run=False)
-    assert (await uploads.finish(IMPORTER, business_id, import_id, None, dry_run=False)).id == first.id
-    await received(uploads.finish(IMPORTER, business_id, import_id, None, dry_run=True))
-    await received(uploads.upload(IMPORTER, business_id, import_id, len(content), b"more"))
-    await runner_of(circle).run_one()
-    await received(uploads.finish(IMPORTER, business_id, import_id, None, dry_run=False))
-
-
-async def test_a_chunk_sent_by_two_servers_at_once_is_taken_once(circle: Circle) -> None:
-    business_id = await circle.add_business()
-    uploads = circle.csv.uploads
-    started_import = await uploads.start(IMPORTER, business_id, CsvFormat(), uuid4())
-
-    async def send(chunk: bytes) -> int | str:
-        try:
-            return await uploads.upload(IMPORTER, business_id, started_import.id, 0, chunk)
-        except DomainError as error:
-            return error.reason
-
-    same = list(await asyncio.gather(*(send(b"12345") for _ in range(6))))
-    mixed = list(await asyncio.gather(send(b"12345"), send(b"54321")))
-
-    assert same == [5] * 6
-    assert mixed == [5, "IMPORT_OUT_OF_ORDER"]
-    assert await fetched(circle, "SELECT content FROM csv_chunks") == [(b"12345",)]
-
-
-async def test_a_file_is_not_larger_than_200_megabytes(circle: Circle) -> None:
-    business_id = await circle.add_business()
-    started_import = await circle.csv.uploads.start(IMPORTER, business_id, CsvFormat(), uuid4())
-    async with circle.postgres.transaction() as tx:
-        await CsvImportRepository().add_chunk(tx, started_import.id, 200 * 1024 * 1024 - 2, b"", b"hash")
-
-    at = 200 * 1024 * 1024 - 2
-    with pytest.raises(InvalidFields, match="INVALID_FIELDS"):
-        await circle.csv.uploads.upload(IMPORTER, business_id, started_import.id, at + 0, b"abc")
-
-
-async def test_the_same_request_starts_one_import(circle: Circle) -> None:
-    business_id, request_id = await circle.add_business(), uuid4()
-    first = await circle.csv.uploads.start(IMPORTER, business_id, CsvFormat(), request_id)
-
-    assert await circle.csv.uploads.start(IMPORTER, business_id, CsvFormat(), request_id) == first
-    with pytest.raises(InvalidFields, match="REQUEST_ID_REUSED"):
-        await circle.csv.uploads.start(IMPORTER, business_id, CsvFormat(delimiter=";"), request_id)
