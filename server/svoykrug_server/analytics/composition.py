@@ -75,7 +75,7 @@ def compose_analytics(
     )
     return Analytics(
         snapshots=snapshots,
-        insight=InsightService(repository, rows, churn.risk, watermarks),
+        insight=InsightService(repository, rows, churn.risk, watermarks, zone),
         churn=churn,
         dashboards=compose_dashboards(postgres, warehouse, zone, clock),
         jobs=jobs,

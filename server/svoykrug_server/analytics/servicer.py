@@ -170,6 +170,14 @@ class SnapshotMethods:
         insight = await self._insight.get(current_caller(), business_id, user_id, as_of)
         return convert.insight_to_proto(insight, current().locale)
 
+    async def GetMemberHistory(
+        self, request: pb.GetMemberHistoryRequest, context: Context
+    ) -> pb.GetMemberHistoryResponse:
+        """Returns how one member went from segment to segment in a scope."""
+        business_id, user_id = convert.id_or_none(request.business_id), UUID(request.user_id)
+        history = await self._insight.history(current_caller(), business_id, user_id)
+        return convert.history_to_proto(history, current().locale)
+
 
 class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     """Serves `svoykrug.analytics.v1.AnalyticsService`.
