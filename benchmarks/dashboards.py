@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -122,15 +123,24 @@ async def stores(folder: Path) -> AsyncIterator[tuple[Postgres, Warehouse]]:
         server.stop()
 
 
-async def median_ms(call: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> float:
-    """Returns the median time of some calls after a first one."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a call costs: the medians of its time, and of the processor time of this process, in milliseconds."""
+
+    wall: float
+    cpu: float
+
+
+async def cost_of(call: Callable[[], Awaitable[object]], rounds: int = ROUNDS) -> Cost:
+    """Returns the medians of some calls after a first one."""
     await call()
-    seconds = []
+    walls, cpus = [], []
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         await call()
-        seconds.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(seconds)
+        walls.append(1000 * (time.perf_counter() - begun))
+        cpus.append(1000 * (time.process_time() - cpu))
+    return Cost(statistics.median(walls), statistics.median(cpus))
 
 
 async def fill(warehouse: Warehouse, purchases: int, shops: int) -> None:
@@ -141,7 +151,7 @@ async def fill(warehouse: Warehouse, purchases: int, shops: int) -> None:
     await warehouse.command("OPTIMIZE TABLE purchases FINAL")
 
 
-async def clickhouse_times(circle: Dashboards, purchases: int) -> dict[str, float]:
+async def clickhouse_times(circle: Dashboards, purchases: int) -> dict[str, Cost]:
     """Returns the medians of the server's own code."""
     service = circle.service
     own = Asked(SHOP, PERIOD)
@@ -152,19 +162,17 @@ async def clickhouse_times(circle: Dashboards, purchases: int) -> dict[str, floa
 
     await fill(circle.warehouse, purchases, 1)
     found = {
-        "dashboard, cold": await median_ms(cold),
-        "dashboard, warm": await median_ms(partial(service.get, CALLER, own), 50),
-        "cohorts": await median_ms(partial(circle.cohorts.get, CALLER, SHOP, COHORT_MONTHS)),
+        "dashboard, cold": await cost_of(cold),
+        "dashboard, warm": await cost_of(partial(service.get, CALLER, own), 50),
+        "cohorts": await cost_of(partial(circle.cohorts.get, CALLER, SHOP, COHORT_MONTHS)),
     }
     await fill(circle.warehouse, purchases, 12)
     matrix = AskedMatrix(None, AskedDays(date(2025, 6, 2), date(2026, 6, 2)), 30)
-    before = psutil.Process().memory_info().rss
-    found["matrix, 12 businesses"] = await median_ms(partial(circle.matrix.get, CALLER, matrix), 3)
-    found["matrix, memory grown, MB"] = (psutil.Process().memory_info().rss - before) / 1e6
+    found["matrix, 12 businesses"] = await cost_of(partial(circle.matrix.get, CALLER, matrix), 3)
     return found
 
 
-async def postgres_times(postgres: Postgres, purchases: int) -> dict[str, float]:
+async def postgres_times(postgres: Postgres, purchases: int) -> dict[str, Cost]:
     """Returns the medians of the same figures in PostgreSQL."""
     async with postgres.transaction() as tx:
         writing = await tx.driver()
@@ -174,8 +182,8 @@ async def postgres_times(postgres: Postgres, purchases: int) -> dict[str, float]
             await writing.execute(statement)
     async with postgres.read() as connection:
         return {
-            "dashboard, cold": await median_ms(partial(connection.fetch, _POSTGRES_DASHBOARD), POSTGRES_ROUNDS),
-            "cohorts": await median_ms(partial(connection.fetch, _POSTGRES_COHORTS), POSTGRES_ROUNDS),
+            "dashboard, cold": await cost_of(partial(connection.fetch, _POSTGRES_DASHBOARD), POSTGRES_ROUNDS),
+            "cohorts": await cost_of(partial(connection.fetch, _POSTGRES_COHORTS), POSTGRES_ROUNDS),
         }
 
 
@@ -202,13 +210,15 @@ async def measure(folder: Path, sizes: list[int], console: Console) -> None:
     async with stores(folder) as (postgres, warehouse):
         circle = Dashboards(postgres, warehouse, ManualClock(NOW), ZoneInfo("Europe/Moscow"))
         for purchases in sizes:
-            table = Table("purchases", "what", "ClickHouse, ms", "PostgreSQL, ms")
+            table = Table("purchases", "what", "ClickHouse, ms", "its CPU, ms", "PostgreSQL, ms")
             ours = await clickhouse_times(circle, purchases)
             theirs = await postgres_times(postgres, purchases) if purchases <= MOST_POSTGRES else {}
-            for name, value in ours.items():
-                other = f"{theirs[name]:,.1f}" if name in theirs else ""
-                table.add_row(f"{purchases:,}", name, f"{value:,.1f}", other)
+            for name, cost in ours.items():
+                other = f"{theirs[name].wall:,.0f}" if name in theirs else ""
+                table.add_row(f"{purchases:,}", name, f"{cost.wall:,.1f}", f"{cost.cpu:,.1f}", other)
             console.print(table)
+            memory = psutil.Process().memory_info().rss / 1e6
+            console.print(f"memory of the process {memory:,.0f} MB; load average {os.getloadavg()[0]:.1f}")
         pushes = await push_times(postgres, warehouse)
         console.print(
             f"purchase to push, {PUSHES} purchases: median {statistics.median(pushes):,.0f} ms,"
