@@ -18,6 +18,21 @@ from svoykrug_server.auth import key_material
 PHONE = "+79995550011"
 PUBLIC_KEY_PEM = key_material.public_to_pem(key_material.generate("ES256").public_key()).decode()
 
+_NAMES_OF_NOTHING = (
+    "churn_model_id",
+    "csv_import_id",
+    "erasure_id",
+    "from_snapshot_id",
+    "operation_id",
+    "purchase_id",
+    "row_id",
+    "service_account_id",
+    "session_id",
+    "to_snapshot_id",
+    "user_id",
+)
+"""Fields with the id of something that does not exist."""
+
 
 def request_for(method: MethodDescriptor, business_id: str, **values: object) -> Message:
     """Returns a request that passes every rule of the proto and changes nobody.
@@ -71,41 +86,31 @@ def _values(business_id: str) -> dict[str, Any]:
     }
     consent = {"kind": user_pb2.CONSENT_KIND_MARKETING, "version": "2026-11", "granted": True}
     return {
+        **dict.fromkeys(_NAMES_OF_NOTHING, unknown),
         "assertion": "no.assertion.really",
         "birth_date": {"year": 1985, "month": 5, "day": 17},
         "business": {"id": business_id, "name": f"Салон {uuid4()}"},
         "business_id": business_id,
         "category": business_pb2.CATEGORY_BEAUTY,
         "challenge_id": "A" * 22,
-        "churn_model_id": unknown,
         "chunk": b"phone;receipt",
         "code": "123456",
         "consents": [consent],
-        "csv_import_id": unknown,
-        "erasure_id": unknown,
         "expire_time": now,
         "external_id": f"refund-{uuid4()}",
-        "from_snapshot_id": unknown,
         "kid": "unknown",
-        "operation_id": unknown,
         "phone": PHONE,
         "public_key_pem": PUBLIC_KEY_PEM,
         "purchase": purchase,
-        "purchase_id": unknown,
         "purchases": [purchase],
         "reason": users_pb.BAN_REASON_ABUSE,
         "refresh_token": "A" * 43,
         "refund_time": now,
         "request_id": str(uuid4()),
         "role": user_pb2.STAFF_ROLE_STAFF,
-        "row_id": unknown,
         "roles": [user_pb2.ROLE_MEMBER],
-        "service_account_id": unknown,
-        "session_id": unknown,
-        "to_snapshot_id": unknown,
         "token": "no.token.really",
         "update_mask": {"paths": ["name"]},
-        "user_id": unknown,
         "user_ids": [unknown],
         "users": [{"phone": PHONE, "display_name": "Гостья"}],
     }
@@ -116,7 +121,6 @@ _OF_MESSAGE: Mapping[str, Mapping[str, Any]] = {
     "CreateBusinessRequest": {"name": f"Салон {uuid4()}"},
     "CreateServiceAccountRequest": {"name": "a-service", "scopes": ["users.read"]},
     "GetMemberInsightRequest": {"as_of_time": Timestamp(seconds=1_760_000_000)},
-    "MatchRejectedRowRequest": {"phone": ""},
     "ListUsersRequest": {"phone": "", "roles": []},
     "ServerReflectionRequest": {"list_services": ""},
     "SetServiceAccountScopesRequest": {"scopes": ["users.read"]},
