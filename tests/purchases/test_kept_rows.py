@@ -171,6 +171,27 @@ async def test_of_many_matches_at_once_to_two_members_one_wins(circle: Circle) -
     assert await fetched(circle, "SELECT count(*) FROM purchase_entries") == [(1,)]
 
 
+async def test_a_match_and_the_receipt_itself_at_once_give_one_purchase_and_keep_nobody_waiting(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    names = [f"early-{number}" for number in range(20)]
+    rows = await keep(circle, business_id, *names)
+
+    async def attempt(row: KeptRow) -> str:
+        try:
+            await match(circle, business_id, row.id, Buyer(user_id=member.user_id))
+        except NotFound:
+            return "gone"
+        return "matched"
+
+    outcomes = await asyncio.gather(
+        *(attempt(row) for row in rows), *(circle.buy(business_id, member, name, 500) for name in names)
+    )
+
+    assert set(outcomes[: len(rows)]) <= {"matched", "gone"}
+    assert await fetched(circle, "SELECT count(*) FROM purchase_entries") == [(20,)]
+    assert (await circle.kept_rows.list_page(business_id, 0, "")).rows == []
+
+
 async def test_a_discarded_row_is_gone_and_discarding_it_again_changes_nothing(circle: Circle) -> None:
     business_id, other_id = await circle.add_business(), await circle.add_business()
     [row] = await keep(circle, business_id, "early")

@@ -147,7 +147,7 @@ class KeptRowService:
     async def _match(
         self, tx: Transaction, call: Origin, caller: Caller, business_id: UUID, row_id: UUID, buyer: Buyer
     ) -> tuple[WriteOutcome, UUID]:
-        row = await self._kept_rows.lock(tx, business_id, row_id)
+        row = await self._kept_rows.get(tx, business_id, row_id)
         if row is None:
             raise not_found_for(caller)
         judged = self._writer.judge(_as_rows(row, buyer))

@@ -18,10 +18,8 @@ _PAGE = f"""
     ORDER BY reject_time DESC, row_id DESC LIMIT $4
 """  # noqa: S608 - constants only
 
-# What does this row say, and nobody else takes it until the transaction ends?
-_LOCK = text(
-    f"SELECT {_COLUMNS} FROM rejected_rows WHERE business_id = :business_id AND row_id = :row_id FOR UPDATE"  # noqa: S608 - constants only
-)
+# What does this row say? (it is not locked: whoever writes its receipt locks the receipt first and the row then)
+_GET = text(f"SELECT {_COLUMNS} FROM rejected_rows WHERE business_id = :business_id AND row_id = :row_id")  # noqa: S608 - constants only
 
 # Which row does nobody wait for any more?
 _DELETE = text("DELETE FROM rejected_rows WHERE business_id = :business_id AND row_id = :row_id")
@@ -62,9 +60,9 @@ class KeptRowRepository:
         """Returns rows of a business before a place in the list, the newest first."""
         return [_kept(row) for row in await connection.fetch(_PAGE, business_id, *before, limit)]
 
-    async def lock(self, tx: Transaction, business_id: UUID, row_id: UUID) -> KeptRow | None:
-        """Returns a row of a business, which nobody else takes until the transaction ends, or None."""
-        row = (await tx.execute(_LOCK, {"business_id": business_id, "row_id": row_id})).mappings().one_or_none()
+    async def get(self, tx: Transaction, business_id: UUID, row_id: UUID) -> KeptRow | None:
+        """Returns a row of a business, or None."""
+        row = (await tx.execute(_GET, {"business_id": business_id, "row_id": row_id})).mappings().one_or_none()
         return None if row is None else _kept(row)
 
     async def delete(self, tx: Transaction, business_id: UUID, row_id: UUID) -> bool:
