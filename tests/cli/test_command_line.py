@@ -114,6 +114,7 @@ async def test_the_doctor_is_content_with_a_running_server(shared: Server) -> No
     assert re.search(r"PostgreSQL +version 18", done.stdout)
     assert re.search(r"ClickHouse +version 2", done.stdout)
     assert re.search(r"pipeline +nothing waits", done.stdout)
+    assert re.search(r"schedule snapshots +never done yet, due 20", done.stdout)
     assert "All is well." in done.stdout
 
 

@@ -66,7 +66,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings.extend(_server_findings(facts.get("server", {})))
     findings.extend(_postgres_findings(facts.get("postgres", {}), is_serving=owner is not None))
     findings.extend(_warehouse_findings(facts.get("warehouse", {}), is_serving=owner is not None))
-    findings.extend(_schedule_findings(facts.get("schedule", {}), is_serving=owner is not None))
+    findings.extend(schedule_findings(facts.get("schedule", {}), is_serving=owner is not None))
     return findings
 
 
@@ -166,7 +166,8 @@ def _warehouse_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
     yield from _store_findings("ClickHouse", facts, is_serving=is_serving)
 
 
-def _schedule_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
+def schedule_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
+    """Returns what the doctor makes of each job of the schedule."""
     for job in facts.get("jobs", []):
         last = f"last done for {job['last_period']}" if job["last_period"] else "never done yet"
         due = f"due {job['next_due_time']}" if job["next_due_time"] else "the schedule is switched off"

@@ -1,10 +1,12 @@
 """The scheduler: once a period however many run, taken over from the dead, made up after downtime, tried again."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -163,7 +165,23 @@ async def test_a_long_job_keeps_its_lease_and_the_next_period_waits_for_it(
     assert done == ["2026-11-22"]
 
 
-async def test_the_period_of_a_killed_worker_is_taken_over_when_its_lease_ends(
+async def test_the_period_of_a_process_that_was_killed_is_done_by_another(
+    postgres: Postgres, postgres_url: str, clock: ManualClock
+) -> None:
+    done: list[str] = []
+    await begin(postgres, clock)
+    script = str(Path(__file__).with_name("doomed_scheduler.py"))
+    doomed = await asyncio.create_subprocess_exec(sys.executable, script, postgres_url, clock.now().isoformat())
+    await until(lambda: _is_running(postgres, clock), seconds=30)
+    doomed.kill()
+    await doomed.wait()
+    heir = scheduler_of(postgres, clock, noting(done))
+    await until(lambda: heir.run_due(NIGHTLY))
+    assert not await heir.run_due(NIGHTLY)
+    assert done == ["2026-11-21"]
+
+
+async def test_the_period_of_a_lost_worker_is_taken_over_when_its_lease_ends(
     postgres: Postgres, clock: ManualClock
 ) -> None:
     done: list[str] = []
