@@ -33,7 +33,9 @@ def _create_imports() -> None:
         sa.Column("told_format", pg.JSONB, nullable=False, comment="what the file looks like, as the caller says"),
         sa.Column("found_format", pg.JSONB, comment="the same, as it was found out; null until then"),
         sa.Column("operation_id", sa.Uuid, comment="the operation that reads the file, or did last"),
-        sa.Column("run_id", sa.Uuid, comment="drawn anew whenever the file is to be read: ends what is late of a run before"),
+        sa.Column(
+            "run_id", sa.Uuid, comment="drawn anew whenever the file is to be read: ends what is late of a run before"
+        ),
         sa.Column("dry_run", sa.Boolean, nullable=False, server_default=sa.false(), comment="whether it only tries"),
         *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in counts),
         sa.Column("problem", sa.Text, comment="why the file could not be read; only when failed"),
