@@ -108,7 +108,7 @@ COHORTS = f"""
     WITH
         months AS (
             SELECT member_id,
-                toYear(purchase_time, {{zone:String}}) * 12 + toMonth(purchase_time, {{zone:String}}) - 1 AS month,
+                toRelativeMonthNum(purchase_time, {{zone:String}}) - 1 AS month,
                 countIf(kind = 'purchase') > 0 AS bought,
                 sum(amount_minor) AS net_minor
             FROM purchases
