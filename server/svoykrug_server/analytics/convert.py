@@ -1,5 +1,6 @@
 """Protobuf <-> model for snapshots, segments and members."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1 import dashboard_pb2, scope_pb2, snapshot_pb2
 
 from svoykrug_server.analytics.churn.convert import score_to_proto
+from svoykrug_server.analytics.churn.model import MemberScore, Scoring
 from svoykrug_server.analytics.history import MemberHistory, Step
 from svoykrug_server.analytics.history_words import change_text
 from svoykrug_server.analytics.insight import MemberInsight
@@ -153,6 +155,7 @@ def insight_to_proto(insight: MemberInsight, locale: Locale) -> pb.GetMemberInsi
         snapshot=None if insight.snapshot is None else snapshot_to_proto(insight.snapshot),
         churn_score=None if score is None else score_to_proto(*score, insight.user_id, locale),
         freshness=freshness_to_proto(insight.watermark),
+        member_value=None if score is None else _value_to_proto(*score),
     )
 
 
@@ -205,6 +208,12 @@ def _movement_to_proto(movement: SegmentMovement) -> snapshot_pb2.SegmentMovemen
         to_segment=unspecified if movement.to_segment is None else SEGMENTS[movement.to_segment],
         member_count=movement.member_count,
     )
+
+
+def _value_to_proto(scoring: Scoring, score: MemberScore) -> dashboard_pb2.MemberValue | None:
+    if score.value is None:
+        return None
+    return dashboard_pb2.MemberValue(horizon_days=scoring.horizon_days, **asdict(score.value))
 
 
 def _step_to_proto(step: Step, locale: Locale) -> dashboard_pb2.SegmentStep:

@@ -314,9 +314,9 @@ class MemberValue(_message.Message):
     horizon_days: _builtins.int
     """The horizon in days from the cutoff."""
     expected_purchase_count: _builtins.float
-    """How many purchases are expected."""
+    """On how many days she is expected to purchase; several receipts of one day count once."""
     purchase_count_low: _builtins.int
-    """The ends of the 80 % interval of the number of purchases."""
+    """The lower end of its 80 % interval."""
     purchase_count_high: _builtins.int
     """The upper end."""
     expected_spend_minor: _builtins.int
