@@ -259,6 +259,14 @@ class Settings(BaseSettings):
     failpoints: str = Field(default="", pattern=r"^([a-z_.]+:[1-9][0-9]*)?(,[a-z_.]+:[1-9][0-9]*)*$")
     """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""
 
+    # Background work and the schedule
+    background_work: bool = True
+    """Whether the server also does the background work; switch it off where `svoykrug worker` does it."""
+    schedule_enabled: bool = True
+    """Whether snapshots, scores, models and forecast receipts are made without being asked."""
+    schedule_hour: int = Field(default=3, ge=0, le=20)
+    """The hour of the night, in the circle's time zone, at which snapshots are taken; the other jobs follow hourly."""
+
     @field_validator("circle_time_zone")
     @classmethod
     def _is_a_time_zone(cls, name: str) -> str:

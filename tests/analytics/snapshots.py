@@ -73,7 +73,7 @@ class Analytics:
         self.service = SnapshotService(
             postgres, self.repository, self.rows, self.proofs, self.operations, tokens, clock
         )
-        self.insight = InsightService(self.repository, self.rows, self.scores, self.proofs)
+        self.insight = InsightService(self.repository, self.rows, self.scores, self.proofs, MOSCOW)
         self.builder = SnapshotBuilder(self.repository, self.rows, self.proofs, clock)
 
     def runner(self) -> OperationRunner:

@@ -19,6 +19,7 @@ from svoykrug.operations.v1 import operation_pb2
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring, ScoringPlan
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.servicer import AnalyticsServicer
+from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.kit.caller import Role, StaffRole
 from svoykrug_server.operations.convert import operation_to_proto
 from tests.analytics.circles import BUSINESSES, CUTOFF, WATERMARK, ingest, random_circle
@@ -30,12 +31,15 @@ DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 DAY = timedelta(days=1)
 BUSINESS = BUSINESSES[0]
+VALUE = MemberValue(2.5, 1, 4, 12_000, 3_000, 25_000)
 
 
 @pytest.fixture
 async def served(analytics: Analytics) -> AsyncIterator[Served]:
-    elsewhere = cast("Any", None)  # freshness and churn have tests of their own
-    servicer = AnalyticsServicer(analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere)
+    elsewhere = cast("Any", None)  # freshness, churn and dashboards have tests of their own
+    servicer = AnalyticsServicer(
+        analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere, elsewhere
+    )
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 
@@ -250,12 +254,16 @@ async def test_an_insight_is_of_the_latest_snapshot_on_or_before_a_date(analytic
 async def test_an_insight_holds_the_churn_score(analytics: Analytics, served: Served) -> None:
     (user_id,) = (await analytics.join([7])).values()
     plan = ScoringPlan(uuid4(), uuid4(), None, CUTOFF, WATERMARK)
-    analytics.scores.answer = (Scoring(plan, 28, 0, 1, CUTOFF), MemberScore(7, 0.25, (), 100))
+    analytics.scores.answer = (Scoring(plan, 28, 0, 1, CUTOFF), MemberScore(7, 0.25, (), 100, VALUE))
     request = pb.GetMemberInsightRequest(user_id=str(user_id))
     insight = await stub(served).GetMemberInsight(request, metadata=as_admin(served))
     assert (insight.churn_score.user_id, insight.churn_score.probability) == (str(user_id), 0.25)
     assert insight.churn_score.churn_model_id == str(plan.model_id)
     assert not insight.HasField("segment_member")
+    value = insight.member_value
+    assert (value.horizon_days, value.expected_purchase_count, value.expected_spend_minor) == (28, 2.5, 12_000)
+    assert (value.purchase_count_low, value.purchase_count_high) == (1, 4)
+    assert (value.spend_low_minor, value.spend_high_minor) == (3_000, 25_000)
 
 
 async def test_an_owner_cannot_tell_a_stranger_from_a_user_who_does_not_exist(

@@ -183,6 +183,13 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "ListMyPurchases": _people(),
         "ListPurchases": _staff("purchases.read"),
         "ImportPurchases": _staff("purchases.write"),
+        "StartCsvImport": _staff("purchases.write"),
+        "UploadCsvChunk": _staff("purchases.write"),
+        "FinishCsvImport": _staff("purchases.write"),
+        "GetCsvImport": _staff("purchases.read"),
+        "ListRejectedRows": _staff("purchases.read"),
+        "MatchRejectedRow": _staff("purchases.write"),
+        "DiscardRejectedRow": _staff("purchases.write"),
     },
     "svoykrug.operations.v1.OperationsService": {
         "GetOperation": _people("operations.read"),

@@ -86,10 +86,12 @@ def _values(business_id: str) -> dict[str, Any]:
 
 _UNKNOWN_IDS = (
     "churn_model_id",
+    "csv_import_id",
     "erasure_id",
     "from_snapshot_id",
     "operation_id",
     "purchase_id",
+    "row_id",
     "service_account_id",
     "session_id",
     "to_snapshot_id",
@@ -100,6 +102,7 @@ _ALWAYS: Mapping[str, Any] = {
     "birth_date": {"year": 1985, "month": 5, "day": 17},
     "category": business_pb2.CATEGORY_BEAUTY,
     "challenge_id": "A" * 22,
+    "chunk": b"phone;receipt",
     "code": "123456",
     "consents": [{"kind": user_pb2.CONSENT_KIND_MARKETING, "version": "2026-11", "granted": True}],
     "kid": "unknown",

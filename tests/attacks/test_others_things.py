@@ -50,6 +50,10 @@ THINGS = {
     f"{_PURCHASES}.GetPurchase purchase_id": "purchase",
     f"{_PURCHASES}.RefundPurchase purchase_id": "purchase",
     f"{_PURCHASES}.RefundPurchase purchase_external_id": "receipt",
+    f"{_PURCHASES}.UploadCsvChunk csv_import_id": "csv import",
+    f"{_PURCHASES}.FinishCsvImport csv_import_id": "csv import",
+    f"{_PURCHASES}.GetCsvImport csv_import_id": "csv import",
+    f"{_PURCHASES}.MatchRejectedRow row_id": "kept row",
     f"{_OPERATIONS}.GetOperation operation_id": "operation",
     f"{_OPERATIONS}.CancelOperation operation_id": "operation",
     f"{_OPERATIONS}.WatchOperation operation_id": "operation",
@@ -66,6 +70,8 @@ OPEN = {
     f"{_PURCHASES}.RecordPurchase purchase.user_id": "every business may sell to every member",
     f"{_PURCHASES}.BatchRecordPurchases purchases.user_id": "every business may sell to every member",
     f"{_PURCHASES}.ImportPurchases purchases.user_id": "every business may sell to every member",
+    f"{_PURCHASES}.MatchRejectedRow user_id": "every business may sell to every member",
+    f"{_PURCHASES}.DiscardRejectedRow row_id": "it counts at her own business only",
     "svoykrug.users.v1.UsersService.UpdateMe user.id": "it is not read; a test below names another's",
     "svoykrug.users.v1.UsersService.UpdateMe user.staff_roles.business_id": "it is not read, as the mask refuses it",
 }
@@ -102,6 +108,8 @@ async def hers(cast: Cast, postgres: Postgres) -> Hers:
         {
             "purchase": purchase_id,
             "receipt": "receipt-1",
+            "csv import": await _csv_import(cast),
+            "kept row": await _kept_row(cast),
             "buyer": cast.people[Kind.MEMBER].user_id,
             "operation": operation.id,
             "snapshot": snapshot_id,
@@ -121,6 +129,23 @@ async def _purchase(cast: Cast, external_id: str = "receipt-1") -> str:
     request = purchases_pb.RecordPurchaseRequest(business_id=cast.here, purchase=purchase)
     stub = PurchasesServiceStub(cast.circle.channel)
     return (await stub.RecordPurchase(request, metadata=cast.metadata_of(Kind.STAFF_HERE))).purchase.id
+
+
+async def _csv_import(cast: Cast) -> str:
+    request = purchases_pb.StartCsvImportRequest(business_id=cast.here, request_id=str(uuid4()))
+    stub = PurchasesServiceStub(cast.circle.channel)
+    return (await stub.StartCsvImport(request, metadata=cast.metadata_of(Kind.STAFF_HERE))).csv_import.id
+
+
+async def _kept_row(cast: Cast) -> str:
+    stray = purchases_pb.NewPurchase(phone=next(PHONES), external_id="stray", amount_minor=100)
+    stray.purchase_time.GetCurrentTime()
+    stub, staff = PurchasesServiceStub(cast.circle.channel), cast.metadata_of(Kind.STAFF_HERE)
+    batch = purchases_pb.ImportPurchasesRequest(business_id=cast.here, purchases=[stray])
+    await stub.ImportPurchases(iter([batch]), metadata=staff)
+    listing = purchases_pb.ListRejectedRowsRequest(business_id=cast.here)
+    [row] = (await stub.ListRejectedRows(listing, metadata=staff)).rows
+    return row.id
 
 
 async def _snapshot(cast: Cast, operation_id: str) -> str:

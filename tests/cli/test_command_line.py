@@ -114,6 +114,7 @@ async def test_the_doctor_is_content_with_a_running_server(shared: Server) -> No
     assert re.search(r"PostgreSQL +version 18", done.stdout)
     assert re.search(r"ClickHouse +version 2", done.stdout)
     assert re.search(r"pipeline +nothing waits", done.stdout)
+    assert re.search(r"schedule snapshots +never done yet, due 20", done.stdout)
     assert "All is well." in done.stdout
 
 
@@ -273,6 +274,25 @@ def test_a_data_folder_that_cannot_be_made_is_one_clear_line(data_dir: Path) -> 
     assert_refused(run(data_dir / "data", "migrate"), ExitCode.DATA_FOLDER_UNUSABLE, "cannot be used")
 
 
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, "SVOYKRUG_CLICKHOUSE_URL"),
+        ({"database_url": "postgresql://nobody@127.0.0.1:1/none"}, "SVOYKRUG_CLICKHOUSE_URL"),
+        (
+            {"database_url": "postgresql://nobody@127.0.0.1:1/none", "clickhouse_url": "http://127.0.0.1:1/"},
+            "SVOYKRUG_SECRETS_DIR",
+        ),
+    ],
+)
+def test_a_worker_that_cannot_share_with_the_servers_refuses_with_one_line(
+    data_dir: Path, settings: dict[str, str], needed: str
+) -> None:
+    done = run(data_dir, "worker", **settings)
+    assert_refused(done, ExitCode.SETTINGS, needed)
+    assert not data_dir.exists()
+
+
 def test_ctrl_c_while_a_command_loads_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, explained():
         raise KeyboardInterrupt
@@ -283,4 +303,4 @@ def test_ctrl_c_while_a_command_loads_is_one_clear_line(capsys: pytest.CaptureFi
 def test_help_names_every_command(data_dir: Path) -> None:
     done = run(data_dir, "--help")
     assert done.returncode == 0
-    assert all(command in done.stdout for command in ("serve", "migrate", "doctor", "admin", "keys"))
+    assert all(command in done.stdout for command in ("serve", "worker", "migrate", "doctor", "admin", "keys"))

@@ -14,7 +14,7 @@ from tests.crash.stores_seen import entry_ids, ledger_totals, warehouse_totals
 from tests.waiting import until
 
 _SHIPPED_SECONDS = 30.0
-_SCOPES = ("purchases.write", "analytics.read")
+_SCOPES = ("purchases.read", "purchases.write", "analytics.read")
 
 
 async def service_key(data_dir: Path) -> ServiceKey:

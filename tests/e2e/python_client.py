@@ -8,7 +8,6 @@ from uuid import uuid4
 from svoykrug.auth.v1.auth_service_pb2 import CompleteSignInResponse
 
 from svoykrug_client import Client
-from svoykrug_server.app import service_scopes
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.composition import auth_options, service_accounts
 from svoykrug_server.auth.convert import challenge_id_from_text
@@ -16,6 +15,7 @@ from svoykrug_server.auth.key_model import NewServiceAccount
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.kit.caller import Role
 from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.parts import service_scopes
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.commands import GrantRole
 from tests.auth.world import random_secrets

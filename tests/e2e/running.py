@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import grpc
 from prometheus_client import CollectorRegistry
 
-from svoykrug_server.app import Foundation, compose
+from svoykrug_server.app import compose
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.kit.clock import Clock, SystemClock
 from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.parts import Foundation
 from svoykrug_server.rpc.server import RpcServer
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse

@@ -20,7 +20,7 @@ from svoykrug_server.operations.runner import Progress
 from svoykrug_server.operations.servicer import OperationsServicer
 from svoykrug_server.storage.postgres import Postgres
 from tests.callers import admin, person, service
-from tests.operations.work import runner_of, service_of, start
+from tests.operations.work import jobs_of, runner_of, service_of, start
 from tests.serving import Refusal, Served, refusal_of, serving
 
 DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
@@ -28,7 +28,7 @@ DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 
 @pytest.fixture
 async def served(postgres: Postgres) -> AsyncIterator[Served]:
-    servicer = OperationsServicer(service_of(postgres))
+    servicer = OperationsServicer(service_of(postgres), jobs_of(postgres))
     async with serving(lambda server: add_OperationsServiceServicer_to_server(servicer, server)) as running:
         yield running
 
@@ -183,3 +183,23 @@ async def test_a_failure_is_told_in_the_language_of_who_reads_it(
     assert failed.error.reason == "TOO_LITTLE_DATA"
     assert text in failed.error.text
     assert dict(failed.error.metadata) == {"member_count": "7"}
+
+
+async def test_admins_and_services_that_may_read_see_the_jobs_of_the_schedule(
+    postgres: Postgres, served: Served
+) -> None:
+    for caller in (admin(), service("operations.read")):
+        response = await stub(served).ListJobs(pb.ListJobsRequest(), metadata=served.tokens.sign_in(caller))
+        assert [job.kind for job in response.jobs] == [
+            operation_pb2.JOB_KIND_SNAPSHOTS,
+            operation_pb2.JOB_KIND_SCORING,
+            operation_pb2.JOB_KIND_TRAINING,
+            operation_pb2.JOB_KIND_FORECAST_RECEIPTS,
+            operation_pb2.JOB_KIND_TIERS,
+        ]
+        assert all(job.HasField("next_due_time") and not job.last_period for job in response.jobs)
+
+
+async def test_a_member_does_not_see_the_jobs_of_the_schedule(served: Served) -> None:
+    call = stub(served).ListJobs(pb.ListJobsRequest(), metadata=served.tokens.sign_in(person()))
+    assert await refusal_of(call) == DENIED

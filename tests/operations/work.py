@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.operations.model import Operation, OperationKind
 from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.runner import OperationRunner, RunnerOptions, WorkFunction
+from svoykrug_server.operations.schedule.model import Timetable
+from svoykrug_server.operations.schedule.repository import ScheduleRepository
+from svoykrug_server.operations.schedule.service import JobsService
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.users.membership.composition import membership_options
+from svoykrug_server.users.membership.tier_repository import TierRepository
+from tests.conftest import isolated_settings
 
 KIND = OperationKind.CREATE_SNAPSHOT
 QUICK = RunnerOptions(
@@ -50,3 +57,10 @@ async def standing(postgres: Postgres, operation: Operation) -> Operation:
     found = await OperationsRepository(postgres).find(operation.id)
     assert found is not None
     return found
+
+
+def jobs_of(postgres: Postgres, clock: ManualClock = NOON, *, enabled: bool = True) -> JobsService:
+    """Returns what says how the jobs of the schedule stand, in Moscow, from three at night."""
+    tiers = TierRepository(membership_options(isolated_settings()).tiers)
+    timetable = Timetable(ZoneInfo("Europe/Moscow"), 3, enabled)
+    return JobsService(postgres, ScheduleRepository(postgres), timetable, tiers, clock)

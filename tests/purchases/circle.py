@@ -4,16 +4,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.ids import random_member_id
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.operations.repository import OperationsRepository
+from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.purchases.announcing import Announcer
+from svoykrug_server.purchases.csv.composition import compose_csv
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
+from svoykrug_server.purchases.kept_rows import KeptRowService
+from svoykrug_server.purchases.kept_rows_repository import KeptRowRepository
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.model import PurchaseRows, us_of_instant
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
@@ -69,11 +75,16 @@ class Circle:
         self.hashes = hashes
         refunds, announcer = RefundRepository(hashes), Announcer(TiersFollowPurchases(), self._wake)
         self.membership = membership_of(postgres, clock)
-        self.writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), RULES, clock, announcer)
+        self.erasure, page_tokens = LedgerErasure(hashes), PageTokens(bytes(32))
+        self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
         self._refund_rows, self._reading = refunds, reading
         self.use_wallet(self.membership.use_cases.wallet)
         self.imports = ImportService(self.writer)
         self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
+        self.operations = OperationsService(postgres, OperationsRepository(postgres), page_tokens, clock)
+        self.csv = compose_csv(postgres, self.writer, self.erasure, RULES, ZoneInfo(TIME_ZONE), self.operations, clock)
+        kept_rows = KeptRowRepository()
+        self.kept_rows = KeptRowService(postgres, kept_rows, reading, refunds, self.writer, page_tokens, clock)
         self.pipeline = PipelineRepository(TIME_ZONE)
         self.metrics = PipelineMetrics(self.registry)
         self.copy = PurchaseWarehouse(warehouse, TIME_ZONE)

@@ -16,6 +16,7 @@ from svoykrug.purchases.v1.purchases_service_pb2_grpc import (
 )
 
 from svoykrug_server.kit.caller import Caller, StaffRole
+from svoykrug_server.operations.convert import operation_to_proto
 from svoykrug_server.purchases.servicer import PurchasesServicer
 from tests.callers import person, service
 from tests.purchases.circle import NOON, Circle, Member
@@ -45,7 +46,14 @@ class Shop:
 
 @pytest.fixture
 async def shop(circle: Circle) -> AsyncIterator[Shop]:
-    servicer = PurchasesServicer(circle.purchases, circle.refunds, circle.imports)
+    servicer = PurchasesServicer(
+        circle.purchases,
+        circle.refunds,
+        circle.imports,
+        circle.csv.uploads,
+        circle.kept_rows,
+        operation_to_proto,
+    )
     async with serving(lambda server: add_PurchasesServiceServicer_to_server(servicer, server)) as served:
         yield Shop(circle, served, await circle.add_business(), await circle.add_member())
 

@@ -304,7 +304,7 @@ class AmountOutOfRange(InvalidArgument):
 
 
 class ImportOutOfOrder(InvalidArgument):
-    """The messages of an import stream do not follow its rules."""
+    """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
 
 
 class TooLittleData(FailedPrecondition):

@@ -6,9 +6,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
+from svoykrug_server.analytics.dashboards.composition import Dashboards, compose_dashboards
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.scheduled.jobs import AnalyticsJobs
+from svoykrug_server.analytics.scheduled.repository import ScopeRepository
 from svoykrug_server.analytics.service import SnapshotService
 from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
@@ -28,12 +31,16 @@ class Analytics:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
         churn: The use cases of churn.
+        dashboards: The use cases of dashboards, cohorts and the cross-business matrix.
+        jobs: What is done every night, week and month.
         work: The work functions of all operations of analytics, by kind.
     """
 
     snapshots: SnapshotService
     insight: InsightService
     churn: Churn
+    dashboards: Dashboards
+    jobs: AnalyticsJobs
     work: Mapping[str, Work]
 
 
@@ -62,9 +69,15 @@ def compose_analytics(
     repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
     churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock)
     builder = SnapshotBuilder(repository, rows, disputes, clock)
+    snapshots = SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock)
+    jobs = AnalyticsJobs(
+        ScopeRepository(postgres), snapshots, churn.models, churn.risk, churn.repository, churn.grader, watermarks
+    )
     return Analytics(
-        snapshots=SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock),
-        insight=InsightService(repository, rows, churn.risk, watermarks),
+        snapshots=snapshots,
+        insight=InsightService(repository, rows, churn.risk, watermarks, zone),
         churn=churn,
+        dashboards=compose_dashboards(postgres, warehouse, zone, clock),
+        jobs=jobs,
         work={KIND: builder.run, **churn.work},
     )

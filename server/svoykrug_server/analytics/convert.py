@@ -1,13 +1,18 @@
 """Protobuf <-> model for snapshots, segments and members."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
-from svoykrug.analytics.v1 import scope_pb2, snapshot_pb2
+from svoykrug.analytics.v1 import dashboard_pb2, scope_pb2, snapshot_pb2
 
 from svoykrug_server.analytics.churn.convert import score_to_proto
+from svoykrug_server.analytics.churn.model import MemberScore, Scoring
+from svoykrug_server.analytics.history import MemberHistory, Step
+from svoykrug_server.analytics.history_words import change_text
 from svoykrug_server.analytics.insight import MemberInsight
 from svoykrug_server.analytics.model import (
     MemberPage,
@@ -150,6 +155,20 @@ def insight_to_proto(insight: MemberInsight, locale: Locale) -> pb.GetMemberInsi
         snapshot=None if insight.snapshot is None else snapshot_to_proto(insight.snapshot),
         churn_score=None if score is None else score_to_proto(*score, insight.user_id, locale),
         freshness=freshness_to_proto(insight.watermark),
+        member_value=None if score is None else _value_to_proto(*score),
+    )
+
+
+def history_to_proto(history: MemberHistory, locale: Locale) -> pb.GetMemberHistoryResponse:
+    """Returns how a member went from segment to segment.
+
+    Args:
+        history: Her steps.
+        locale: The language of the causes.
+    """
+    return pb.GetMemberHistoryResponse(
+        steps=[_step_to_proto(step, locale) for step in history.steps],
+        freshness=freshness_to_proto(history.watermark),
     )
 
 
@@ -188,4 +207,20 @@ def _movement_to_proto(movement: SegmentMovement) -> snapshot_pb2.SegmentMovemen
         from_segment=unspecified if movement.from_segment is None else SEGMENTS[movement.from_segment],
         to_segment=unspecified if movement.to_segment is None else SEGMENTS[movement.to_segment],
         member_count=movement.member_count,
+    )
+
+
+def _value_to_proto(scoring: Scoring, score: MemberScore) -> dashboard_pb2.MemberValue | None:
+    if score.value is None:
+        return None
+    return dashboard_pb2.MemberValue(horizon_days=scoring.horizon_days, **asdict(score.value))
+
+
+def _step_to_proto(step: Step, locale: Locale) -> dashboard_pb2.SegmentStep:
+    day = step.cutoff_day
+    return dashboard_pb2.SegmentStep(
+        snapshot_id=str(step.snapshot_id),
+        cutoff_date=Date(year=day.year, month=day.month, day=day.day),
+        segment=snapshot_pb2.SEGMENT_UNSPECIFIED if step.segment is None else SEGMENTS[step.segment],
+        cause="" if step.change is None else change_text(step.change, locale),
     )

@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring
+from svoykrug_server.analytics.history import MOST_STEPS, MemberHistory, Place, steps_of
 from svoykrug_server.analytics.model import MemberRow, Snapshot
 from svoykrug_server.analytics.ports import Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
@@ -57,6 +59,7 @@ class InsightService:
         warehouse: The rows of snapshots.
         churn_scores: How likely a member is to leave.
         watermarks: How far the warehouse is.
+        zone: The circle's time zone.
     """
 
     def __init__(
@@ -65,11 +68,13 @@ class InsightService:
         warehouse: SnapshotWarehouse,
         churn_scores: ChurnScores,
         watermarks: Watermarks,
+        zone: ZoneInfo,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._churn_scores = churn_scores
         self._watermarks = watermarks
+        self._zone = zone
 
     async def get(
         self, caller: Caller, business_id: UUID | None, user_id: UUID, as_of: datetime | None
@@ -87,13 +92,41 @@ class InsightService:
                 which.
             NotFound: There is no such user, said to admins and services.
         """
-        sees_all = caller.is_admin or caller.is_service
-        member_id = await self._repository.member_id_of(user_id)
-        if member_id is None:
-            raise NotFound if sees_all else PermissionDenied
+        member_id = await self._member_id(caller, user_id)
         snapshot = await self._repository.latest(business_id, as_of)
         row = None if snapshot is None else await self._warehouse.member(snapshot.build_id, member_id)
         score = await self._churn_scores.latest_score(business_id, member_id, as_of)
-        if row is None and score is None and not sees_all:
+        if row is None and score is None and not _sees_all(caller):
             raise PermissionDenied
         return MemberInsight(user_id, snapshot, row, score, await self._watermarks.watermark())
+
+    async def history(self, caller: Caller, business_id: UUID | None, user_id: UUID) -> MemberHistory:
+        """Returns a member's segment in each of the last snapshots of the usual window, and why it changed.
+
+        Args:
+            caller: Who asks.
+            business_id: The scope; None for the circle.
+            user_id: The user.
+
+        Raises:
+            PermissionDenied: She never bought at this business, or there is no such user: an owner cannot tell which.
+            NotFound: There is no such user, said to admins and services.
+        """
+        member_id = await self._member_id(caller, user_id)
+        snapshots = (await self._repository.latest_usual(business_id, MOST_STEPS))[::-1]
+        build_ids = [snapshot.build_id for snapshot in snapshots]
+        rows, entries = await self._warehouse.history(business_id, build_ids, member_id)
+        if not rows and not entries and not _sees_all(caller):
+            raise PermissionDenied
+        places = [Place(snapshot, rows.get(snapshot.build_id)) for snapshot in snapshots]
+        return MemberHistory(steps_of(places, entries, self._zone), await self._watermarks.watermark())
+
+    async def _member_id(self, caller: Caller, user_id: UUID) -> int:
+        member_id = await self._repository.member_id_of(user_id)
+        if member_id is None:
+            raise NotFound if _sees_all(caller) else PermissionDenied
+        return member_id
+
+
+def _sees_all(caller: Caller) -> bool:
+    return caller.is_admin or caller.is_service

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import insert, select, update
 
-from svoykrug_server.analytics.model import BuildContents, Snapshot, SnapshotPlan
+from svoykrug_server.analytics.model import DEFAULT_WINDOW_DAYS, BuildContents, Snapshot, SnapshotPlan
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.schema.analytics import snapshots
 from svoykrug_server.storage.schema.businesses import businesses
@@ -129,6 +129,10 @@ class SnapshotRepository:
         if before is None:
             return await self._list(business_id, "TRUE", limit=limit)
         return await self._list(business_id, "(cutoff_time, id) < ($2, $3)", *before, limit=limit)
+
+    async def latest_usual(self, business_id: UUID | None, limit: int) -> list[Snapshot]:
+        """Returns the last snapshots of a scope with the usual window, the latest cutoff first."""
+        return await self._list(business_id, "window_days = $2", DEFAULT_WINDOW_DAYS, limit=limit)
 
     async def _list(self, business_id: UUID | None, where: str, *values: object, limit: int) -> list[Snapshot]:
         scope = "business_id IS NULL AND $1::uuid IS NULL" if business_id is None else "business_id = $1"

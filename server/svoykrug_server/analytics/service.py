@@ -22,7 +22,11 @@ from svoykrug_server.analytics.model import (
 from svoykrug_server.analytics.ports import Operation, Operations, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.segments import RULES_VERSION, Segment
-from svoykrug_server.analytics.small_groups import without_small_movements, without_small_segments
+from svoykrug_server.analytics.small_groups import (
+    sees_small_groups,
+    without_small_movements,
+    without_small_segments,
+)
 from svoykrug_server.analytics.snapshots import KIND
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.caller import Caller
@@ -148,7 +152,7 @@ class SnapshotService:
         """
         snapshot = await self._snapshot(caller, business_id, snapshot_id)
         segments = await self._warehouse.summary(snapshot.build_id)
-        if not _sees_small_groups(caller, business_id):
+        if not sees_small_groups(caller, business_id):
             segments = without_small_segments(segments)
         return SegmentSummary(snapshot, segments, await self._watermarks.watermark())
 
@@ -214,7 +218,7 @@ class SnapshotService:
             path = "from_snapshot_id" if earlier is None else "to_snapshot_id"
             raise InvalidFields.of(path, "must name a snapshot of this scope")
         movements = tuple(await self._warehouse.movements(earlier.build_id, later.build_id))
-        if not _sees_small_groups(caller, business_id):
+        if not sees_small_groups(caller, business_id):
             movements = without_small_movements(movements)
         return Movements(movements, await self._watermarks.watermark())
 
@@ -248,8 +252,3 @@ def _plan(asked: NewSnapshot, watermark: datetime | None, snapshot_id: UUID) -> 
         watermark=watermark,
         rules_version=RULES_VERSION,
     )
-
-
-def _sees_small_groups(caller: Caller, business_id: UUID | None) -> bool:
-    """Tells whether the floor is of no concern: to admins and services, and to an owner among her own customers."""
-    return business_id is not None or caller.is_admin or caller.is_service

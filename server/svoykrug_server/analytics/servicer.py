@@ -58,6 +58,38 @@ class ChurnMethods(Protocol):
         """Lists the members of the latest scoring."""
         ...
 
+    async def GetForecastReceipts(
+        self, request: pb.GetForecastReceiptsRequest, context: Context
+    ) -> pb.GetForecastReceiptsResponse:
+        """Says how the forecasts of a scope turned out."""
+        ...
+
+
+class DashboardMethods(Protocol):
+    """The methods of the service that show what was sold, who came back, and where they went on."""
+
+    async def GetDashboard(self, request: pb.GetDashboardRequest, context: Context) -> pb.GetDashboardResponse:
+        """Returns the figures of a period beside those of the period before."""
+        ...
+
+    def WatchDashboard(
+        self, request: pb.WatchDashboardRequest, context: Context
+    ) -> AsyncIterator[pb.WatchDashboardResponse]:
+        """Streams a dashboard: at once, then after each change."""
+        ...
+
+    async def GetCohortRetention(
+        self, request: pb.GetCohortRetentionRequest, context: Context
+    ) -> pb.GetCohortRetentionResponse:
+        """Returns cohorts by the month of the first purchase."""
+        ...
+
+    async def GetCrossBusinessMatrix(
+        self, request: pb.GetCrossBusinessMatrixRequest, context: Context
+    ) -> pb.GetCrossBusinessMatrixResponse:
+        """Returns from which business members go on to which other, against chance."""
+        ...
+
 
 class SnapshotMethods:
     """The methods of the service about snapshots and what is known of a member.
@@ -138,6 +170,14 @@ class SnapshotMethods:
         insight = await self._insight.get(current_caller(), business_id, user_id, as_of)
         return convert.insight_to_proto(insight, current().locale)
 
+    async def GetMemberHistory(
+        self, request: pb.GetMemberHistoryRequest, context: Context
+    ) -> pb.GetMemberHistoryResponse:
+        """Returns how one member went from segment to segment in a scope."""
+        business_id, user_id = convert.id_or_none(request.business_id), UUID(request.user_id)
+        history = await self._insight.history(current_caller(), business_id, user_id)
+        return convert.history_to_proto(history, current().locale)
+
 
 class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     """Serves `svoykrug.analytics.v1.AnalyticsService`.
@@ -148,6 +188,7 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         operation_to_proto: Shows an operation.
         freshness: Tells how far the warehouse is.
         churn: Trains, promotes and uses churn models.
+        dashboards: Shows what was sold, who came back, and where they went on.
     """
 
     def __init__(
@@ -157,10 +198,12 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         operation_to_proto: OperationToProto,
         freshness: FreshnessMethods,
         churn: ChurnMethods,
+        dashboards: DashboardMethods,
     ) -> None:
         super().__init__(snapshots, insight, operation_to_proto)
         self._freshness = freshness
         self._churn = churn
+        self._dashboards = dashboards
 
     async def GetFreshness(self, request: pb.GetFreshnessRequest, context: Context) -> pb.GetFreshnessResponse:
         """Says how far the warehouse has followed PostgreSQL, and proves it."""
@@ -193,3 +236,31 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     ) -> pb.ListAtRiskMembersResponse:
         """Lists the members of the latest scoring."""
         return await self._churn.ListAtRiskMembers(request, context)
+
+    async def GetForecastReceipts(
+        self, request: pb.GetForecastReceiptsRequest, context: Context
+    ) -> pb.GetForecastReceiptsResponse:
+        """Says how the forecasts of a scope turned out."""
+        return await self._churn.GetForecastReceipts(request, context)
+
+    async def GetDashboard(self, request: pb.GetDashboardRequest, context: Context) -> pb.GetDashboardResponse:
+        """Returns the figures of a period beside those of the period before."""
+        return await self._dashboards.GetDashboard(request, context)
+
+    def WatchDashboard(
+        self, request: pb.WatchDashboardRequest, context: Context
+    ) -> AsyncIterator[pb.WatchDashboardResponse]:
+        """Streams a dashboard: at once, then after each change."""
+        return self._dashboards.WatchDashboard(request, context)
+
+    async def GetCohortRetention(
+        self, request: pb.GetCohortRetentionRequest, context: Context
+    ) -> pb.GetCohortRetentionResponse:
+        """Returns cohorts by the month of the first purchase."""
+        return await self._dashboards.GetCohortRetention(request, context)
+
+    async def GetCrossBusinessMatrix(
+        self, request: pb.GetCrossBusinessMatrixRequest, context: Context
+    ) -> pb.GetCrossBusinessMatrixResponse:
+        """Returns from which business members go on to which other, against chance."""
+        return await self._dashboards.GetCrossBusinessMatrix(request, context)

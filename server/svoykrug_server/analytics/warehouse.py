@@ -8,12 +8,13 @@ The rules, applied to what was ingested by the watermark and happened before the
 - Scores are by share with ties together: `least(5, 1 + floor(5 * share of members strictly worse))`, in whole numbers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from svoykrug_server.analytics.history import LedgerEntry
 from svoykrug_server.analytics.model import BuildContents, MemberRow, SegmentFigures, SegmentMovement, SnapshotPlan
 from svoykrug_server.analytics.segments import NEW_DAYS, SEGMENT_BY_SCORES, Segment
 from svoykrug_server.storage.warehouse import Warehouse
@@ -160,6 +161,21 @@ ORDER BY from_segment, to_segment
 """
 """How many members went from which segment to which?"""
 
+_HISTORY = """
+SELECT
+    build_id, member_id, segment, recency_days, purchase_count, net_spend_minor, recency_score, frequency_score,
+    monetary_score, 0 AS is_purchase, 0 AS happen_us, 0 AS ingest_us
+FROM snapshot_members
+WHERE build_id IN {build_ids:Array(UUID)} AND member_id = {member_id:Int64}
+UNION ALL
+SELECT
+    toUUID('00000000-0000-0000-0000-000000000000'), member_id, 0, 0, 0, 0, 0, 0, 0, kind = 'purchase',
+    toUnixTimestamp64Micro(purchase_time), toUnixTimestamp64Micro(ingest_time)
+FROM purchases
+WHERE member_id = {member_id:Int64} AND __SCOPE__
+"""
+"""Where was this member in each of these snapshots, and what did she buy or give back in the scope?"""
+
 _CLEAR = "DELETE FROM snapshot_members WHERE build_id = {build_id:UUID}"
 """Remove what an attempt that was stopped had written."""
 
@@ -226,6 +242,24 @@ class SnapshotWarehouse:
             "limit": limit,
         }
         return [_member(row) for row in await self._warehouse.query(_PAGE, parameters)]
+
+    async def history(
+        self, business_id: UUID | None, build_ids: Sequence[UUID], member_id: int
+    ) -> tuple[dict[UUID, MemberRow], list[LedgerEntry]]:
+        """Returns a member's row in each build that holds her, and her entries in the ledger of the scope."""
+        sql = _HISTORY.replace("__SCOPE__", _CIRCLE if business_id is None else _BUSINESS)
+        parameters: dict[str, Any] = {"build_ids": list(build_ids), "member_id": member_id}
+        if business_id is not None:
+            parameters["business_id"] = business_id
+        rows: dict[UUID, MemberRow] = {}
+        entries: list[LedgerEntry] = []
+        for build_id, *member, is_purchase, happen_us, ingest_us in await self._warehouse.query(sql, parameters):
+            if build_id.int:
+                rows[build_id] = _member(tuple(member))
+            else:
+                happened, ingested = (_EPOCH + each * _MICROSECOND for each in (happen_us, ingest_us))
+                entries.append(LedgerEntry(bool(is_purchase), happened, ingested))
+        return rows, entries
 
     async def movements(self, from_build_id: UUID, to_build_id: UUID) -> list[SegmentMovement]:
         """Returns how many members went from which segment to which between two builds."""

@@ -95,11 +95,14 @@ class Auth:
         await self.use_cases.keys.open()
 
     @property
+    def attending(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What runs wherever calls are taken, by name; each ends when it is cancelled."""
+        return {"auth.signing_keys": self.use_cases.keys.run, "auth.revocations": self.revocations.run}
+
+    @property
     def background(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
-        """What runs as long as the server does, by name; each ends when it is cancelled."""
+        """What works in the background, by name, in any number of processes; each ends when it is cancelled."""
         return {
-            "auth.signing_keys": self.use_cases.keys.run,
-            "auth.revocations": self.revocations.run,
             "auth.sms": self.sms_worker.run,
             "auth.sms_receipts": self.sms_receipts.run,
             "auth.housekeeping": self.housekeeping.run,

@@ -1,4 +1,4 @@
-"""The command line: `svoykrug serve | migrate | doctor | admin | keys | warehouse`.
+"""The command line: `svoykrug serve | worker | migrate | doctor | admin | keys | warehouse`.
 
 Every command imports what it needs when it runs, so that `--help` and the start of the server are quick. Whatever a
 person must mend is one line on standard error and an exit code (`kit/startup.py`), never a traceback.
@@ -34,6 +34,17 @@ def serve() -> None:
     from svoykrug_server.serve import serve as serve_until_signal  # noqa: PLC0415  as above
 
     uvloop.run(serve_until_signal(settings))
+
+
+@app.command()
+def worker() -> None:
+    """Do the background work beside servers, on PostgreSQL and ClickHouse by URL; any number of workers may run."""
+    settings = settings_of_environment()
+    import uvloop  # noqa: PLC0415  each command imports what it needs
+
+    from svoykrug_server.worker import work  # noqa: PLC0415  as above
+
+    uvloop.run(work(settings))
 
 
 @app.command()

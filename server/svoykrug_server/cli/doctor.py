@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.kit.startup import CannotStart
 from svoykrug_server.storage.examination import Facts, examine_postgres, examine_warehouse
 from svoykrug_server.storage.folder import DataFolder
-from svoykrug_server.storage.stores import open_folder, open_stores, open_warehouse
+from svoykrug_server.storage.stores import Stores, open_folder, open_stores, open_warehouse
 
 HTTP_SECONDS = 15.0
 LONGEST_HEALTHY_LAG_SECONDS = 60.0
@@ -66,6 +66,7 @@ async def examine(settings: Settings) -> list[Finding]:
     findings.extend(_server_findings(facts.get("server", {})))
     findings.extend(_postgres_findings(facts.get("postgres", {}), is_serving=owner is not None))
     findings.extend(_warehouse_findings(facts.get("warehouse", {}), is_serving=owner is not None))
+    findings.extend(schedule_findings(facts.get("schedule", {}), is_serving=owner is not None))
     return findings
 
 
@@ -96,7 +97,8 @@ async def _ask(settings: Settings, owner: dict[str, Any]) -> dict[str, Facts]:
     except (OSError, ValueError) as error:
         problem = f"process {owner.get('pid')} owns the data folder but does not answer on {url}: {error}"
         return {"server": {"problem": problem}}
-    return {"server": body, "postgres": body.get("postgres", {}), "warehouse": body.get("warehouse", {})}
+    parts = {name: body.get(name, {}) for name in ("postgres", "warehouse")}
+    return {"server": body, **parts, "schedule": {"jobs": body.get("schedule", [])}}
 
 
 async def _open(settings: Settings, folder: DataFolder) -> dict[str, Facts]:
@@ -107,6 +109,8 @@ async def _open(settings: Settings, folder: DataFolder) -> dict[str, Facts]:
             closing.enter_context(folder.owned({}))
             stores = await closing.enter_async_context(open_stores(settings, migrate=False))
             facts["postgres"] = await examine_postgres(stores.postgres, SystemClock())
+            if facts["postgres"].get("applied") == facts["postgres"].get("newest"):
+                facts["schedule"] = {"jobs": await _schedule_facts(settings, stores)}
             if stores.embedded is not None:
                 facts["postgres"]["process_id"] = stores.embedded.process_id
         except CannotStart as problem:
@@ -117,6 +121,13 @@ async def _open(settings: Settings, folder: DataFolder) -> dict[str, Facts]:
         except CannotStart as problem:
             facts["warehouse"] = {"problem": str(problem)}
     return facts
+
+
+async def _schedule_facts(settings: Settings, stores: Stores) -> Sequence[Facts]:
+    from svoykrug_server.operations.schedule.examination import examine_schedule  # noqa: PLC0415  only without a server
+    from svoykrug_server.parts import jobs_service  # noqa: PLC0415  as above
+
+    return await examine_schedule(jobs_service(settings, stores.postgres, SystemClock()), SystemClock())
 
 
 def _folder_finding(folder: DataFolder) -> Finding:
@@ -153,6 +164,17 @@ def _postgres_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
 
 def _warehouse_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
     yield from _store_findings("ClickHouse", facts, is_serving=is_serving)
+
+
+def schedule_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
+    """Returns what the doctor makes of each job of the schedule."""
+    for job in facts.get("jobs", []):
+        last = f"last done for {job['last_period']}" if job["last_period"] else "never done yet"
+        due = f"due {job['next_due_time']}" if job["next_due_time"] else "the schedule is switched off"
+        now = ", being done now" if job["running"] else ""
+        failed = f"; it failed with {job['last_error_reason']} and is tried again" if job["last_error_reason"] else ""
+        is_well = not job["last_error_reason"] and not (is_serving and job["late"])
+        yield Finding(f"schedule {job['job']}", f"{last}, {due}{now}{failed}", is_well=is_well)
 
 
 def _store_findings(store: str, facts: Facts, *, is_serving: bool) -> Iterator[Finding]:

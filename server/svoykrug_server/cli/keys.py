@@ -260,9 +260,9 @@ def _write_key(key_file: Path, account: "ServiceAccount", private_key: "PrivateK
 
 @asynccontextmanager
 async def _service_accounts() -> AsyncIterator["ServiceAccounts"]:
-    from svoykrug_server.app import service_scopes  # noqa: PLC0415  each command imports what it needs
     from svoykrug_server.auth.composition import service_accounts  # noqa: PLC0415  as above
     from svoykrug_server.kit.clock import SystemClock  # noqa: PLC0415  as above
+    from svoykrug_server.parts import service_scopes  # noqa: PLC0415  each command imports what it needs
     from svoykrug_server.storage.stores import open_stores  # noqa: PLC0415  as above
 
     settings = settings_of_environment()

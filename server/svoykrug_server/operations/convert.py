@@ -7,6 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.operations.v1 import operation_pb2
 
 from svoykrug_server.operations.model import Operation, OperationFailure, OperationKind, OperationState
+from svoykrug_server.operations.schedule.model import JobKind, JobStanding
 from svoykrug_server.rpc.context import Locale
 from svoykrug_server.rpc.status import CATALOGUE
 from svoykrug_server.rpc.timestamps import timestamp_from
@@ -22,6 +23,15 @@ KINDS = {
     OperationKind.CREATE_SNAPSHOT: operation_pb2.OPERATION_KIND_CREATE_SNAPSHOT,
     OperationKind.TRAIN_CHURN_MODEL: operation_pb2.OPERATION_KIND_TRAIN_CHURN_MODEL,
     OperationKind.SCORE_MEMBERS: operation_pb2.OPERATION_KIND_SCORE_MEMBERS,
+    OperationKind.IMPORT_CSV: operation_pb2.OPERATION_KIND_IMPORT_CSV,
+}
+
+JOBS = {
+    JobKind.SNAPSHOTS: operation_pb2.JOB_KIND_SNAPSHOTS,
+    JobKind.SCORING: operation_pb2.JOB_KIND_SCORING,
+    JobKind.TRAINING: operation_pb2.JOB_KIND_TRAINING,
+    JobKind.FORECAST_RECEIPTS: operation_pb2.JOB_KIND_FORECAST_RECEIPTS,
+    JobKind.TIERS: operation_pb2.JOB_KIND_TIERS,
 }
 
 
@@ -46,6 +56,18 @@ def operation_to_proto(operation: Operation, locale: Locale) -> operation_pb2.Op
         start_time=_time_to_proto(operation.start_time),
         end_time=_time_to_proto(operation.end_time),
         attempt_count=operation.attempt_count,
+    )
+
+
+def job_to_proto(job: JobStanding) -> operation_pb2.Job:
+    """Returns how a job of the schedule stands."""
+    return operation_pb2.Job(
+        kind=JOBS[job.kind],
+        last_period=job.last_period,
+        last_end_time=_time_to_proto(job.last_end_time),
+        next_due_time=_time_to_proto(job.next_due_time),
+        running=job.running,
+        last_error_reason=job.last_error_reason,
     )
 
 

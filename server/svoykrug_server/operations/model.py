@@ -29,6 +29,7 @@ class OperationKind(StrEnum):
     CREATE_SNAPSHOT = "create_snapshot"
     TRAIN_CHURN_MODEL = "train_churn_model"
     SCORE_MEMBERS = "score_members"
+    IMPORT_CSV = "import_csv"
 
 
 @dataclass(frozen=True, slots=True)

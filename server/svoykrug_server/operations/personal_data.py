@@ -1,6 +1,6 @@
 """What operations keep about a person, and what becomes of it when she is erased."""
 
-from svoykrug_server.storage.personal_data import Change, Declared, PersonalRows, Purpose
+from svoykrug_server.storage.personal_data import Change, Declared, Impersonal, PersonalRows, Purpose, Store
 
 DECLARED = Declared(
     personal=(
@@ -12,4 +12,5 @@ DECLARED = Declared(
             columns=("id", "kind", "state", "create_time", "start_time", "end_time"),
         ),
     ),
+    impersonal=(Impersonal(Store.POSTGRES, "scheduled_runs", "which jobs of the schedule were done when"),),
 )

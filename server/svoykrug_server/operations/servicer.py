@@ -9,8 +9,9 @@ from svoykrug.operations.v1 import operation_pb2
 from svoykrug.operations.v1 import operations_service_pb2 as pb
 from svoykrug.operations.v1.operations_service_pb2_grpc import OperationsServiceServicer
 
-from svoykrug_server.operations.convert import operation_to_proto, states_from_proto
+from svoykrug_server.operations.convert import job_to_proto, operation_to_proto, states_from_proto
 from svoykrug_server.operations.model import Operation
+from svoykrug_server.operations.schedule.service import JobsService
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.rpc.context import current, current_caller
 
@@ -21,11 +22,13 @@ class OperationsServicer(OperationsServiceServicer):
     """Serves `svoykrug.operations.v1.OperationsService`.
 
     Args:
-        service: The use cases.
+        service: The use cases of operations.
+        jobs: The use case of the schedule.
     """
 
-    def __init__(self, service: OperationsService) -> None:
+    def __init__(self, service: OperationsService, jobs: JobsService) -> None:
         self._service = service
+        self._jobs = jobs
 
     async def GetOperation(self, request: pb.GetOperationRequest, context: Context) -> pb.GetOperationResponse:
         """Returns an operation."""
@@ -51,6 +54,10 @@ class OperationsServicer(OperationsServiceServicer):
         """Streams an operation until its end."""
         async for operation in self._service.watch(current_caller(), UUID(request.operation_id)):
             yield pb.WatchOperationResponse(operation=_shown(operation))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
+        """Lists the jobs of the schedule."""
+        return pb.ListJobsResponse(jobs=[job_to_proto(job) for job in await self._jobs.list_all()])
 
 
 def _shown(operation: Operation) -> operation_pb2.Operation:

@@ -2,20 +2,25 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.purchases.announcing import Announcer
+from svoykrug_server.purchases.csv.composition import Work, compose_csv
+from svoykrug_server.purchases.csv.uploads import CsvUploads
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.imports import ImportService
+from svoykrug_server.purchases.kept_rows import KeptRowService
+from svoykrug_server.purchases.kept_rows_repository import KeptRowRepository
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.pipeline import Upkeep
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
-from svoykrug_server.purchases.ports import LedgerListener, WalletCodes
+from svoykrug_server.purchases.ports import LedgerListener, Operations, WalletCodes
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
@@ -62,15 +67,23 @@ class Purchases:
         service: Single purchases, small batches and lists.
         refunds: Refunds.
         imports: Imports.
+        uploads: Imports of CSV files.
+        kept_rows: Rows of imports that named nobody.
         reconciler: Proves that both stores hold the same.
+        relay: Carries the ledger to the warehouse; it tells when it has shipped.
         background: The jobs to run beside the server, by name.
+        work: The work functions of the operations of purchases, by kind.
     """
 
     service: PurchaseService
     refunds: RefundService
     imports: ImportService
+    uploads: CsvUploads
+    kept_rows: KeptRowService
     reconciler: Reconciler
+    relay: Relay
     background: Mapping[str, Job]
+    work: Mapping[str, Work]
 
 
 def compose_purchases(
@@ -83,6 +96,7 @@ def compose_purchases(
     hashes: ExternalIdHashes,
     listener: LedgerListener,
     wallet_codes: WalletCodes,
+    operations: Operations,
 ) -> Purchases:
     """Builds the use cases and the jobs.
 
@@ -96,6 +110,7 @@ def compose_purchases(
         hashes: What stands for the external ids of members who have been erased.
         listener: Hears of purchases and refunds in their transactions.
         wallet_codes: The codes that members show at a business.
+        operations: Starts long work.
     """
     metrics, pipeline = PipelineMetrics(registry), PipelineRepository(options.time_zone)
     copy = PurchaseWarehouse(warehouse, options.time_zone)
@@ -105,14 +120,20 @@ def compose_purchases(
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
     purchases = PurchaseRepository(hashes)
     announcer, refunds = Announcer(listener, relay.wake), RefundRepository(hashes)
-    writer = PurchaseWriter(postgres, LedgerRepository(), LedgerErasure(hashes), options.rules, clock, announcer)
+    erasure = LedgerErasure(hashes)
+    writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
+    csv = compose_csv(postgres, writer, erasure, options.rules, ZoneInfo(options.time_zone), operations, clock)
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
         imports=ImportService(writer),
+        uploads=csv.uploads,
+        kept_rows=KeptRowService(postgres, KeptRowRepository(), purchases, refunds, writer, page_tokens, clock),
         reconciler=reconciler,
-        background={"relay": relay.run, "upkeep": upkeep.run},
+        relay=relay,
+        background={"relay": relay.run, "upkeep": upkeep.run, "csv_housekeeping": csv.housekeeping.run},
+        work=csv.work,
     )
 
 

@@ -31,7 +31,7 @@ _LOCK_BUSINESS = text(
     "SELECT pg_advisory_xact_lock(hashtextextended('purchase_entries ' || CAST(:business_id AS text), 0))"
 )
 
-_INPUT = """
+INPUT = """
     WITH input AS MATERIALIZED (
         SELECT rows.*, CAST(CAST(:id_prefix AS text) || lpad(to_hex(rows.position), 4, '0') AS uuid) AS entry_id
         FROM unnest(
@@ -54,7 +54,7 @@ where a join reads all members for each batch."""
 # Which of these purchases are new, and which name nobody? (ids count up from a random prefix; the first of two equal
 # ids is written)
 _WRITE = text(
-    f"""{_INPUT}    , written AS (
+    f"""{INPUT}    , written AS (
         INSERT INTO purchase_entries (
             entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
             currency_code, external_id
@@ -73,7 +73,7 @@ _WRITE = text(
 # Which of these purchases have an external id that another entry has? (those that are not here are there with the same
 # body)
 _CONFLICTS = text(
-    f"""{_INPUT}    SELECT known.position - 1 AS position
+    f"""{INPUT}    SELECT known.position - 1 AS position
     FROM known CROSS JOIN LATERAL (
         SELECT * FROM purchase_entries
         WHERE business_id = CAST(:business_id AS uuid) AND external_id = known.external_id LIMIT 1
@@ -169,7 +169,7 @@ class LedgerRepository:
             first_id: A fresh UUID of version 7: the rows' ids have its first 28 digits and count up in the last 4.
         """
         values = {
-            **_columns(rows),
+            **columns_of(rows),
             "id_prefix": first_id.hex[:28],
             "business_id": business.id,
             "sensitive": business.sensitive,
@@ -187,7 +187,7 @@ class LedgerRepository:
         self, tx: Transaction, business_id: UUID, rows: PurchaseRows, currency_code: str, now: datetime
     ) -> None:
         """Keeps rows whose member is unknown until someone matches them; a row sent again replaces itself."""
-        values = {**_columns(rows), "business_id": business_id, "currency_code": currency_code, "now": now}
+        values = {**columns_of(rows), "business_id": business_id, "currency_code": currency_code, "now": now}
         await tx.execute(_KEEP_REJECTED, values)
 
     async def forget_rejected(self, tx: Transaction, business_id: UUID, outbox_id: int) -> None:
@@ -195,7 +195,8 @@ class LedgerRepository:
         await tx.execute(_FORGET_REJECTED, {"business_id": business_id, "outbox_id": outbox_id})
 
 
-def _columns(rows: PurchaseRows) -> dict[str, Any]:
+def columns_of(rows: PurchaseRows) -> dict[str, Any]:
+    """Returns the rows as the parameters of `INPUT`."""
     user_ids, phones = buyer_columns(rows)
     return {
         "external_ids": list(rows.external_ids),

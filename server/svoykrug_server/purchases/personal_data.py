@@ -35,14 +35,26 @@ def declared(hashes: ExternalIdHashes) -> Declared:
         "kept.user_id = :user_id OR kept.phone = :phone",
         Delete(),
     )
+    csv_rows = PersonalRows(
+        "csv_rows",
+        Purpose("Rows of uploaded files that name your phone", "Строки загруженных файлов с вашим телефоном"),
+        "kept.phone = :phone",
+        Delete(),
+    )
     return Declared(
-        personal=(ledger, rejected),
+        personal=(ledger, rejected, csv_rows),
         warehouse=(
             WarehouseRows(
                 "purchases", Purpose("Your purchases, for analytics", "Ваши покупки, для аналитики"), "entry_id"
             ),
         ),
         impersonal=(
+            Impersonal(Store.POSTGRES, "csv_imports", "counts and forms of uploaded files"),
+            Impersonal(
+                Store.POSTGRES,
+                "csv_chunks",
+                "files of businesses as they came, read by the import alone; gone once written, and after 7 days",
+            ),
             Impersonal(Store.POSTGRES, "outbox", "counts of what is on its way to the warehouse"),
             Impersonal(Store.POSTGRES, "sealed_batches", "counts and hashes of batches"),
             Impersonal(Store.POSTGRES, "relay_state", "how far the relay is"),

@@ -6,6 +6,7 @@ again under the same token: the warehouse takes it once.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -95,12 +96,17 @@ class Relay:
         self.holder = uuid4()
         """What this process is called as holder of the lease."""
         self._woken = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
         self.shipping = asyncio.Lock()
         """Held while batches are shipped: whoever exchanges the warehouse's table takes it first."""
 
     def wake(self) -> None:
         """Makes the next step begin at once: something was written to the ledger in this process."""
         self._woken.set()
+
+    def tell_when_shipped(self, listener: Callable[[], None]) -> None:
+        """Has a listener called whenever this process has shipped a batch."""
+        self._listeners.append(listener)
 
     async def run(self) -> None:
         """Works until cancelled; then gives the lease back."""
@@ -175,6 +181,8 @@ class Relay:
             await outbox.mark_shipped(tx, batch.batch_id, self._clock.now())
         self._metrics.shipped_batches.inc()
         self._metrics.shipped_entries.inc(len(block))
+        for listener in self._listeners:
+            listener()
         failpoint("relay.shipped")
 
     async def _ship_again(self, batch: SealedBatch, block: "LedgerBlock") -> None:

@@ -1,22 +1,21 @@
 """Use cases about single purchases and small batches, and the lists."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from svoykrug_server.kit.caller import Caller
-from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition, FieldViolation, InvalidFields
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.purchases.model import (
     Purchase,
     PurchaseRows,
-    Rejection,
     WriteOutcome,
     instant_of_us,
     us_of_instant,
 )
 from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.row_refusals import refusal_of
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.writer import PurchaseWriter, not_found_for
 from svoykrug_server.storage.postgres import Postgres
@@ -24,20 +23,6 @@ from svoykrug_server.storage.postgres import Postgres
 _DEFAULT_PAGE_SIZE = 50
 _MAX_PAGE_SIZE = 500
 _LATEST = (datetime(9999, 1, 1, tzinfo=UTC), UUID(int=(1 << 128) - 1))
-
-_RULES_IN_WORDS = {
-    ("INVALID_FIELDS", "external_id"): "must have 1 to 100 characters and no control character",
-    ("INVALID_FIELDS", "user_id"): "must be a UUID",
-    ("INVALID_FIELDS", "phone"): "must be a phone number, unless user_id is given",
-    ("AMOUNT_OUT_OF_RANGE", "amount_minor"): "must be 0 to 100,000,000,000",
-    ("CURRENCY_FOREIGN", "currency_code"): "must be the circle's currency",
-    ("PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"): "must not lie in the future or too long ago",
-    ("EXTERNAL_ID_CONFLICT", "external_id"): "belongs to a different purchase",
-    ("MEMBER_UNKNOWN", "phone"): "belongs to no member",
-    ("MEMBER_UNKNOWN", "user_id"): "belongs to no member",
-}
-
-_KINDS: Mapping[str, type[DomainError]] = {"MEMBER_UNKNOWN": FailedPrecondition, "EXTERNAL_ID_CONFLICT": Conflict}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,8 @@ class PurchaseService:
             judged = self._writer.judge(rows)
             outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
         if outcome.rejections:
-            raise self._refusal(outcome.rejections[0])
+            rejection = outcome.rejections[0]
+            raise refusal_of(rejection, self._writer.facts(rejection.reason), f"purchase.{rejection.field}")
         async with self._postgres.read() as connection:
             purchase = await self._purchases.get_by_external_id(connection, business_id, rows.external_ids[0])
         if purchase is None:
@@ -146,13 +132,6 @@ class PurchaseService:
         async with self._postgres.read() as connection:
             found = await self._purchases.of_business(connection, business_id, before, size + 1)
         return self._make_page(listing, found, size)
-
-    def _refusal(self, rejection: Rejection) -> DomainError:
-        """Returns what a caller is told whose only row was refused."""
-        reason = rejection.reason
-        kind = _KINDS.get(reason, InvalidFields)
-        rule = FieldViolation(f"purchase.{rejection.field}", _RULES_IN_WORDS[reason, rejection.field])
-        return kind(reason, metadata=self._writer.facts(reason), violations=(rule,))
 
     def _page(self, listing: str, asked_size: int, page_token: str) -> tuple[int, tuple[datetime, UUID]]:
         size = page_size(asked_size, default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE)

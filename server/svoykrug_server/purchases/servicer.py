@@ -1,4 +1,4 @@
-"""The gRPC face of purchases: convert, one call, convert."""
+"""The gRPC face of purchases: convert, one call, convert. The methods about CSV files stand in `csv/servicer.py`."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,7 +9,10 @@ from svoykrug.purchases.v1 import purchases_service_pb2 as pb
 from svoykrug.purchases.v1 import purchases_service_pb2_grpc
 
 from svoykrug_server.purchases import convert
+from svoykrug_server.purchases.csv.servicer import CsvMethods, OperationToProto
+from svoykrug_server.purchases.csv.uploads import CsvUploads
 from svoykrug_server.purchases.imports import ImportService
+from svoykrug_server.purchases.kept_rows import KeptRowService
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.service import PurchaseService
 from svoykrug_server.rpc.context import current_caller
@@ -17,16 +20,28 @@ from svoykrug_server.rpc.context import current_caller
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class PurchasesServicer(purchases_service_pb2_grpc.PurchasesServiceServicer):
+class PurchasesServicer(CsvMethods, purchases_service_pb2_grpc.PurchasesServiceServicer):
     """Answers `svoykrug.purchases.v1.PurchasesService`.
 
     Args:
         purchases: Single purchases, small batches and lists.
         refunds: Refunds.
         imports: Imports.
+        uploads: Imports of CSV files.
+        kept_rows: Rows of imports that named nobody.
+        operation_to_proto: Shows an operation.
     """
 
-    def __init__(self, purchases: PurchaseService, refunds: RefundService, imports: ImportService) -> None:
+    def __init__(
+        self,
+        purchases: PurchaseService,
+        refunds: RefundService,
+        imports: ImportService,
+        uploads: CsvUploads,
+        kept_rows: KeptRowService,
+        operation_to_proto: OperationToProto,
+    ) -> None:
+        super().__init__(uploads, kept_rows, operation_to_proto)
         self._purchases = purchases
         self._refunds = refunds
         self._imports = imports

@@ -80,9 +80,12 @@ class PurchaseWriter:
         return outcome
 
     async def write_within(
-        self, tx: Transaction, caller: Caller, business_id: UUID, judged: Judgement, *, keep_unknown: bool
+        self, tx: Transaction, caller: Caller | None, business_id: UUID, judged: Judgement, *, keep_unknown: bool
     ) -> WriteOutcome:
-        """Writes the good rows in a transaction of the caller's, who calls `committed` after it; else as `write`."""
+        """Writes the good rows in a transaction of the caller's, who calls `committed` after it; else as `write`.
+
+        Background work has no `caller`.
+        """
         found = await self._ledger.selling_business(tx, business_id)
         if found is None:
             raise not_found_for(caller)
@@ -142,9 +145,9 @@ class PurchaseWriter:
         return rows.at(unknown), foreign
 
 
-def not_found_for(caller: Caller) -> DomainError:
-    """Returns what a caller is told about something that does not exist: only admins and services learn that."""
-    return NotFound() if caller.is_admin or caller.is_service else PermissionDenied()
+def not_found_for(caller: Caller | None) -> DomainError:
+    """Returns what is said about something that does not exist: only admins, services and our own jobs learn that."""
+    return NotFound() if caller is None or caller.is_admin or caller.is_service else PermissionDenied()
 
 
 def _outcome(received_count: int, recorded_count: int, rejections: list[Rejection]) -> WriteOutcome:

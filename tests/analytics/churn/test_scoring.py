@@ -142,6 +142,20 @@ async def test_a_member_s_score_is_found_as_of_an_instant(circle: Circle) -> Non
     assert await circle.churn.risk.latest_score(uuid4(), member_id, None) is None
 
 
+async def test_what_members_are_expected_to_buy_is_stored_beside_their_scores(circle: Circle) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    await circle.scored()
+    found = [await circle.churn.risk.latest_score(None, score.member_id, None) for score in await everyone(circle)]
+    values = [score.value for _, score in filter(None, found) if score.value is not None]
+    assert len(values) == len(found)
+    assert all(value.purchase_count_low <= value.purchase_count_high <= HORIZON_DAYS for value in values)
+    assert all(value.spend_low_minor <= value.expected_spend_minor <= value.spend_high_minor * 3 for value in values)
+    honest = await window_at(circle, TEST_CUTOFF)
+    stayed = 1 - honest.churned.mean()
+    assert np.mean([value.purchase_count_high > 0 for value in values]) > stayed - 0.1
+
+
 async def test_pages_stay_with_the_scoring_they_began_with(circle: Circle) -> None:
     await fill(circle.warehouse, simulated())
     await circle.promoted()

@@ -33,7 +33,7 @@ MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 async def served(circle: Circle) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # snapshots and freshness have tests of their own
     churn = ChurnServicer(circle.churn.models, circle.churn.risk, operation_to_proto)
-    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn)
+    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn, elsewhere)
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 
@@ -125,6 +125,28 @@ async def test_a_model_not_good_enough_is_refused_by_name(circle: Circle, served
     assert await refusal_of(promoting) == Refusal(grpc.StatusCode.FAILED_PRECONDITION, "MODEL_NOT_GOOD_ENOUGH")
 
 
+async def test_receipts_say_what_was_said_and_what_happened_page_by_page(circle: Circle, served: Served) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    scorings = [await circle.scored(cutoff) for cutoff in (TEST_CUTOFF - timedelta(days=30), TEST_CUTOFF)]
+    caller = served.tokens.sign_in(admin())
+    first = await stub(served).GetForecastReceipts(pb.GetForecastReceiptsRequest(page_size=1), metadata=caller)
+    following = pb.GetForecastReceiptsRequest(page_size=1, page_token=first.next_page_token)
+    second = await stub(served).GetForecastReceipts(following, metadata=caller)
+    receipts = [*first.receipts, *second.receipts]
+    assert [receipt.scoring_id for receipt in receipts] == [str(scoring) for scoring in reversed(scorings)]
+    assert second.next_page_token == ""
+    latest = receipts[0]
+    assert latest.cutoff_time == at(TEST_CUTOFF)
+    assert latest.horizon_days == HORIZON_DAYS
+    assert 0 < latest.observed_rate < 1
+    assert latest.predicted_rate == pytest.approx(latest.observed_rate, abs=0.05)
+    assert latest.roc_auc > 0.8
+    assert latest.brier > 0
+    assert latest.ece > 0
+    assert sum(row.member_count for row in latest.calibration) == latest.member_count
+
+
 async def test_an_owner_sees_nothing_of_the_circle_and_no_model_that_is_not_hers(
     circle: Circle, served: Served
 ) -> None:
@@ -142,6 +164,8 @@ async def test_an_owner_sees_nothing_of_the_circle_and_no_model_that_is_not_hers
             pb.GetChurnModelRequest(business_id=str(business), churn_model_id=str(model.id)), metadata=owner
         ),
         api.ListAtRiskMembers(pb.ListAtRiskMembersRequest(business_id=str(BUSINESSES[1])), metadata=owner),
+        api.GetForecastReceipts(pb.GetForecastReceiptsRequest(), metadata=owner),
+        api.GetForecastReceipts(pb.GetForecastReceiptsRequest(business_id=str(BUSINESSES[1])), metadata=owner),
     ):
         assert await refusal_of(call) == DENIED
     hers = pb.ListAtRiskMembersRequest(business_id=str(business))

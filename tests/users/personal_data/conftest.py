@@ -2,10 +2,10 @@ from datetime import timedelta
 
 import pytest
 
-from svoykrug_server.app import kept_of_people
 from svoykrug_server.auth.composition import auth_options
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.parts import kept_of_people
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.personal_data.composition import PersonalData, PersonalDataOptions, compose_personal_data

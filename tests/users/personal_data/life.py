@@ -10,6 +10,7 @@ from svoykrug_server.storage.audit import ActorKind, AuditEvent
 from svoykrug_server.storage.postgres import Transaction
 from svoykrug_server.storage.schema import load_all
 from tests.purchases.circle import IMPORTER, NOON, Circle, Member
+from tests.purchases.csv.running import file_of, imported
 from tests.users.people import join
 
 TABLES = load_all().tables
@@ -138,7 +139,9 @@ async def _buy(circle: Circle, her: Life, businesses: list[UUID]) -> None:
     times = {"purchase_time": NOON, "reject_time": NOON}
     async with circle.postgres.transaction() as tx:
         await add(tx, "rejected_rows", business_id=businesses[0], **waiting, currency_code="RUB", **times)
-    her.external_ids.append(str(waiting["external_id"]))
+    in_a_file = f"receipt-in-a-file-of-{her.name}".lower()
+    await imported(circle, businesses[0], file_of(f"{her.member.phone};{in_a_file};-1;01.05.2026"))
+    her.external_ids += [str(waiting["external_id"]), in_a_file]
     for columns in ("snapshot_members (build_id, member_id)", "churn_scores (scoring_id, member_id)"):
         await circle.warehouse.command(
             f"INSERT INTO {columns} VALUES ({{id:UUID}}, {{member_id:Int64}})",  # noqa: S608 - constants only

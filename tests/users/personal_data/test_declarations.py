@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from svoykrug_server.app import kept_of_people
+from svoykrug_server.parts import kept_of_people
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.storage.personal_data import Store
 from svoykrug_server.storage.postgres import Postgres

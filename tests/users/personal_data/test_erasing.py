@@ -5,8 +5,8 @@ from uuid import UUID
 import pytest
 
 from demo.search_stores import rows_by_table, spellings, tables_holding
-from svoykrug_server.app import kept_of_people
 from svoykrug_server.kit.errors import WarehouseUnavailable
+from svoykrug_server.parts import kept_of_people
 from svoykrug_server.storage.personal_data import Delete, Store
 from svoykrug_server.users.personal_data.composition import PersonalData
 from svoykrug_server.users.personal_data.model import Erasure, ErasureState

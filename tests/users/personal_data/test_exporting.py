@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from svoykrug_server.app import kept_of_people
 from svoykrug_server.kit.errors import PermissionDenied, WarehouseUnavailable
+from svoykrug_server.parts import kept_of_people
 from svoykrug_server.storage.personal_data import Store
 from svoykrug_server.users.personal_data.composition import PersonalData
 from svoykrug_server.users.personal_data.export import MOST_ROWS, DataExport

@@ -5,16 +5,23 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import structlog
 
-from svoykrug_server.analytics.churn.features import RAW, REASON_GROUPS
+from svoykrug_server.analytics.churn.features import COLUMN, RAW, REASON_GROUPS, Matrix, Vector
 from svoykrug_server.analytics.churn.reasons import REASONS_PER_MEMBER, Reasons, Typical, explain
 from svoykrug_server.analytics.churn.scorer import Scorer
+from svoykrug_server.analytics.value import spending
+from svoykrug_server.analytics.value.forecast import Rates, forecast
+from svoykrug_server.analytics.value.spending import GammaGamma
 
+_log = structlog.get_logger(__name__)
 _HEADLINES = pa.array([group.headline for group in REASON_GROUPS])
 
 
 class BlockScorer:
-    """A model at work. The first block, a random sample of the members, says who is typical of each segment.
+    """A model at work.
+
+    The first block, a random sample of the members, says who is typical of each segment and how members spend.
 
     Args:
         document: The model's numbers.
@@ -26,9 +33,10 @@ class BlockScorer:
     def __init__(self, document: dict[str, Any]) -> None:
         self._scorer = Scorer.from_document(document)
         self._typical: Typical | None = None
+        self._spending: GammaGamma | None = None
 
     def score(self, known: pa.Table, scoring_id: UUID) -> pa.Table:
-        """Returns the rows of `churn_scores` for a block.
+        """Returns the rows of `churn_scores` for a block: scores, reasons, and what each is expected to buy.
 
         Args:
             known: `member_id`, the columns `features.RAW`, `net_spend_minor` and `segment`.
@@ -48,8 +56,25 @@ class BlockScorer:
                 "probability": probability,
                 "net_spend_minor": known["net_spend_minor"],
                 **_reason_columns(reasons),
+                **self._value_columns(raw),
             }
         )
+
+    def _value_columns(self, raw: Matrix) -> dict[str, pa.Array]:
+        if self._spending is None:
+            days, spend = raw[:, COLUMN["purchase_days"]], raw[:, COLUMN["spend_minor"]]
+            self._spending = spending.fit(days, spend)
+            _log.info("member_spending_fitted", members=len(raw), independence=spending.independence(days, spend))
+        horizon, bg_nbd = self._scorer.horizon_days, self._scorer.bg_nbd
+        said = forecast(raw, Rates.of(raw, bg_nbd.r, bg_nbd.alpha, horizon), self._spending, horizon)
+        return {
+            "expected_purchase_count": pa.array(said.purchase_count),
+            "purchase_count_low": pa.array(said.purchase_count_low, pa.uint32()),
+            "purchase_count_high": pa.array(said.purchase_count_high, pa.uint32()),
+            "expected_spend_minor": _whole(said.spend_minor),
+            "spend_low_minor": _whole(said.spend_low_minor),
+            "spend_high_minor": _whole(said.spend_high_minor),
+        }
 
 
 def _reason_columns(reasons: Reasons) -> dict[str, pa.Array]:
@@ -60,6 +85,10 @@ def _reason_columns(reasons: Reasons) -> dict[str, pa.Array]:
         "reason_typical_values": _lists(pa.array(reasons.typical_values.ravel())),
         "reason_effects": _lists(pa.array(reasons.effects.ravel())),
     }
+
+
+def _whole(values: Vector) -> pa.Array:
+    return pa.array(np.rint(values).astype(np.int64))
 
 
 def _lists(values: pa.Array) -> pa.Array:

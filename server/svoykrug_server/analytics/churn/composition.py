@@ -31,11 +31,15 @@ class Churn:
     Attributes:
         models: The use cases of models.
         risk: The use cases of scores; it also is the `ChurnScores` of member insight.
+        grader: Grades the forecasts whose horizon has closed.
+        repository: Models, scorings and receipts.
         work: The work functions of its operations, by kind.
     """
 
     models: ModelService
     risk: RiskService
+    grader: ForecastGrader
+    repository: ChurnRepository
     work: Mapping[str, Work]
 
 
@@ -70,5 +74,7 @@ def compose_churn(
     return Churn(
         models=ModelService(postgres, repository, trainer, starts, page_tokens, clock),
         risk=RiskService(repository, known, snapshots, starts, watermarks, page_tokens, clock),
+        grader=grader,
+        repository=repository,
         work={training.KIND: trainer.run, scoring.KIND: scorer.run},
     )

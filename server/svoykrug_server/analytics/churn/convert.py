@@ -12,6 +12,7 @@ from svoykrug_server.analytics.churn.model import (
     CalibrationBin,
     ChurnModel,
     Estimate,
+    ForecastReceipt,
     Measurement,
     MemberScore,
     ModelState,
@@ -134,6 +135,25 @@ def at_risk_to_proto(page: AtRiskPage, locale: Locale) -> pb.ListAtRiskMembersRe
         scoring_id=str(page.scoring.plan.scoring_id),
         scored_count=page.scoring.scored_count,
         freshness=scope_pb2.Freshness(watermark=watermark),
+    )
+
+
+def receipt_to_proto(receipt: ForecastReceipt) -> churn_pb2.ForecastReceipt:
+    """Returns what became of a forecast."""
+    scoring, observed = receipt.scoring, receipt.observed_share
+    return churn_pb2.ForecastReceipt(
+        scoring_id=str(scoring.plan.scoring_id),
+        churn_model_id=str(scoring.plan.model_id),
+        cutoff_time=timestamp_from(scoring.plan.cutoff),
+        horizon_days=scoring.horizon_days,
+        member_count=receipt.member_count,
+        predicted_rate=receipt.predicted_share,
+        observed_rate=observed,
+        roc_auc=receipt.figures["roc_auc"] if 0 < observed < 1 else 0.0,
+        brier=receipt.figures["brier"],
+        ece=receipt.figures["ece"],
+        calibration=[_bin_to_proto(row) for row in receipt.bins],
+        create_time=timestamp_from(receipt.create_time),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields
 
 MIN_MEMBERS = 200
@@ -241,12 +242,14 @@ class MemberScore:
         probability: Of no purchase within the horizon.
         reasons: The strongest first.
         net_spend_minor: What she spent in the 365 days before the cutoff, net.
+        value: What she is expected to buy within the horizon; None where it was not read, or not computed yet.
     """
 
     member_id: int
     probability: float
     reasons: tuple[Reason, ...]
     net_spend_minor: int
+    value: MemberValue | None = None
 
 
 @dataclass(frozen=True, slots=True)

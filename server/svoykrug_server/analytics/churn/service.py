@@ -27,7 +27,7 @@ from svoykrug_server.kit.errors import Conflict, FailedPrecondition, InvalidFiel
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.storage import audit
-from svoykrug_server.storage.audit import Origin, event_of_call
+from svoykrug_server.storage.audit import AuditEvent, Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres
 
 DEFAULT_MODELS = 20
@@ -107,8 +107,13 @@ class ModelService:
         made = {"churn_model_id": str(uuid7(self._clock.now())), "watermark": watermark.isoformat()}
         return await self._starts.start(caller, "TrainChurnModel", asked.request_id, training.KIND, parameters, made)
 
-    async def promote(self, call: Origin, business_id: UUID | None, model_id: UUID) -> ChurnModel:
+    async def promote(self, call: Origin | None, business_id: UUID | None, model_id: UUID) -> ChurnModel:
         """Makes a model the one that scores its scope, and returns it; one that serves already stays as it is.
+
+        Args:
+            call: In which call; None when the schedule does it.
+            business_id: The scope; None for the circle.
+            model_id: The model.
 
         Raises:
             FailedPrecondition: MODEL_NOT_GOOD_ENOUGH; `obstacles` in the metadata names the rules it breaks.
@@ -118,7 +123,7 @@ class ModelService:
         """
         model = await self._repository.find_model(business_id, model_id)
         if model is None:
-            raise _missing(call.caller)
+            raise _missing(None if call is None else call.caller)
         if model.state is ModelState.SERVING:
             return model
         serving = await self._repository.serving_model(business_id)
@@ -172,7 +177,7 @@ class ModelService:
             return worse_than_serving(model.card.differences)
         return worse_than_serving(await self._trainer.compare(model, serving))
 
-    async def _serve(self, call: Origin, model: ChurnModel, judged_against_id: UUID | None) -> None:
+    async def _serve(self, call: Origin | None, model: ChurnModel, judged_against_id: UUID | None) -> None:
         now = self._clock.now()
         async with self._postgres.transaction() as tx:
             serving_id = await self._repository.lock_promotion(tx, model.plan.business_id)
@@ -183,8 +188,14 @@ class ModelService:
             await self._repository.serve(tx, model.id, serving_id, now)
             details = {"business_id": _text(model.plan.business_id), "retired_model_id": _text(serving_id)}
             target = ("churn_model", str(model.id))
-            event = event_of_call(call, "CHURN_MODEL_PROMOTED", now, target=target, details=details)
-            await audit.append(tx, event)
+            await audit.append(tx, _promoted(call, now, target, details))
+
+
+def _promoted(call: Origin | None, now: datetime, target: tuple[str, str], details: dict[str, Any]) -> AuditEvent:
+    action = "CHURN_MODEL_PROMOTED"
+    if call is None:
+        return AuditEvent(action, now, target_kind=target[0], target_id=target[1], details=details)
+    return event_of_call(call, action, now, target=target, details=details)
 
 
 def _check_plan(asked: NewModel, test_cutoff: datetime, watermark: datetime) -> None:

@@ -72,3 +72,12 @@ class ChurnServicer:
             business_id, request.min_probability, request.page_size, request.page_token
         )
         return convert.at_risk_to_proto(page, current().locale)
+
+    async def GetForecastReceipts(
+        self, request: pb.GetForecastReceiptsRequest, context: Context
+    ) -> pb.GetForecastReceiptsResponse:
+        """Says how the forecasts of a scope turned out."""
+        business_id = convert.id_or_none(request.business_id)
+        receipts, token = await self._risk.list_receipts(business_id, request.page_size, request.page_token)
+        shown = [convert.receipt_to_proto(receipt) for receipt in receipts]
+        return pb.GetForecastReceiptsResponse(receipts=shown, next_page_token=token)

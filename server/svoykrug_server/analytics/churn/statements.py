@@ -167,9 +167,15 @@ AT_RISK = f"""
     ORDER BY probability DESC, member_id
 """
 
-# What did a scoring say of one member?
+_VALUE_COLUMNS = """
+    expected_purchase_count, purchase_count_low, purchase_count_high, expected_spend_minor, spend_low_minor,
+    spend_high_minor
+"""
+
+# What did a scoring say of one member, and what did it expect her to buy?
 ONE = f"""
-    SELECT {_SCORE_COLUMNS} FROM churn_scores WHERE scoring_id = {{scoring_id:UUID}} AND member_id = {{member_id:Int64}}
+    SELECT {_SCORE_COLUMNS}, {_VALUE_COLUMNS} FROM churn_scores
+    WHERE scoring_id = {{scoring_id:UUID}} AND member_id = {{member_id:Int64}}
 """
 
 # What did a scoring say of each member of a block, and did she stay away in the window after its cutoff?

@@ -5,7 +5,7 @@ known when.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from svoykrug_server.analytics.churn.statements import (
     USUAL_GAP,
     WINDOW,
 )
+from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _MEMBER_IDS = 1 << 63
 """Member ids are random below this: equal ranges are equal shares of the members, in the order of the table."""
+_SCORE_COLUMNS = 7
+"""How many columns of a member's row are her score; the rest is what she is expected to buy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +210,14 @@ class ChurnWarehouse:
         return _scores(await self._warehouse.query(AT_RISK, values))
 
     async def score_of(self, scoring_id: UUID, member_id: int) -> MemberScore | None:
-        """Returns what a scoring said of one member, or None."""
+        """Returns what a scoring said of one member and expected her to buy, or None."""
         values = {"scoring_id": scoring_id, "member_id": member_id}
-        found = _scores(await self._warehouse.query(ONE, values))
-        return found[0] if found else None
+        rows = await self._warehouse.query(ONE, values)
+        if not rows:
+            return None
+        (score,) = _scores([rows[0][:_SCORE_COLUMNS]])
+        expected = rows[0][_SCORE_COLUMNS:]
+        return score if expected[0] is None else replace(score, value=MemberValue(*expected))
 
     def _at(self, scope: Scope, cutoff: datetime, known_until: datetime) -> dict[str, Any]:
         return {

@@ -17,6 +17,7 @@ tier_state = sa.Table(
     metadata,
     sa.Column("only_row", sa.Boolean, primary_key=True, server_default=sa.true()),
     sa.Column("done_day", sa.Date, comment="the last day whose beginning every tier was computed for"),
+    sa.Column("done_time", INSTANT, comment="when that was done"),
     sa.Column("walk_day", sa.Date, comment="the day that is being computed, or was last"),
     sa.Column(
         "walk_member_id", sa.BigInteger, nullable=False, server_default="0", comment="computed for it up to here"

@@ -6,6 +6,7 @@ than all its indexes.
 """
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
 
 from svoykrug_server.storage.schema.base import INSTANT, metadata
 
@@ -135,6 +136,63 @@ rejected_rows = sa.Table(
     sa.Column("currency_code", sa.Text, nullable=False),
     sa.Column("purchase_time", INSTANT, nullable=False),
     sa.Column("reject_time", INSTANT, nullable=False, comment="when it was first rejected"),
+    sa.Column("row_id", sa.Uuid, nullable=False, unique=True, server_default=sa.text("gen_random_uuid()")),
     sa.CheckConstraint("(user_id IS NULL) <> (phone IS NULL)", name="rejected_rows_buyer_check"),
+    sa.Index("rejected_rows_newest_idx", "business_id", "reject_time", "row_id"),
     comment="Imported rows whose member is unknown, kept until someone matches them or the import is sent again",
+)
+
+_COUNTS = ("received_bytes", "row_count", "recorded_count", "duplicate_count", "rejected_count")
+
+csv_imports = sa.Table(
+    "csv_imports",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True, comment="UUID version 7"),
+    sa.Column("business_id", sa.Uuid, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("told_format", pg.JSONB, nullable=False, comment="what the file looks like, as the caller says"),
+    sa.Column("found_format", pg.JSONB, comment="the same, as it was found out; null until then"),
+    sa.Column("operation_id", sa.Uuid, comment="the operation that reads the file, or did last"),
+    sa.Column(
+        "run_id", sa.Uuid, comment="drawn anew whenever the file is to be read: ends what is late of a run before"
+    ),
+    sa.Column("dry_run", sa.Boolean, nullable=False, server_default=sa.false(), comment="whether it only tries"),
+    *(sa.Column(name, sa.BigInteger, nullable=False, server_default="0") for name in _COUNTS),
+    sa.Column("problem", sa.Text, comment="why the file could not be read; only when failed"),
+    sa.Column("problem_facts", pg.JSONB, comment="what a person must know to mend it"),
+    sa.Column("create_time", INSTANT, nullable=False),
+    sa.CheckConstraint(
+        "state IN ('uploading', 'tried', 'running', 'written', 'failed')", name="csv_imports_state_check"
+    ),
+    sa.CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="csv_imports_problem_check"),
+    sa.Index(None, "create_time"),
+    comment="Uploads of CSV files, each of one business's purchases",
+)
+
+csv_chunks = sa.Table(
+    "csv_chunks",
+    metadata,
+    sa.Column("csv_import_id", sa.Uuid, sa.ForeignKey("csv_imports.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("offset_bytes", sa.BigInteger, primary_key=True, comment="where in the file it begins"),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("content_hash", sa.LargeBinary, nullable=False, comment="SHA-256"),
+    comment="The bytes of files that are not written yet, without gaps",
+)
+
+csv_rows = sa.Table(
+    "csv_rows",
+    metadata,
+    sa.Column("csv_import_id", sa.Uuid, sa.ForeignKey("csv_imports.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("line_number", sa.BigInteger, primary_key=True, comment="where it begins in the file, from 1"),
+    sa.Column("role", sa.Text, primary_key=True, comment="why it is shown: refused, or to look at"),
+    sa.Column("phone", sa.Text, comment="E.164; null where none could be read"),
+    sa.Column("external_id", sa.Text, nullable=False),
+    sa.Column("amount_minor", sa.BigInteger),
+    sa.Column("purchase_time", INSTANT),
+    sa.Column("reason", sa.Text, comment="an error reason of the catalogue; only of refused rows"),
+    sa.Column("column_name", sa.Text, nullable=False, comment="the wrong column, as the file names it"),
+    sa.CheckConstraint("role IN ('rejected', 'preview')", name="csv_rows_role_check"),
+    sa.CheckConstraint("(role = 'rejected') = (reason IS NOT NULL)", name="csv_rows_reason_check"),
+    sa.Index("csv_rows_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),
+    comment="The first rows of a file, and the first that were refused",
 )

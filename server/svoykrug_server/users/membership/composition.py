@@ -42,10 +42,12 @@ class Membership:
     Attributes:
         use_cases: What the servicer serves.
         upkeep: Keeps the tiers.
+        tiers: SQL about tiers; it knows how far the night's are.
     """
 
     use_cases: MembershipUseCases
     upkeep: TierUpkeep
+    tiers: TierRepository
 
     @property
     def background(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -77,7 +79,7 @@ def compose_membership(
         tiers=Tiers(postgres, tiers, options.tiers, clock),
         wallet=Wallet(postgres, secrets, options.wallet, clock),
     )
-    return Membership(use_cases, TierUpkeep(postgres, tiers, options.tiers, clock, options.upkeep))
+    return Membership(use_cases, TierUpkeep(postgres, tiers, options.tiers, clock, options.upkeep), tiers)
 
 
 def membership_options(settings: Settings) -> MembershipOptions:

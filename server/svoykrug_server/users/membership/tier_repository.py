@@ -149,7 +149,7 @@ _DUE_MEMBERS = text(
 )
 
 # How far is the nightly computation?
-_NIGHT = text("SELECT done_day, walk_day, walk_member_id FROM tier_state")
+_NIGHT = "SELECT done_day, done_time, walk_day, walk_member_id FROM tier_state"
 
 # May a statement take as long as it needs, until this transaction ends?
 _WITHOUT_TIMEOUT = text("SET LOCAL statement_timeout = 0")
@@ -180,7 +180,7 @@ _NEXT_MEMBERS = text("SELECT member_id FROM member_links WHERE member_id > :afte
 _MOVE_NIGHT = text("UPDATE tier_state SET walk_member_id = :member_id")
 
 # Which day is computed for everybody?
-_END_NIGHT = text("UPDATE tier_state SET done_day = :day")
+_END_NIGHT = text("UPDATE tier_state SET done_day = :day, done_time = :now")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,11 +206,13 @@ class Night:
 
     Attributes:
         done_day: The last day that is computed for everybody; None before the first.
+        done_time: When that was done.
         walk_day: The day that is being computed, or was last; None before the first.
         walk_member_id: It is computed for the members up to this one.
     """
 
     done_day: date | None
+    done_time: datetime | None
     walk_day: date | None
     walk_member_id: int
 
@@ -284,8 +286,19 @@ class TierRepository:
         """Returns how far the night is, or None while another server computes it."""
         if not (await tx.execute(_LOCK_NIGHT)).scalar_one():
             return None
-        row = (await tx.execute(_NIGHT)).one()
-        return Night(row.done_day, row.walk_day, row.walk_member_id)
+        row = (await tx.execute(text(_NIGHT))).one()
+        return Night(row.done_day, row.done_time, row.walk_day, row.walk_member_id)
+
+    async def standing_of_night(self, connection: ReadConnection) -> Night:
+        """Returns how far the night is, whoever computes it.
+
+        Raises:
+            LookupError: The table of one row has none.
+        """
+        row = await connection.fetchrow(_NIGHT)
+        if row is None:
+            raise LookupError("the state of the tiers has one row")
+        return Night(*row)
 
     async def begin_night(self, tx: Transaction, day: date, window_start: datetime) -> None:
         """Finds out who is among the top, and begins with the first member."""
@@ -302,9 +315,9 @@ class TierRepository:
         """Says that the night is computed up to a member."""
         await tx.execute(_MOVE_NIGHT, {"member_id": member_id})
 
-    async def end_night(self, tx: Transaction, day: date) -> None:
+    async def end_night(self, tx: Transaction, day: date, now: datetime) -> None:
         """Says that a day is computed for everybody."""
-        await tx.execute(_END_NIGHT, {"day": day})
+        await tx.execute(_END_NIGHT, {"day": day, "now": now})
 
 
 async def mark_due(tx: Transaction, outbox_id: int, entry_count: int) -> None:

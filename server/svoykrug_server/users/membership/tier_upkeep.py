@@ -133,7 +133,7 @@ class TierUpkeep:
                 return True
             member_ids = await self._tiers.next_members(tx, night.walk_member_id, BLOCK_MEMBERS)
             if not member_ids:
-                await self._tiers.end_night(tx, today)
+                await self._tiers.end_night(tx, today, self._clock.now())
                 log.info("tiers_computed", day=today.isoformat())
                 return False
             await self._tiers.lock(tx)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.type import date_pb2 as _date_pb2
 from svoykrug.analytics.v1 import churn_pb2 as _churn_pb2
+from svoykrug.analytics.v1 import dashboard_pb2 as _dashboard_pb2
 from svoykrug.analytics.v1 import scope_pb2 as _scope_pb2
 from svoykrug.analytics.v1 import snapshot_pb2 as _snapshot_pb2
 from svoykrug.operations.v1 import operation_pb2 as _operation_pb2
@@ -574,6 +575,7 @@ class GetMemberInsightResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     CHURN_SCORE_FIELD_NUMBER: _builtins.int
     FRESHNESS_FIELD_NUMBER: _builtins.int
+    MEMBER_VALUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def segment_member(self) -> _snapshot_pb2.SegmentMember:
         """Her place in the snapshot; absent when no snapshot holds her."""
@@ -590,6 +592,10 @@ class GetMemberInsightResponse(_message.Message):
     def freshness(self) -> _scope_pb2.Freshness:
         """How far the warehouse is."""
 
+    @_builtins.property
+    def member_value(self) -> _dashboard_pb2.MemberValue:
+        """What she is expected to buy; absent when she has not been scored."""
+
     def __init__(
         self,
         *,
@@ -597,10 +603,11 @@ class GetMemberInsightResponse(_message.Message):
         snapshot: _snapshot_pb2.Snapshot | None = ...,
         churn_score: _churn_pb2.ChurnScore | None = ...,
         freshness: _scope_pb2.Freshness | None = ...,
+        member_value: _dashboard_pb2.MemberValue | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["churn_score", b"churn_score", "freshness", b"freshness", "segment_member", b"segment_member", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["churn_score", b"churn_score", "freshness", b"freshness", "member_value", b"member_value", "segment_member", b"segment_member", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["churn_score", b"churn_score", "freshness", b"freshness", "segment_member", b"segment_member", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["churn_score", b"churn_score", "freshness", b"freshness", "member_value", b"member_value", "segment_member", b"segment_member", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -965,3 +972,381 @@ class ListAtRiskMembersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAtRiskMembersResponse: _TypeAlias = ListAtRiskMembersResponse  # noqa: Y015
+
+@_typing.final
+class GetForecastReceiptsRequest(_message.Message):
+    """Asks for a page of forecast receipts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    page_size: _builtins.int
+    """How many to return; default 20, at most 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetForecastReceiptsRequest: _TypeAlias = GetForecastReceiptsRequest  # noqa: Y015
+
+@_typing.final
+class GetForecastReceiptsResponse(_message.Message):
+    """Holds a page of forecast receipts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def receipts(self) -> _containers.RepeatedCompositeFieldContainer[_churn_pb2.ForecastReceipt]:
+        """The receipts, the latest cutoff first."""
+
+    def __init__(
+        self,
+        *,
+        receipts: _abc.Iterable[_churn_pb2.ForecastReceipt] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "receipts", b"receipts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetForecastReceiptsResponse: _TypeAlias = GetForecastReceiptsResponse  # noqa: Y015
+
+@_typing.final
+class GetMemberHistoryRequest(_message.Message):
+    """Asks for a member's segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    user_id: _builtins.str
+    """The user's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMemberHistoryRequest: _TypeAlias = GetMemberHistoryRequest  # noqa: Y015
+
+@_typing.final
+class GetMemberHistoryResponse(_message.Message):
+    """Holds a member's segments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEPS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[_dashboard_pb2.SegmentStep]:
+        """Her segment in each snapshot of the usual window, the earliest first; at most the last 120."""
+
+    @_builtins.property
+    def freshness(self) -> _scope_pb2.Freshness:
+        """How far the warehouse is."""
+
+    def __init__(
+        self,
+        *,
+        steps: _abc.Iterable[_dashboard_pb2.SegmentStep] | None = ...,
+        freshness: _scope_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMemberHistoryResponse: _TypeAlias = GetMemberHistoryResponse  # noqa: Y015
+
+@_typing.final
+class GetDashboardRequest(_message.Message):
+    """Asks for a dashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    @_builtins.property
+    def from_date(self) -> _date_pb2.Date:
+        """The first day; 28 days before `to_date` when absent. A period has 1 to 366 days."""
+
+    @_builtins.property
+    def to_date(self) -> _date_pb2.Date:
+        """The day after the last one; tomorrow when absent."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        from_date: _date_pb2.Date | None = ...,
+        to_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDashboardRequest: _TypeAlias = GetDashboardRequest  # noqa: Y015
+
+@_typing.final
+class GetDashboardResponse(_message.Message):
+    """Holds a dashboard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DASHBOARD_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dashboard(self) -> _dashboard_pb2.Dashboard:
+        """The dashboard."""
+
+    @_builtins.property
+    def freshness(self) -> _scope_pb2.Freshness:
+        """How far the warehouse is."""
+
+    def __init__(
+        self,
+        *,
+        dashboard: _dashboard_pb2.Dashboard | None = ...,
+        freshness: _scope_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dashboard", b"dashboard", "freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dashboard", b"dashboard", "freshness", b"freshness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDashboardResponse: _TypeAlias = GetDashboardResponse  # noqa: Y015
+
+@_typing.final
+class WatchDashboardRequest(_message.Message):
+    """Asks for a dashboard and its changes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    @_builtins.property
+    def from_date(self) -> _date_pb2.Date:
+        """The first day; 28 days before `to_date` when absent. A period has 1 to 366 days."""
+
+    @_builtins.property
+    def to_date(self) -> _date_pb2.Date:
+        """The day after the last one; tomorrow, moving with the days, when absent."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        from_date: _date_pb2.Date | None = ...,
+        to_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDashboardRequest: _TypeAlias = WatchDashboardRequest  # noqa: Y015
+
+@_typing.final
+class WatchDashboardResponse(_message.Message):
+    """Holds a dashboard as it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DASHBOARD_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dashboard(self) -> _dashboard_pb2.Dashboard:
+        """The dashboard."""
+
+    @_builtins.property
+    def freshness(self) -> _scope_pb2.Freshness:
+        """How far the warehouse is."""
+
+    def __init__(
+        self,
+        *,
+        dashboard: _dashboard_pb2.Dashboard | None = ...,
+        freshness: _scope_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dashboard", b"dashboard", "freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dashboard", b"dashboard", "freshness", b"freshness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchDashboardResponse: _TypeAlias = WatchDashboardResponse  # noqa: Y015
+
+@_typing.final
+class GetCohortRetentionRequest(_message.Message):
+    """Asks for cohorts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    FROM_MONTH_FIELD_NUMBER: _builtins.int
+    TO_MONTH_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    @_builtins.property
+    def from_month(self) -> _date_pb2.Date:
+        """Any day of the first month; 12 months before the last when absent. At most 36 months."""
+
+    @_builtins.property
+    def to_month(self) -> _date_pb2.Date:
+        """Any day of the last month; the present one when absent."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        from_month: _date_pb2.Date | None = ...,
+        to_month: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_month", b"from_month", "to_month", b"to_month"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_month", b"from_month", "to_month", b"to_month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCohortRetentionRequest: _TypeAlias = GetCohortRetentionRequest  # noqa: Y015
+
+@_typing.final
+class GetCohortRetentionResponse(_message.Message):
+    """Holds cohorts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COHORTS_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cohorts(self) -> _containers.RepeatedCompositeFieldContainer[_dashboard_pb2.Cohort]:
+        """The cohorts, the earliest month first, also the empty ones."""
+
+    @_builtins.property
+    def freshness(self) -> _scope_pb2.Freshness:
+        """How far the warehouse is."""
+
+    def __init__(
+        self,
+        *,
+        cohorts: _abc.Iterable[_dashboard_pb2.Cohort] | None = ...,
+        freshness: _scope_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cohorts", b"cohorts", "freshness", b"freshness"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCohortRetentionResponse: _TypeAlias = GetCohortRetentionResponse  # noqa: Y015
+
+@_typing.final
+class GetCrossBusinessMatrixRequest(_message.Message):
+    """Asks for the matrix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    TO_DATE_FIELD_NUMBER: _builtins.int
+    WITHIN_DAYS_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID; empty for the circle."""
+    within_days: _builtins.int
+    """How soon the next purchase must follow, in days of 24 hours; default 30, at most 365. An owner leaves it out."""
+    @_builtins.property
+    def from_date(self) -> _date_pb2.Date:
+        """The first day; 365 days before `to_date` when absent. At most 1,098 days. An owner leaves it and `to_date` out."""
+
+    @_builtins.property
+    def to_date(self) -> _date_pb2.Date:
+        """The day after the last one; tomorrow when absent."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        from_date: _date_pb2.Date | None = ...,
+        to_date: _date_pb2.Date | None = ...,
+        within_days: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_date", b"from_date", "to_date", b"to_date", "within_days", b"within_days"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCrossBusinessMatrixRequest: _TypeAlias = GetCrossBusinessMatrixRequest  # noqa: Y015
+
+@_typing.final
+class GetCrossBusinessMatrixResponse(_message.Message):
+    """Holds the matrix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CELLS_FIELD_NUMBER: _builtins.int
+    PERMUTATION_COUNT_FIELD_NUMBER: _builtins.int
+    FRESHNESS_FIELD_NUMBER: _builtins.int
+    permutation_count: _builtins.int
+    """How many permutations the expectation stands on."""
+    @_builtins.property
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_dashboard_pb2.CrossBusinessCell]:
+        """The cells with at least 5 members, the smallest q-value first."""
+
+    @_builtins.property
+    def freshness(self) -> _scope_pb2.Freshness:
+        """How far the warehouse is."""
+
+    def __init__(
+        self,
+        *,
+        cells: _abc.Iterable[_dashboard_pb2.CrossBusinessCell] | None = ...,
+        permutation_count: _builtins.int = ...,
+        freshness: _scope_pb2.Freshness | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["freshness", b"freshness"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "freshness", b"freshness", "permutation_count", b"permutation_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCrossBusinessMatrixResponse: _TypeAlias = GetCrossBusinessMatrixResponse  # noqa: Y015

@@ -106,6 +106,36 @@ class AnalyticsServiceStub:
                 request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersResponse.FromString,
                 _registered_method=True)
+        self.GetForecastReceipts = channel.unary_unary(
+                '/svoykrug.analytics.v1.AnalyticsService/GetForecastReceipts',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsResponse.FromString,
+                _registered_method=True)
+        self.GetMemberHistory = channel.unary_unary(
+                '/svoykrug.analytics.v1.AnalyticsService/GetMemberHistory',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryResponse.FromString,
+                _registered_method=True)
+        self.GetDashboard = channel.unary_unary(
+                '/svoykrug.analytics.v1.AnalyticsService/GetDashboard',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardResponse.FromString,
+                _registered_method=True)
+        self.WatchDashboard = channel.unary_stream(
+                '/svoykrug.analytics.v1.AnalyticsService/WatchDashboard',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardResponse.FromString,
+                _registered_method=True)
+        self.GetCohortRetention = channel.unary_unary(
+                '/svoykrug.analytics.v1.AnalyticsService/GetCohortRetention',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionResponse.FromString,
+                _registered_method=True)
+        self.GetCrossBusinessMatrix = channel.unary_unary(
+                '/svoykrug.analytics.v1.AnalyticsService/GetCrossBusinessMatrix',
+                request_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixResponse.FromString,
+                _registered_method=True)
 
 
 class AnalyticsServiceServicer:
@@ -260,6 +290,72 @@ class AnalyticsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetForecastReceipts(self, request, context):
+        """Lists how past forecasts turned out, the latest first: what was said against who left.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMemberHistory(self, request, context):
+        """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDashboard(self, request, context):
+        """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
+        only, and only for at least 5 members. It holds everything that was shipped when the call began.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchDashboard(self, request, context):
+        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+        caller's token does: get another and watch again.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+        TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCohortRetention(self, request, context):
+        """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCrossBusinessMatrix(self, request, context):
+        """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
+        appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+        days, as known when the month began.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+        WAREHOUSE_UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AnalyticsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -332,6 +428,36 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
                     servicer.ListAtRiskMembers,
                     request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersRequest.FromString,
                     response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersResponse.SerializeToString,
+            ),
+            'GetForecastReceipts': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetForecastReceipts,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsResponse.SerializeToString,
+            ),
+            'GetMemberHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMemberHistory,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryResponse.SerializeToString,
+            ),
+            'GetDashboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDashboard,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardResponse.SerializeToString,
+            ),
+            'WatchDashboard': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchDashboard,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardResponse.SerializeToString,
+            ),
+            'GetCohortRetention': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCohortRetention,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionResponse.SerializeToString,
+            ),
+            'GetCrossBusinessMatrix': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCrossBusinessMatrix,
+                    request_deserializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixRequest.FromString,
+                    response_serializer=svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -714,6 +840,168 @@ class AnalyticsService:
             '/svoykrug.analytics.v1.AnalyticsService/ListAtRiskMembers',
             svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersRequest.SerializeToString,
             svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.ListAtRiskMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetForecastReceipts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/GetForecastReceipts',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetForecastReceiptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMemberHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/GetMemberHistory',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetMemberHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDashboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/GetDashboard',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetDashboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchDashboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/WatchDashboard',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.WatchDashboardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCohortRetention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/GetCohortRetention',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCohortRetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCrossBusinessMatrix(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.analytics.v1.AnalyticsService/GetCrossBusinessMatrix',
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixRequest.SerializeToString,
+            svoykrug_dot_analytics_dot_v1_dot_analytics__service__pb2.GetCrossBusinessMatrixResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -109,6 +109,48 @@ class AnalyticsServiceStub:
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
     """
+    GetForecastReceipts: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetForecastReceiptsRequest, _analytics_service_pb2.GetForecastReceiptsResponse]
+    """Lists how past forecasts turned out, the latest first: what was said against who left.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+    """
+    GetMemberHistory: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMemberHistoryRequest, _analytics_service_pb2.GetMemberHistoryResponse]
+    """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    """
+    GetDashboard: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetDashboardRequest, _analytics_service_pb2.GetDashboardResponse]
+    """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
+    only, and only for at least 5 members. It holds everything that was shipped when the call began.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    """
+    WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
+    """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+    caller's token does: get another and watch again.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+    TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+    """
+    GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
+    """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    """
+    GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
+    """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
+    appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+    days, as known when the month began.
+
+    Callers: owner of the business, admin, service with `analytics.read`. Read only.
+    Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+    WAREHOUSE_UNAVAILABLE.
+    """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
@@ -288,6 +330,84 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetForecastReceipts(
+        self,
+        request: _analytics_service_pb2.GetForecastReceiptsRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetForecastReceiptsRequest, _abc.Awaitable[_analytics_service_pb2.GetForecastReceiptsResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetForecastReceiptsResponse]:
+        """Lists how past forecasts turned out, the latest first: what was said against who left.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+        """
+
+    @_abc_1.abstractmethod
+    def GetMemberHistory(
+        self,
+        request: _analytics_service_pb2.GetMemberHistoryRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetMemberHistoryRequest, _abc.Awaitable[_analytics_service_pb2.GetMemberHistoryResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetMemberHistoryResponse]:
+        """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDashboard(
+        self,
+        request: _analytics_service_pb2.GetDashboardRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetDashboardRequest, _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]:
+        """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
+        only, and only for at least 5 members. It holds everything that was shipped when the call began.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchDashboard(
+        self,
+        request: _analytics_service_pb2.WatchDashboardRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.WatchDashboardRequest, _abc.AsyncIterator[_analytics_service_pb2.WatchDashboardResponse]],
+    ) -> _abc.AsyncIterator[_analytics_service_pb2.WatchDashboardResponse]:
+        """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
+        caller's token does: get another and watch again.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
+        TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCohortRetention(
+        self,
+        request: _analytics_service_pb2.GetCohortRetentionRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetCohortRetentionRequest, _abc.Awaitable[_analytics_service_pb2.GetCohortRetentionResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetCohortRetentionResponse]:
+        """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCrossBusinessMatrix(
+        self,
+        request: _analytics_service_pb2.GetCrossBusinessMatrixRequest,
+        context: _aio.ServicerContext[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _abc.Awaitable[_analytics_service_pb2.GetCrossBusinessMatrixResponse]],
+    ) -> _abc.Awaitable[_analytics_service_pb2.GetCrossBusinessMatrixResponse]:
+        """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
+        appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
+        days, as known when the month began.
+
+        Callers: owner of the business, admin, service with `analytics.read`. Read only.
+        Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
+        WAREHOUSE_UNAVAILABLE.
         """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

@@ -198,6 +198,8 @@ class ChurnModel(_message.Message):
     PROMOTION_OBSTACLES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     METRICS_EVERYONE_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    BORROWED_FROM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The model's id, a UUID."""
     business_id: _builtins.str
@@ -214,6 +216,8 @@ class ChurnModel(_message.Message):
     """The share of them that churned."""
     algorithm: _builtins.str
     """What it was built as, such as `logistic regression + gradient boosting`."""
+    borrowed_from: _builtins.str
+    """What kept the scope from a model of its own, and what it borrowed: `pooled prior of beauty`; empty for a model of its own data."""
     @_builtins.property
     def training_cutoff_times(self) -> _containers.RepeatedCompositeFieldContainer[_timestamp_pb2.Timestamp]:
         """The cutoffs whose windows it learned from."""
@@ -246,6 +250,10 @@ class ChurnModel(_message.Message):
     def metrics_everyone(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChurnMetrics]:
         """The same figures for everyone with any purchase before, when the population is narrower."""
 
+    @_builtins.property
+    def drift(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureDrift]:
+        """How far the members of the latest scoring are from those it learned from, the most moved feature first; empty before a scoring."""
+
     def __init__(
         self,
         *,
@@ -265,10 +273,12 @@ class ChurnModel(_message.Message):
         promotion_obstacles: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         metrics_everyone: _abc.Iterable[Global___ChurnMetrics] | None = ...,
+        drift: _abc.Iterable[Global___FeatureDrift] | None = ...,
+        borrowed_from: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "test_cutoff_time", b"test_cutoff_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "business_id", b"business_id", "calibration", b"calibration", "create_time", b"create_time", "features", b"features", "horizon_days", b"horizon_days", "id", b"id", "metrics", b"metrics", "metrics_everyone", b"metrics_everyone", "population_days", b"population_days", "promotion_obstacles", b"promotion_obstacles", "state", b"state", "test_base_rate", b"test_base_rate", "test_cutoff_time", b"test_cutoff_time", "test_member_count", b"test_member_count", "training_cutoff_times", b"training_cutoff_times"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "borrowed_from", b"borrowed_from", "business_id", b"business_id", "calibration", b"calibration", "create_time", b"create_time", "drift", b"drift", "features", b"features", "horizon_days", b"horizon_days", "id", b"id", "metrics", b"metrics", "metrics_everyone", b"metrics_everyone", "population_days", b"population_days", "promotion_obstacles", b"promotion_obstacles", "state", b"state", "test_base_rate", b"test_base_rate", "test_cutoff_time", b"test_cutoff_time", "test_member_count", b"test_member_count", "training_cutoff_times", b"training_cutoff_times"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,3 +371,101 @@ class ChurnScore(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChurnScore: _TypeAlias = ChurnScore  # noqa: Y015
+
+@_typing.final
+class ForecastReceipt(_message.Message):
+    """How a forecast turned out once its horizon had closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCORING_ID_FIELD_NUMBER: _builtins.int
+    CHURN_MODEL_ID_FIELD_NUMBER: _builtins.int
+    CUTOFF_TIME_FIELD_NUMBER: _builtins.int
+    HORIZON_DAYS_FIELD_NUMBER: _builtins.int
+    MEMBER_COUNT_FIELD_NUMBER: _builtins.int
+    PREDICTED_RATE_FIELD_NUMBER: _builtins.int
+    OBSERVED_RATE_FIELD_NUMBER: _builtins.int
+    ROC_AUC_FIELD_NUMBER: _builtins.int
+    BRIER_FIELD_NUMBER: _builtins.int
+    ECE_FIELD_NUMBER: _builtins.int
+    CALIBRATION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    scoring_id: _builtins.str
+    """The scoring, a UUID."""
+    churn_model_id: _builtins.str
+    """The model that said so, a UUID."""
+    horizon_days: _builtins.int
+    """Churn meant: no purchase within this many days after the cutoff."""
+    member_count: _builtins.int
+    """How many members were scored."""
+    predicted_rate: _builtins.float
+    """The mean of what was said, 0 to 1: `we said 30 %`."""
+    observed_rate: _builtins.float
+    """The share that left: `31 % left`."""
+    roc_auc: _builtins.float
+    """The area under the ROC curve; 0 when all or none left."""
+    brier: _builtins.float
+    """The Brier score."""
+    ece: _builtins.float
+    """The expected calibration error over 10 equal-mass bins."""
+    @_builtins.property
+    def cutoff_time(self) -> _timestamp_pb2.Timestamp:
+        """What was known when it was said."""
+
+    @_builtins.property
+    def calibration(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationBin]:
+        """What was said and what happened, ten bins of equal mass."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was graded."""
+
+    def __init__(
+        self,
+        *,
+        scoring_id: _builtins.str = ...,
+        churn_model_id: _builtins.str = ...,
+        cutoff_time: _timestamp_pb2.Timestamp | None = ...,
+        horizon_days: _builtins.int = ...,
+        member_count: _builtins.int = ...,
+        predicted_rate: _builtins.float = ...,
+        observed_rate: _builtins.float = ...,
+        roc_auc: _builtins.float = ...,
+        brier: _builtins.float = ...,
+        ece: _builtins.float = ...,
+        calibration: _abc.Iterable[Global___CalibrationBin] | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cutoff_time", b"cutoff_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "calibration", b"calibration", "churn_model_id", b"churn_model_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "ece", b"ece", "horizon_days", b"horizon_days", "member_count", b"member_count", "observed_rate", b"observed_rate", "predicted_rate", b"predicted_rate", "roc_auc", b"roc_auc", "scoring_id", b"scoring_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastReceipt: _TypeAlias = ForecastReceipt  # noqa: Y015
+
+@_typing.final
+class FeatureDrift(_message.Message):
+    """How much a feature's distribution moved between training and scoring."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    PSI_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """The feature, such as `recency_days`."""
+    psi: _builtins.float
+    """The population stability index over the training deciles; above .1 worth a look, above .25 the model is out of date."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        psi: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "psi", b"psi"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeatureDrift: _TypeAlias = FeatureDrift  # noqa: Y015

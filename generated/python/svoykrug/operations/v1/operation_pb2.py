@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&svoykrug/operations/v1/operation.proto\x12\x16svoykrug.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x01\n\x0eOperationError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12P\n\x08metadata\x18\x03 \x03(\x0b\x32\x34.svoykrug.operations.v1.OperationError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\x85\x01\n\x0fOperationResult\x12!\n\x0bsnapshot_id\x18\x01 \x01(\tH\x00R\nsnapshotId\x12&\n\x0e\x63hurn_model_id\x18\x02 \x01(\tH\x00R\x0c\x63hurnModelId\x12\x1f\n\nscoring_id\x18\x03 \x01(\tH\x00R\tscoringIdB\x06\n\x04made\"\xbf\x04\n\tOperation\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x39\n\x04kind\x18\x02 \x01(\x0e\x32%.svoykrug.operations.v1.OperationKindR\x04kind\x12<\n\x05state\x18\x03 \x01(\x0e\x32&.svoykrug.operations.v1.OperationStateR\x05state\x12\x14\n\x05stage\x18\x04 \x01(\tR\x05stage\x12\x18\n\x07percent\x18\x05 \x01(\x05R\x07percent\x12&\n\x0frows_done_count\x18\x06 \x01(\x03R\rrowsDoneCount\x12<\n\x05\x65rror\x18\x07 \x01(\x0b\x32&.svoykrug.operations.v1.OperationErrorR\x05\x65rror\x12?\n\x06result\x18\x08 \x01(\x0b\x32\'.svoykrug.operations.v1.OperationResultR\x06result\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rattempt_count\x18\x0c \x01(\x05R\x0c\x61ttemptCount*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x05*\x9b\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1eOPERATION_KIND_CREATE_SNAPSHOT\x10\x01\x12$\n OPERATION_KIND_TRAIN_CHURN_MODEL\x10\x02\x12 \n\x1cOPERATION_KIND_SCORE_MEMBERS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&svoykrug/operations/v1/operation.proto\x12\x16svoykrug.operations.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcb\x01\n\x0eOperationError\x12\x16\n\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n\x04text\x18\x02 \x01(\tR\x04text\x12P\n\x08metadata\x18\x03 \x03(\x0b\x32\x34.svoykrug.operations.v1.OperationError.MetadataEntryR\x08metadata\x1a;\n\rMetadataEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value:\x02\x38\x01\"\xab\x01\n\x0fOperationResult\x12!\n\x0bsnapshot_id\x18\x01 \x01(\tH\x00R\nsnapshotId\x12&\n\x0e\x63hurn_model_id\x18\x02 \x01(\tH\x00R\x0c\x63hurnModelId\x12\x1f\n\nscoring_id\x18\x03 \x01(\tH\x00R\tscoringId\x12$\n\rcsv_import_id\x18\x04 \x01(\tH\x00R\x0b\x63svImportIdB\x06\n\x04made\"\xbf\x04\n\tOperation\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x39\n\x04kind\x18\x02 \x01(\x0e\x32%.svoykrug.operations.v1.OperationKindR\x04kind\x12<\n\x05state\x18\x03 \x01(\x0e\x32&.svoykrug.operations.v1.OperationStateR\x05state\x12\x14\n\x05stage\x18\x04 \x01(\tR\x05stage\x12\x18\n\x07percent\x18\x05 \x01(\x05R\x07percent\x12&\n\x0frows_done_count\x18\x06 \x01(\x03R\rrowsDoneCount\x12<\n\x05\x65rror\x18\x07 \x01(\x0b\x32&.svoykrug.operations.v1.OperationErrorR\x05\x65rror\x12?\n\x06result\x18\x08 \x01(\x0b\x32\'.svoykrug.operations.v1.OperationResultR\x06result\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x39\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12\x35\n\x08\x65nd_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x07\x65ndTime\x12#\n\rattempt_count\x18\x0c \x01(\x05R\x0c\x61ttemptCount\"\xa1\x02\n\x03Job\x12\x33\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.svoykrug.operations.v1.JobKindR\x04kind\x12\x1f\n\x0blast_period\x18\x02 \x01(\tR\nlastPeriod\x12>\n\rlast_end_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0blastEndTime\x12>\n\rnext_due_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0bnextDueTime\x12\x18\n\x07running\x18\x05 \x01(\x08R\x07running\x12*\n\x11last_error_reason\x18\x06 \x01(\tR\x0flastErrorReason*\xc4\x01\n\x0eOperationState\x12\x1f\n\x1bOPERATION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16OPERATION_STATE_QUEUED\x10\x01\x12\x1b\n\x17OPERATION_STATE_RUNNING\x10\x02\x12\x1d\n\x19OPERATION_STATE_SUCCEEDED\x10\x03\x12\x1a\n\x16OPERATION_STATE_FAILED\x10\x04\x12\x1d\n\x19OPERATION_STATE_CANCELLED\x10\x05*\xba\x01\n\rOperationKind\x12\x1e\n\x1aOPERATION_KIND_UNSPECIFIED\x10\x00\x12\"\n\x1eOPERATION_KIND_CREATE_SNAPSHOT\x10\x01\x12$\n OPERATION_KIND_TRAIN_CHURN_MODEL\x10\x02\x12 \n\x1cOPERATION_KIND_SCORE_MEMBERS\x10\x03\x12\x1d\n\x19OPERATION_KIND_IMPORT_CSV\x10\x04*\xb4\x01\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_KIND_SNAPSHOTS\x10\x01\x12\x14\n\x10JOB_KIND_SCORING\x10\x02\x12\x15\n\x11JOB_KIND_TRAINING\x10\x03\x12\x1e\n\x1aJOB_KIND_FORECAST_RECEIPTS\x10\x04\x12\x12\n\x0eJOB_KIND_TIERS\x10\x05\x12\x16\n\x12JOB_KIND_RETENTION\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,16 +34,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._loaded_options = None
   _globals['_OPERATIONERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_OPERATIONSTATE']._serialized_start=1020
-  _globals['_OPERATIONSTATE']._serialized_end=1216
-  _globals['_OPERATIONKIND']._serialized_start=1219
-  _globals['_OPERATIONKIND']._serialized_end=1374
+  _globals['_OPERATIONSTATE']._serialized_start=1350
+  _globals['_OPERATIONSTATE']._serialized_end=1546
+  _globals['_OPERATIONKIND']._serialized_start=1549
+  _globals['_OPERATIONKIND']._serialized_end=1735
+  _globals['_JOBKIND']._serialized_start=1738
+  _globals['_JOBKIND']._serialized_end=1918
   _globals['_OPERATIONERROR']._serialized_start=100
   _globals['_OPERATIONERROR']._serialized_end=303
   _globals['_OPERATIONERROR_METADATAENTRY']._serialized_start=244
   _globals['_OPERATIONERROR_METADATAENTRY']._serialized_end=303
   _globals['_OPERATIONRESULT']._serialized_start=306
-  _globals['_OPERATIONRESULT']._serialized_end=439
-  _globals['_OPERATION']._serialized_start=442
-  _globals['_OPERATION']._serialized_end=1017
+  _globals['_OPERATIONRESULT']._serialized_end=477
+  _globals['_OPERATION']._serialized_start=480
+  _globals['_OPERATION']._serialized_end=1055
+  _globals['_JOB']._serialized_start=1058
+  _globals['_JOB']._serialized_end=1347
 # @@protoc_insertion_point(module_scope)

@@ -37,7 +37,7 @@ class _OperationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operat
     OPERATION_STATE_FAILED: _OperationState.ValueType  # 4
     """It ended with `error`."""
     OPERATION_STATE_CANCELLED: _OperationState.ValueType  # 5
-    """A caller cancelled it; what it had written is invisible or gone."""
+    """A caller cancelled it; what it had written is invisible or gone. Of a CSV file, the batches that were written stay."""
 
 class OperationState(_OperationState, metaclass=_OperationStateEnumTypeWrapper):
     """Where an operation stands."""
@@ -53,7 +53,7 @@ OPERATION_STATE_SUCCEEDED: OperationState.ValueType  # 3
 OPERATION_STATE_FAILED: OperationState.ValueType  # 4
 """It ended with `error`."""
 OPERATION_STATE_CANCELLED: OperationState.ValueType  # 5
-"""A caller cancelled it; what it had written is invisible or gone."""
+"""A caller cancelled it; what it had written is invisible or gone. Of a CSV file, the batches that were written stay."""
 Global___OperationState: _TypeAlias = OperationState  # noqa: Y015
 
 class _OperationKind:
@@ -70,6 +70,8 @@ class _OperationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operati
     """Trains a churn model."""
     OPERATION_KIND_SCORE_MEMBERS: _OperationKind.ValueType  # 3
     """Scores members with a churn model."""
+    OPERATION_KIND_IMPORT_CSV: _OperationKind.ValueType  # 4
+    """Writes down the purchases of a CSV file, or tries to without writing."""
 
 class OperationKind(_OperationKind, metaclass=_OperationKindEnumTypeWrapper):
     """What an operation does."""
@@ -82,7 +84,49 @@ OPERATION_KIND_TRAIN_CHURN_MODEL: OperationKind.ValueType  # 2
 """Trains a churn model."""
 OPERATION_KIND_SCORE_MEMBERS: OperationKind.ValueType  # 3
 """Scores members with a churn model."""
+OPERATION_KIND_IMPORT_CSV: OperationKind.ValueType  # 4
+"""Writes down the purchases of a CSV file, or tries to without writing."""
 Global___OperationKind: _TypeAlias = OperationKind  # noqa: Y015
+
+class _JobKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_KIND_UNSPECIFIED: _JobKind.ValueType  # 0
+    """Never sent."""
+    JOB_KIND_SNAPSHOTS: _JobKind.ValueType  # 1
+    """Takes an RFM snapshot of the circle and of each business that sold in the last year; every night."""
+    JOB_KIND_SCORING: _JobKind.ValueType  # 2
+    """Scores the members of every scope that has a serving model; every night."""
+    JOB_KIND_TRAINING: _JobKind.ValueType  # 3
+    """Trains a model for every scope with enough data, and promotes it when it is better; every month."""
+    JOB_KIND_FORECAST_RECEIPTS: _JobKind.ValueType  # 4
+    """Grades the forecasts whose horizon has closed; every week."""
+    JOB_KIND_TIERS: _JobKind.ValueType  # 5
+    """Brings every tier up to date with the rolling window; every night."""
+    JOB_KIND_RETENTION: _JobKind.ValueType  # 6
+    """Deletes what is older than the retention of raw purchases in the warehouse; every week."""
+
+class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
+    """What is done again and again."""
+
+JOB_KIND_UNSPECIFIED: JobKind.ValueType  # 0
+"""Never sent."""
+JOB_KIND_SNAPSHOTS: JobKind.ValueType  # 1
+"""Takes an RFM snapshot of the circle and of each business that sold in the last year; every night."""
+JOB_KIND_SCORING: JobKind.ValueType  # 2
+"""Scores the members of every scope that has a serving model; every night."""
+JOB_KIND_TRAINING: JobKind.ValueType  # 3
+"""Trains a model for every scope with enough data, and promotes it when it is better; every month."""
+JOB_KIND_FORECAST_RECEIPTS: JobKind.ValueType  # 4
+"""Grades the forecasts whose horizon has closed; every week."""
+JOB_KIND_TIERS: JobKind.ValueType  # 5
+"""Brings every tier up to date with the rolling window; every night."""
+JOB_KIND_RETENTION: JobKind.ValueType  # 6
+"""Deletes what is older than the retention of raw purchases in the warehouse; every week."""
+Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
 
 @_typing.final
 class OperationError(_message.Message):
@@ -145,24 +189,28 @@ class OperationResult(_message.Message):
     SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
     CHURN_MODEL_ID_FIELD_NUMBER: _builtins.int
     SCORING_ID_FIELD_NUMBER: _builtins.int
+    CSV_IMPORT_ID_FIELD_NUMBER: _builtins.int
     snapshot_id: _builtins.str
     """The id of the snapshot."""
     churn_model_id: _builtins.str
     """The id of the churn model."""
     scoring_id: _builtins.str
     """The id of the scoring."""
+    csv_import_id: _builtins.str
+    """The id of the CSV import."""
     def __init__(
         self,
         *,
         snapshot_id: _builtins.str = ...,
         churn_model_id: _builtins.str = ...,
         scoring_id: _builtins.str = ...,
+        csv_import_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["churn_model_id", b"churn_model_id", "made", b"made", "scoring_id", b"scoring_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["churn_model_id", b"churn_model_id", "csv_import_id", b"csv_import_id", "made", b"made", "scoring_id", b"scoring_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["churn_model_id", b"churn_model_id", "made", b"made", "scoring_id", b"scoring_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["churn_model_id", b"churn_model_id", "csv_import_id", b"csv_import_id", "made", b"made", "scoring_id", b"scoring_id", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_made: _TypeAlias = _typing.Literal["snapshot_id", "churn_model_id", "scoring_id"]  # noqa: Y015
+    _WhichOneofReturnType_made: _TypeAlias = _typing.Literal["snapshot_id", "churn_model_id", "scoring_id", "csv_import_id"]  # noqa: Y015
     _WhichOneofArgType_made: _TypeAlias = _typing.Literal["made", b"made"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_made) -> _WhichOneofReturnType_made | None: ...
 
@@ -243,3 +291,49 @@ class Operation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
+
+@_typing.final
+class Job(_message.Message):
+    """A job of the schedule and how it stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    LAST_PERIOD_FIELD_NUMBER: _builtins.int
+    LAST_END_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_REASON_FIELD_NUMBER: _builtins.int
+    kind: Global___JobKind.ValueType
+    """What it does."""
+    last_period: _builtins.str
+    """The period it was last finished for, such as `2026-11-22`, `2026-W47` or `2026-11`; empty when never."""
+    running: _builtins.bool
+    """True while a worker is at it."""
+    last_error_reason: _builtins.str
+    """Why the last attempt failed, an `ErrorReason` without its prefix; empty when it did not. It is tried again."""
+    @_builtins.property
+    def last_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When that was finished; absent when never."""
+
+    @_builtins.property
+    def next_due_time(self) -> _timestamp_pb2.Timestamp:
+        """When the next one is due, in the past when it is late; absent while the schedule is switched off."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___JobKind.ValueType = ...,
+        last_period: _builtins.str = ...,
+        last_end_time: _timestamp_pb2.Timestamp | None = ...,
+        next_due_time: _timestamp_pb2.Timestamp | None = ...,
+        running: _builtins.bool = ...,
+        last_error_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_end_time", b"last_end_time", "next_due_time", b"next_due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "last_end_time", b"last_end_time", "last_error_reason", b"last_error_reason", "last_period", b"last_period", "next_due_time", b"next_due_time", "running", b"running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Job: _TypeAlias = Job  # noqa: Y015

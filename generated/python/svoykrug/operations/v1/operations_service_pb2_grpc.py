@@ -55,6 +55,11 @@ class OperationsServiceStub:
                 request_serializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationResponse.FromString,
                 _registered_method=True)
+        self.ListJobs = channel.unary_unary(
+                '/svoykrug.operations.v1.OperationsService/ListJobs',
+                request_serializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsResponse.FromString,
+                _registered_method=True)
 
 
 class OperationsServiceServicer:
@@ -101,6 +106,16 @@ class OperationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListJobs(self, request, context):
+        """Lists the jobs of the schedule: once a period however many workers run, made up after downtime.
+
+        Callers: admin, service with `operations.read`. Read only.
+        Errors: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperationsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -123,6 +138,11 @@ def add_OperationsServiceServicer_to_server(servicer, server):
                     servicer.WatchOperation,
                     request_deserializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationRequest.FromString,
                     response_serializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationResponse.SerializeToString,
+            ),
+            'ListJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJobs,
+                    request_deserializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsRequest.FromString,
+                    response_serializer=svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -234,6 +254,33 @@ class OperationsService:
             '/svoykrug.operations.v1.OperationsService/WatchOperation',
             svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationRequest.SerializeToString,
             svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.WatchOperationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.operations.v1.OperationsService/ListJobs',
+            svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsRequest.SerializeToString,
+            svoykrug_dot_operations_dot_v1_dot_operations__service__pb2.ListJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

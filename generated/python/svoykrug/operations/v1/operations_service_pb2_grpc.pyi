@@ -40,6 +40,12 @@ class OperationsServiceStub:
     Callers: its starter (a service needs `operations.read`), admin. Read only.
     Errors: PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
     """
+    ListJobs: _aio.UnaryUnaryMultiCallable[_operations_service_pb2.ListJobsRequest, _operations_service_pb2.ListJobsResponse]
+    """Lists the jobs of the schedule: once a period however many workers run, made up after downtime.
+
+    Callers: admin, service with `operations.read`. Read only.
+    Errors: none of its own.
+    """
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Long work and its progress. An operation is visible to whoever started it and to admins."""
@@ -90,6 +96,18 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: its starter (a service needs `operations.read`), admin. Read only.
         Errors: PERMISSION_DENIED, NOT_FOUND (to admins), INVALID_FIELDS.
+        """
+
+    @_abc_1.abstractmethod
+    def ListJobs(
+        self,
+        request: _operations_service_pb2.ListJobsRequest,
+        context: _aio.ServicerContext[_operations_service_pb2.ListJobsRequest, _abc.Awaitable[_operations_service_pb2.ListJobsResponse]],
+    ) -> _abc.Awaitable[_operations_service_pb2.ListJobsResponse]:
+        """Lists the jobs of the schedule: once a period however many workers run, made up after downtime.
+
+        Callers: admin, service with `operations.read`. Read only.
+        Errors: none of its own.
         """
 
 def add_OperationsServiceServicer_to_server(servicer: OperationsServiceServicer, server: _aio.Server) -> None: ...

@@ -22,18 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from svoykrug.common.v1 import error_reason_pb2 as svoykrug_dot_common_dot_v1_dot_error__reason__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$svoykrug/purchases/v1/purchase.proto\x12\x15svoykrug.purchases.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\x03\n\x08Purchase\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0b\x62usiness_id\x18\x02 \x01(\tR\nbusinessId\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x1f\n\x0b\x65xternal_id\x18\x04 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x05 \x01(\x03R\x0b\x61mountMinor\x12#\n\rcurrency_code\x18\x06 \x01(\tR\x0c\x63urrencyCode\x12%\n\x0erefunded_minor\x18\x07 \x01(\x03R\rrefundedMinor\x12?\n\rpurchase_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpurchaseTime\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x37\n\x07refunds\x18\n \x03(\x0b\x32\x1d.svoykrug.purchases.v1.RefundR\x07refunds\"\xf7\x01\n\x06Refund\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0bpurchase_id\x18\x02 \x01(\tR\npurchaseId\x12\x1f\n\x0b\x65xternal_id\x18\x03 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x04 \x01(\x03R\x0b\x61mountMinor\x12;\n\x0brefund_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrefundTime\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTimeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$svoykrug/purchases/v1/purchase.proto\x12\x15svoykrug.purchases.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%svoykrug/common/v1/error_reason.proto\"\x9b\x03\n\x08Purchase\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0b\x62usiness_id\x18\x02 \x01(\tR\nbusinessId\x12\x17\n\x07user_id\x18\x03 \x01(\tR\x06userId\x12\x1f\n\x0b\x65xternal_id\x18\x04 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x05 \x01(\x03R\x0b\x61mountMinor\x12#\n\rcurrency_code\x18\x06 \x01(\tR\x0c\x63urrencyCode\x12%\n\x0erefunded_minor\x18\x07 \x01(\x03R\rrefundedMinor\x12?\n\rpurchase_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpurchaseTime\x12;\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12\x37\n\x07refunds\x18\n \x03(\x0b\x32\x1d.svoykrug.purchases.v1.RefundR\x07refunds\"\xf7\x01\n\x06Refund\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0bpurchase_id\x18\x02 \x01(\tR\npurchaseId\x12\x1f\n\x0b\x65xternal_id\x18\x03 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x04 \x01(\x03R\x0b\x61mountMinor\x12;\n\x0brefund_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nrefundTime\x12;\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\x96\x02\n\x07KeptRow\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n\x05phone\x18\x02 \x01(\tR\x05phone\x12\x1f\n\x0b\x65xternal_id\x18\x03 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x04 \x01(\x03R\x0b\x61mountMinor\x12#\n\rcurrency_code\x18\x05 \x01(\tR\x0c\x63urrencyCode\x12?\n\rpurchase_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpurchaseTime\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xbc\x03\n\tCsvFormat\x12I\n\x08\x65ncoding\x18\x01 \x01(\tB-\xbaH*r%R\x05utf-8R\x0cwindows-1251R\x06utf-16R\x06koi8-r\xd8\x01\x01R\x08\x65ncoding\x12\x32\n\tdelimiter\x18\x02 \x01(\tB\x14\xbaH\x11r\x0cR\x01;R\x01,R\x01\tR\x01|\xd8\x01\x01R\tdelimiter\x12\x39\n\x0cphone_column\x18\x03 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x01\x32\x0c^[^\\p{Cc}]*$R\x0bphoneColumn\x12\x44\n\x12\x65xternal_id_column\x18\x04 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x01\x32\x0c^[^\\p{Cc}]*$R\x10\x65xternalIdColumn\x12;\n\ramount_column\x18\x05 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x01\x32\x0c^[^\\p{Cc}]*$R\x0c\x61mountColumn\x12\x37\n\x0btime_column\x18\x06 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x01\x32\x0c^[^\\p{Cc}]*$R\ntimeColumn\x12\x39\n\ndate_order\x18\x07 \x01(\tB\x1a\xbaH\x17r\x12R\x03\x64\x61yR\x05monthR\x04year\xd8\x01\x01R\tdateOrder\"\xa3\x01\n\x0e\x43svRejectedRow\x12\x1f\n\x0bline_number\x18\x01 \x01(\x03R\nlineNumber\x12\x1f\n\x0b\x65xternal_id\x18\x02 \x01(\tR\nexternalId\x12\x37\n\x06reason\x18\x03 \x01(\x0e\x32\x1f.svoykrug.common.v1.ErrorReasonR\x06reason\x12\x16\n\x06\x63olumn\x18\x04 \x01(\tR\x06\x63olumn\"\xcb\x01\n\rCsvPreviewRow\x12\x1f\n\x0bline_number\x18\x01 \x01(\x03R\nlineNumber\x12\x14\n\x05phone\x18\x02 \x01(\tR\x05phone\x12\x1f\n\x0b\x65xternal_id\x18\x03 \x01(\tR\nexternalId\x12!\n\x0c\x61mount_minor\x18\x04 \x01(\x03R\x0b\x61mountMinor\x12?\n\rpurchase_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0cpurchaseTime\"\xda\x04\n\tCsvImport\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0b\x62usiness_id\x18\x02 \x01(\tR\nbusinessId\x12;\n\x05state\x18\x03 \x01(\x0e\x32%.svoykrug.purchases.v1.CsvImportStateR\x05state\x12%\n\x0ereceived_bytes\x18\x04 \x01(\x03R\rreceivedBytes\x12\x38\n\x06\x66ormat\x18\x05 \x01(\x0b\x32 .svoykrug.purchases.v1.CsvFormatR\x06\x66ormat\x12\x1b\n\trow_count\x18\x06 \x01(\x03R\x08rowCount\x12%\n\x0erecorded_count\x18\x07 \x01(\x03R\rrecordedCount\x12\'\n\x0f\x64uplicate_count\x18\x08 \x01(\x03R\x0e\x64uplicateCount\x12%\n\x0erejected_count\x18\t \x01(\x03R\rrejectedCount\x12J\n\rrejected_rows\x18\n \x03(\x0b\x32%.svoykrug.purchases.v1.CsvRejectedRowR\x0crejectedRows\x12G\n\x0cpreview_rows\x18\x0b \x03(\x0b\x32$.svoykrug.purchases.v1.CsvPreviewRowR\x0bpreviewRows\x12\x18\n\x07problem\x18\x0c \x01(\tR\x07problem\x12;\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime*\xc7\x01\n\x0e\x43svImportState\x12 \n\x1c\x43SV_IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43SV_IMPORT_STATE_UPLOADING\x10\x01\x12\x1a\n\x16\x43SV_IMPORT_STATE_TRIED\x10\x02\x12\x1c\n\x18\x43SV_IMPORT_STATE_RUNNING\x10\x03\x12\x1c\n\x18\x43SV_IMPORT_STATE_WRITTEN\x10\x04\x12\x1b\n\x17\x43SV_IMPORT_STATE_FAILED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.purchases.v1.purchase_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PURCHASE']._serialized_start=97
-  _globals['_PURCHASE']._serialized_end=508
-  _globals['_REFUND']._serialized_start=511
-  _globals['_REFUND']._serialized_end=758
+  _globals['_CSVFORMAT'].fields_by_name['encoding']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['encoding']._serialized_options = b'\272H*r%R\005utf-8R\014windows-1251R\006utf-16R\006koi8-r\330\001\001'
+  _globals['_CSVFORMAT'].fields_by_name['delimiter']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['delimiter']._serialized_options = b'\272H\021r\014R\001;R\001,R\001\tR\001|\330\001\001'
+  _globals['_CSVFORMAT'].fields_by_name['phone_column']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['phone_column']._serialized_options = b'\272H\023r\021\030\310\0012\014^[^\\p{Cc}]*$'
+  _globals['_CSVFORMAT'].fields_by_name['external_id_column']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['external_id_column']._serialized_options = b'\272H\023r\021\030\310\0012\014^[^\\p{Cc}]*$'
+  _globals['_CSVFORMAT'].fields_by_name['amount_column']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['amount_column']._serialized_options = b'\272H\023r\021\030\310\0012\014^[^\\p{Cc}]*$'
+  _globals['_CSVFORMAT'].fields_by_name['time_column']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['time_column']._serialized_options = b'\272H\023r\021\030\310\0012\014^[^\\p{Cc}]*$'
+  _globals['_CSVFORMAT'].fields_by_name['date_order']._loaded_options = None
+  _globals['_CSVFORMAT'].fields_by_name['date_order']._serialized_options = b'\272H\027r\022R\003dayR\005monthR\004year\330\001\001'
+  _globals['_CSVIMPORTSTATE']._serialized_start=2534
+  _globals['_CSVIMPORTSTATE']._serialized_end=2733
+  _globals['_PURCHASE']._serialized_start=165
+  _globals['_PURCHASE']._serialized_end=576
+  _globals['_REFUND']._serialized_start=579
+  _globals['_REFUND']._serialized_end=826
+  _globals['_KEPTROW']._serialized_start=829
+  _globals['_KEPTROW']._serialized_end=1107
+  _globals['_CSVFORMAT']._serialized_start=1110
+  _globals['_CSVFORMAT']._serialized_end=1554
+  _globals['_CSVREJECTEDROW']._serialized_start=1557
+  _globals['_CSVREJECTEDROW']._serialized_end=1720
+  _globals['_CSVPREVIEWROW']._serialized_start=1723
+  _globals['_CSVPREVIEWROW']._serialized_end=1926
+  _globals['_CSVIMPORT']._serialized_start=1929
+  _globals['_CSVIMPORT']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from svoykrug.common.v1 import error_reason_pb2 as _error_reason_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +20,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CsvImportState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CsvImportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CsvImportState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CSV_IMPORT_STATE_UNSPECIFIED: _CsvImportState.ValueType  # 0
+    """Never sent."""
+    CSV_IMPORT_STATE_UPLOADING: _CsvImportState.ValueType  # 1
+    """Takes chunks."""
+    CSV_IMPORT_STATE_TRIED: _CsvImportState.ValueType  # 2
+    """Was tried without writing; can be tried again with other columns, or written."""
+    CSV_IMPORT_STATE_RUNNING: _CsvImportState.ValueType  # 3
+    """Is being tried or written."""
+    CSV_IMPORT_STATE_WRITTEN: _CsvImportState.ValueType  # 4
+    """Is written."""
+    CSV_IMPORT_STATE_FAILED: _CsvImportState.ValueType  # 5
+    """Could not be read; `problem` says why."""
+
+class CsvImportState(_CsvImportState, metaclass=_CsvImportStateEnumTypeWrapper):
+    """Where the upload of a CSV file stands."""
+
+CSV_IMPORT_STATE_UNSPECIFIED: CsvImportState.ValueType  # 0
+"""Never sent."""
+CSV_IMPORT_STATE_UPLOADING: CsvImportState.ValueType  # 1
+"""Takes chunks."""
+CSV_IMPORT_STATE_TRIED: CsvImportState.ValueType  # 2
+"""Was tried without writing; can be tried again with other columns, or written."""
+CSV_IMPORT_STATE_RUNNING: CsvImportState.ValueType  # 3
+"""Is being tried or written."""
+CSV_IMPORT_STATE_WRITTEN: CsvImportState.ValueType  # 4
+"""Is written."""
+CSV_IMPORT_STATE_FAILED: CsvImportState.ValueType  # 5
+"""Could not be read; `problem` says why."""
+Global___CsvImportState: _TypeAlias = CsvImportState  # noqa: Y015
 
 @_typing.final
 class Purchase(_message.Message):
@@ -130,3 +168,256 @@ class Refund(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Refund: _TypeAlias = Refund  # noqa: Y015
+
+@_typing.final
+class KeptRow(_message.Message):
+    """A row of an import that named nobody we know. It is kept until someone matches or discards it, and disappears by itself once the same
+    receipt is recorded.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    PURCHASE_TIME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The row's id, a UUID."""
+    phone: _builtins.str
+    """The phone it names, E.164."""
+    external_id: _builtins.str
+    """The receipt's id at the business."""
+    amount_minor: _builtins.int
+    """What was paid, in minor units."""
+    currency_code: _builtins.str
+    """The currency, ISO 4217."""
+    @_builtins.property
+    def purchase_time(self) -> _timestamp_pb2.Timestamp:
+        """When she bought."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the row came."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        external_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        currency_code: _builtins.str = ...,
+        purchase_time: _timestamp_pb2.Timestamp | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "purchase_time", b"purchase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "create_time", b"create_time", "currency_code", b"currency_code", "external_id", b"external_id", "id", b"id", "phone", b"phone", "purchase_time", b"purchase_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptRow: _TypeAlias = KeptRow  # noqa: Y015
+
+@_typing.final
+class CsvFormat(_message.Message):
+    """What a CSV file looks like: as it was found out, or as it was told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODING_FIELD_NUMBER: _builtins.int
+    DELIMITER_FIELD_NUMBER: _builtins.int
+    PHONE_COLUMN_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_COLUMN_FIELD_NUMBER: _builtins.int
+    AMOUNT_COLUMN_FIELD_NUMBER: _builtins.int
+    TIME_COLUMN_FIELD_NUMBER: _builtins.int
+    DATE_ORDER_FIELD_NUMBER: _builtins.int
+    encoding: _builtins.str
+    """`utf-8`, `windows-1251`, `utf-16` or `koi8-r`; found out when empty."""
+    delimiter: _builtins.str
+    """`;`, `,`, a tab or `|`; found out when empty."""
+    phone_column: _builtins.str
+    """The header of the column with the phone; found out by its name or content when empty, like the others below."""
+    external_id_column: _builtins.str
+    """The header of the column with the receipt's id."""
+    amount_column: _builtins.str
+    """The header of the column with the amount in major units, such as `1 234,56`."""
+    time_column: _builtins.str
+    """The header of the column with the date, or with date and time; a column named `Время` or `Time` beside a date alone is read too.
+    Times without an offset are the circle's: an hour that its clock shows twice is the first of the two, and a time in an hour that the
+    clock skips is an hour later.
+    """
+    date_order: _builtins.str
+    """Which number comes first in dates such as `01/02/2026`: `day`, `month` or `year`; found out when empty, and told in the answer."""
+    def __init__(
+        self,
+        *,
+        encoding: _builtins.str = ...,
+        delimiter: _builtins.str = ...,
+        phone_column: _builtins.str = ...,
+        external_id_column: _builtins.str = ...,
+        amount_column: _builtins.str = ...,
+        time_column: _builtins.str = ...,
+        date_order: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_column", b"amount_column", "date_order", b"date_order", "delimiter", b"delimiter", "encoding", b"encoding", "external_id_column", b"external_id_column", "phone_column", b"phone_column", "time_column", b"time_column"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CsvFormat: _TypeAlias = CsvFormat  # noqa: Y015
+
+@_typing.final
+class CsvRejectedRow(_message.Message):
+    """A row of a CSV file that was not written, or would not be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_NUMBER_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    line_number: _builtins.int
+    """The line in the file where it begins, from 1; the header is line 1."""
+    external_id: _builtins.str
+    """The receipt's id, cut to 100 characters."""
+    reason: _error_reason_pb2.ErrorReason.ValueType
+    """Why."""
+    column: _builtins.str
+    """The column that is wrong, as the file's header names it; empty when no single one is."""
+    def __init__(
+        self,
+        *,
+        line_number: _builtins.int = ...,
+        external_id: _builtins.str = ...,
+        reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        column: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "external_id", b"external_id", "line_number", b"line_number", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CsvRejectedRow: _TypeAlias = CsvRejectedRow  # noqa: Y015
+
+@_typing.final
+class CsvPreviewRow(_message.Message):
+    """A purchase as it was read from the file, to look at before it is written."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINE_NUMBER_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MINOR_FIELD_NUMBER: _builtins.int
+    PURCHASE_TIME_FIELD_NUMBER: _builtins.int
+    line_number: _builtins.int
+    """The line in the file, from 1."""
+    phone: _builtins.str
+    """The phone, E.164."""
+    external_id: _builtins.str
+    """The receipt's id."""
+    amount_minor: _builtins.int
+    """The amount in minor units."""
+    @_builtins.property
+    def purchase_time(self) -> _timestamp_pb2.Timestamp:
+        """When she bought."""
+
+    def __init__(
+        self,
+        *,
+        line_number: _builtins.int = ...,
+        phone: _builtins.str = ...,
+        external_id: _builtins.str = ...,
+        amount_minor: _builtins.int = ...,
+        purchase_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purchase_time", b"purchase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_minor", b"amount_minor", "external_id", b"external_id", "line_number", b"line_number", "phone", b"phone", "purchase_time", b"purchase_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CsvPreviewRow: _TypeAlias = CsvPreviewRow  # noqa: Y015
+
+@_typing.final
+class CsvImport(_message.Message):
+    """The upload of a CSV file of one business's purchases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    RECORDED_COUNT_FIELD_NUMBER: _builtins.int
+    DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
+    REJECTED_COUNT_FIELD_NUMBER: _builtins.int
+    REJECTED_ROWS_FIELD_NUMBER: _builtins.int
+    PREVIEW_ROWS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Its id, a UUID."""
+    business_id: _builtins.str
+    """The business that sold, a UUID."""
+    state: Global___CsvImportState.ValueType
+    """Where it stands."""
+    received_bytes: _builtins.int
+    """How many bytes have arrived."""
+    row_count: _builtins.int
+    """How many rows it has."""
+    recorded_count: _builtins.int
+    """How many were written, or would be."""
+    duplicate_count: _builtins.int
+    """How many were there already with the same body."""
+    rejected_count: _builtins.int
+    """How many were refused, or would be."""
+    problem: _builtins.str
+    """Why the file could not be read, in the caller's language; empty when it could."""
+    @_builtins.property
+    def format(self) -> Global___CsvFormat:
+        """What the file looks like; found out at the first try."""
+
+    @_builtins.property
+    def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvRejectedRow]:
+        """The first 1,000 of them; for 7 days."""
+
+    @_builtins.property
+    def preview_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvPreviewRow]:
+        """The first 10 rows as they were read; for 7 days."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was started; what is not written 7 days later is deleted."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        business_id: _builtins.str = ...,
+        state: Global___CsvImportState.ValueType = ...,
+        received_bytes: _builtins.int = ...,
+        format: Global___CsvFormat | None = ...,
+        row_count: _builtins.int = ...,
+        recorded_count: _builtins.int = ...,
+        duplicate_count: _builtins.int = ...,
+        rejected_count: _builtins.int = ...,
+        rejected_rows: _abc.Iterable[Global___CsvRejectedRow] | None = ...,
+        preview_rows: _abc.Iterable[Global___CsvPreviewRow] | None = ...,
+        problem: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "format", b"format"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "create_time", b"create_time", "duplicate_count", b"duplicate_count", "format", b"format", "id", b"id", "preview_rows", b"preview_rows", "problem", b"problem", "received_bytes", b"received_bytes", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "row_count", b"row_count", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CsvImport: _TypeAlias = CsvImport  # noqa: Y015

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from svoykrug.common.v1 import error_reason_pb2 as _error_reason_pb2
+from svoykrug.operations.v1 import operation_pb2 as _operation_pb2
 from svoykrug.purchases.v1 import purchase_pb2 as _purchase_pb2
 import builtins as _builtins
 import sys
@@ -536,3 +537,386 @@ class ImportPurchasesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportPurchasesResponse: _TypeAlias = ImportPurchasesResponse  # noqa: Y015
+
+@_typing.final
+class StartCsvImportRequest(_message.Message):
+    """Describes the file to upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    request_id: _builtins.str
+    """Makes the call repeatable, a UUID."""
+    @_builtins.property
+    def format(self) -> _purchase_pb2.CsvFormat:
+        """What the file looks like, as far as the caller knows; the rest is found out."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        format: _purchase_pb2.CsvFormat | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "format", b"format", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCsvImportRequest: _TypeAlias = StartCsvImportRequest  # noqa: Y015
+
+@_typing.final
+class StartCsvImportResponse(_message.Message):
+    """Holds the started import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSV_IMPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def csv_import(self) -> _purchase_pb2.CsvImport:
+        """The import, ready for chunks."""
+
+    def __init__(
+        self,
+        *,
+        csv_import: _purchase_pb2.CsvImport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["csv_import", b"csv_import"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csv_import", b"csv_import"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartCsvImportResponse: _TypeAlias = StartCsvImportResponse  # noqa: Y015
+
+@_typing.final
+class UploadCsvChunkRequest(_message.Message):
+    """A piece of the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    CSV_IMPORT_ID_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    csv_import_id: _builtins.str
+    """The import's id, a UUID."""
+    offset_bytes: _builtins.int
+    """Where in the file the chunk begins, in bytes: what `received_bytes` said."""
+    chunk: _builtins.bytes
+    """The bytes of the file, 1 byte to 2 MB."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        csv_import_id: _builtins.str = ...,
+        offset_bytes: _builtins.int = ...,
+        chunk: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "chunk", b"chunk", "csv_import_id", b"csv_import_id", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadCsvChunkRequest: _TypeAlias = UploadCsvChunkRequest  # noqa: Y015
+
+@_typing.final
+class UploadCsvChunkResponse(_message.Message):
+    """Says how much has arrived."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    received_bytes: _builtins.int
+    """How many bytes of the file have arrived without a gap."""
+    def __init__(
+        self,
+        *,
+        received_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["received_bytes", b"received_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadCsvChunkResponse: _TypeAlias = UploadCsvChunkResponse  # noqa: Y015
+
+@_typing.final
+class FinishCsvImportRequest(_message.Message):
+    """Asks to read the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    CSV_IMPORT_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    csv_import_id: _builtins.str
+    """The import's id, a UUID."""
+    dry_run: _builtins.bool
+    """True to write nothing and only say what would become of the rows."""
+    @_builtins.property
+    def format(self) -> _purchase_pb2.CsvFormat:
+        """What the file looks like, when the first try found it out wrongly; replaces what was told before."""
+
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        csv_import_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        format: _purchase_pb2.CsvFormat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["format", b"format"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "csv_import_id", b"csv_import_id", "dry_run", b"dry_run", "format", b"format"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishCsvImportRequest: _TypeAlias = FinishCsvImportRequest  # noqa: Y015
+
+@_typing.final
+class FinishCsvImportResponse(_message.Message):
+    """Holds the operation that reads the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def operation(self) -> _operation_pb2.Operation:
+        """The operation; watch it, then read the import."""
+
+    def __init__(
+        self,
+        *,
+        operation: _operation_pb2.Operation | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FinishCsvImportResponse: _TypeAlias = FinishCsvImportResponse  # noqa: Y015
+
+@_typing.final
+class GetCsvImportRequest(_message.Message):
+    """Names a CSV import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    CSV_IMPORT_ID_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    csv_import_id: _builtins.str
+    """The import's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        csv_import_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "csv_import_id", b"csv_import_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCsvImportRequest: _TypeAlias = GetCsvImportRequest  # noqa: Y015
+
+@_typing.final
+class GetCsvImportResponse(_message.Message):
+    """Holds the CSV import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CSV_IMPORT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def csv_import(self) -> _purchase_pb2.CsvImport:
+        """The import."""
+
+    def __init__(
+        self,
+        *,
+        csv_import: _purchase_pb2.CsvImport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["csv_import", b"csv_import"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csv_import", b"csv_import"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCsvImportResponse: _TypeAlias = GetCsvImportResponse  # noqa: Y015
+
+@_typing.final
+class ListRejectedRowsRequest(_message.Message):
+    """Asks for a page of kept rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    page_size: _builtins.int
+    """How many to return; default 50, at most 500."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRejectedRowsRequest: _TypeAlias = ListRejectedRowsRequest  # noqa: Y015
+
+@_typing.final
+class ListRejectedRowsResponse(_message.Message):
+    """Holds a page of kept rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_purchase_pb2.KeptRow]:
+        """The rows, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_purchase_pb2.KeptRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRejectedRowsResponse: _TypeAlias = ListRejectedRowsResponse  # noqa: Y015
+
+@_typing.final
+class MatchRejectedRowRequest(_message.Message):
+    """Says whose purchase a kept row is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    ROW_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    row_id: _builtins.str
+    """The row's id, a UUID."""
+    user_id: _builtins.str
+    """The user's id, a UUID."""
+    phone: _builtins.str
+    """The phone that was meant, in any spelling."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        row_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        phone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["buyer", b"buyer", "phone", b"phone", "user_id", b"user_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "buyer", b"buyer", "phone", b"phone", "row_id", b"row_id", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_buyer: _TypeAlias = _typing.Literal["user_id", "phone"]  # noqa: Y015
+    _WhichOneofArgType_buyer: _TypeAlias = _typing.Literal["buyer", b"buyer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_buyer) -> _WhichOneofReturnType_buyer | None: ...
+
+Global___MatchRejectedRowRequest: _TypeAlias = MatchRejectedRowRequest  # noqa: Y015
+
+@_typing.final
+class MatchRejectedRowResponse(_message.Message):
+    """Holds the purchase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURCHASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def purchase(self) -> _purchase_pb2.Purchase:
+        """The purchase that the row became."""
+
+    def __init__(
+        self,
+        *,
+        purchase: _purchase_pb2.Purchase | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purchase", b"purchase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["purchase", b"purchase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatchRejectedRowResponse: _TypeAlias = MatchRejectedRowResponse  # noqa: Y015
+
+@_typing.final
+class DiscardRejectedRowRequest(_message.Message):
+    """Names the row to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    ROW_ID_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    row_id: _builtins.str
+    """The row's id, a UUID."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        row_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "row_id", b"row_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardRejectedRowRequest: _TypeAlias = DiscardRejectedRowRequest  # noqa: Y015
+
+@_typing.final
+class DiscardRejectedRowResponse(_message.Message):
+    """Says that the row is forgotten."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardRejectedRowResponse: _TypeAlias = DiscardRejectedRowResponse  # noqa: Y015

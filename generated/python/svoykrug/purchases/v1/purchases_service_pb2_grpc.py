@@ -73,6 +73,41 @@ class PurchasesServiceStub:
                 request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesResponse.FromString,
                 _registered_method=True)
+        self.StartCsvImport = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/StartCsvImport',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportResponse.FromString,
+                _registered_method=True)
+        self.UploadCsvChunk = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/UploadCsvChunk',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkResponse.FromString,
+                _registered_method=True)
+        self.FinishCsvImport = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/FinishCsvImport',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportResponse.FromString,
+                _registered_method=True)
+        self.GetCsvImport = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/GetCsvImport',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.FromString,
+                _registered_method=True)
+        self.ListRejectedRows = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/ListRejectedRows',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsResponse.FromString,
+                _registered_method=True)
+        self.MatchRejectedRow = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/MatchRejectedRow',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowResponse.FromString,
+                _registered_method=True)
+        self.DiscardRejectedRow = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/DiscardRejectedRow',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowResponse.FromString,
+                _registered_method=True)
 
 
 class PurchasesServiceServicer:
@@ -162,6 +197,84 @@ class PurchasesServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartCsvImport(self, request, context):
+        """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadCsvChunk(self, request, context):
+        """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
+        arrived already is not taken twice.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
+        longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishCsvImport(self, request, context):
+        """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
+        a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
+        import says why in `problem`.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
+        that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
+        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCsvImport(self, request, context):
+        """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRejectedRows(self, request, context):
+        """Lists the rows of imports that named nobody we know, the newest first.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MatchRejectedRow(self, request, context):
+        """Records a kept row as the purchase of a member, or of a corrected phone, and forgets the row.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: matched already to the same
+        member, the purchase is returned, for 7 days.
+        Errors: INVALID_FIELDS, MEMBER_UNKNOWN, EXTERNAL_ID_CONFLICT, PURCHASE_TIME_OUT_OF_RANGE, BUSINESS_ARCHIVED, PERMISSION_DENIED (also:
+        no such row), NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardRejectedRow(self, request, context):
+        """Forgets a kept row that is no purchase of a member.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: no such row, nothing changes.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PurchasesServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -199,6 +312,41 @@ def add_PurchasesServiceServicer_to_server(servicer, server):
                     servicer.ImportPurchases,
                     request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesRequest.FromString,
                     response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesResponse.SerializeToString,
+            ),
+            'StartCsvImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartCsvImport,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportResponse.SerializeToString,
+            ),
+            'UploadCsvChunk': grpc.unary_unary_rpc_method_handler(
+                    servicer.UploadCsvChunk,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkResponse.SerializeToString,
+            ),
+            'FinishCsvImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishCsvImport,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportResponse.SerializeToString,
+            ),
+            'GetCsvImport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCsvImport,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.SerializeToString,
+            ),
+            'ListRejectedRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRejectedRows,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsResponse.SerializeToString,
+            ),
+            'MatchRejectedRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.MatchRejectedRow,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowResponse.SerializeToString,
+            ),
+            'DiscardRejectedRow': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardRejectedRow,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -394,6 +542,195 @@ class PurchasesService:
             '/svoykrug.purchases.v1.PurchasesService/ImportPurchases',
             svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesRequest.SerializeToString,
             svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ImportPurchasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartCsvImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/StartCsvImport',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.StartCsvImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadCsvChunk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/UploadCsvChunk',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.UploadCsvChunkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishCsvImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/FinishCsvImport',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.FinishCsvImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCsvImport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/GetCsvImport',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRejectedRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/ListRejectedRows',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MatchRejectedRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/MatchRejectedRow',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.MatchRejectedRowResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardRejectedRow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/DiscardRejectedRow',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.DiscardRejectedRowResponse.FromString,
             options,
             channel_credentials,
             insecure,

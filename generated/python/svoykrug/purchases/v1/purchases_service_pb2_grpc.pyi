@@ -72,6 +72,56 @@ class PurchasesServiceStub:
     Errors: INVALID_FIELDS (an oversize batch; names the message's fields), IMPORT_OUT_OF_ORDER (a message names another business),
     BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
     """
+    StartCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.StartCsvImportRequest, _purchases_service_pb2.StartCsvImportResponse]
+    """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
+
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    UploadCsvChunk: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.UploadCsvChunkRequest, _purchases_service_pb2.UploadCsvChunkResponse]
+    """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
+
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
+    arrived already is not taken twice.
+    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
+    longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+    """
+    FinishCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.FinishCsvImportRequest, _purchases_service_pb2.FinishCsvImportResponse]
+    """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
+    a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
+    import says why in `problem`.
+
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
+    that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
+    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
+    PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    GetCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.GetCsvImportRequest, _purchases_service_pb2.GetCsvImportResponse]
+    """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    ListRejectedRows: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListRejectedRowsRequest, _purchases_service_pb2.ListRejectedRowsResponse]
+    """Lists the rows of imports that named nobody we know, the newest first.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+    """
+    MatchRejectedRow: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.MatchRejectedRowRequest, _purchases_service_pb2.MatchRejectedRowResponse]
+    """Records a kept row as the purchase of a member, or of a corrected phone, and forgets the row.
+
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: matched already to the same
+    member, the purchase is returned, for 7 days.
+    Errors: INVALID_FIELDS, MEMBER_UNKNOWN, EXTERNAL_ID_CONFLICT, PURCHASE_TIME_OUT_OF_RANGE, BUSINESS_ARCHIVED, PERMISSION_DENIED (also:
+    no such row), NOT_FOUND (to admins and services).
+    """
+    DiscardRejectedRow: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.DiscardRejectedRowRequest, _purchases_service_pb2.DiscardRejectedRowResponse]
+    """Forgets a kept row that is no purchase of a member.
+
+    Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: no such row, nothing changes.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED.
+    """
 
 class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     """Purchases and refunds of the circle.
@@ -172,6 +222,98 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         and external id.
         Errors: INVALID_FIELDS (an oversize batch; names the message's fields), IMPORT_OUT_OF_ORDER (a message names another business),
         BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
+        """
+
+    @_abc_1.abstractmethod
+    def StartCsvImport(
+        self,
+        request: _purchases_service_pb2.StartCsvImportRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.StartCsvImportRequest, _abc.Awaitable[_purchases_service_pb2.StartCsvImportResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.StartCsvImportResponse]:
+        """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def UploadCsvChunk(
+        self,
+        request: _purchases_service_pb2.UploadCsvChunkRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.UploadCsvChunkRequest, _abc.Awaitable[_purchases_service_pb2.UploadCsvChunkResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.UploadCsvChunkResponse]:
+        """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
+        arrived already is not taken twice.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
+        longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def FinishCsvImport(
+        self,
+        request: _purchases_service_pb2.FinishCsvImportRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.FinishCsvImportRequest, _abc.Awaitable[_purchases_service_pb2.FinishCsvImportResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.FinishCsvImportResponse]:
+        """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
+        a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
+        import says why in `problem`.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
+        that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
+        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def GetCsvImport(
+        self,
+        request: _purchases_service_pb2.GetCsvImportRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.GetCsvImportRequest, _abc.Awaitable[_purchases_service_pb2.GetCsvImportResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.GetCsvImportResponse]:
+        """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def ListRejectedRows(
+        self,
+        request: _purchases_service_pb2.ListRejectedRowsRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.ListRejectedRowsRequest, _abc.Awaitable[_purchases_service_pb2.ListRejectedRowsResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.ListRejectedRowsResponse]:
+        """Lists the rows of imports that named nobody we know, the newest first.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+        """
+
+    @_abc_1.abstractmethod
+    def MatchRejectedRow(
+        self,
+        request: _purchases_service_pb2.MatchRejectedRowRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.MatchRejectedRowRequest, _abc.Awaitable[_purchases_service_pb2.MatchRejectedRowResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.MatchRejectedRowResponse]:
+        """Records a kept row as the purchase of a member, or of a corrected phone, and forgets the row.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: matched already to the same
+        member, the purchase is returned, for 7 days.
+        Errors: INVALID_FIELDS, MEMBER_UNKNOWN, EXTERNAL_ID_CONFLICT, PURCHASE_TIME_OUT_OF_RANGE, BUSINESS_ARCHIVED, PERMISSION_DENIED (also:
+        no such row), NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def DiscardRejectedRow(
+        self,
+        request: _purchases_service_pb2.DiscardRejectedRowRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.DiscardRejectedRowRequest, _abc.Awaitable[_purchases_service_pb2.DiscardRejectedRowResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.DiscardRejectedRowResponse]:
+        """Forgets a kept row that is no purchase of a member.
+
+        Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: no such row, nothing changes.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED.
         """
 
 def add_PurchasesServiceServicer_to_server(servicer: PurchasesServiceServicer, server: _aio.Server) -> None: ...

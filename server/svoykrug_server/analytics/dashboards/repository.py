@@ -1,0 +1,79 @@
+"""All PostgreSQL of dashboards: how far the warehouse is, which batches touched whom, and what is sensitive."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from svoykrug_server.storage import outbox
+from svoykrug_server.storage.postgres import Postgres
+
+# How far is the warehouse, is a business of the circle sensitive, is this one, and which scorings of the scope have the
+# latest cutoff on or before the ends of both periods?
+_STANDING = """
+    SELECT (SELECT watermark FROM relay_state) AS watermark,
+        EXISTS (SELECT FROM businesses WHERE sensitive) AS any_sensitive,
+        (SELECT sensitive FROM businesses WHERE id = $1) AS is_sensitive,
+        ARRAY(
+            SELECT (
+                SELECT id FROM churn_scorings
+                WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at
+                ORDER BY cutoff_time DESC, id DESC LIMIT 1
+            ) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS ends (at, place) ORDER BY place
+        ) AS scoring_ids
+"""
+
+# Which businesses have entries in these batches?
+_TOUCHED = "SELECT DISTINCT business_id FROM outbox WHERE batch_id > $1 AND batch_id <= $2"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What PostgreSQL knows of a scope.
+
+    Attributes:
+        watermark: Up to here the warehouse is proven to hold everything; None before the first proof.
+        any_sensitive: Whether a business of the circle is sensitive.
+        is_sensitive: Whether the scope is one; None when it is no business.
+        scoring_ids: The latest scoring on or before each of the instants asked for, or None.
+    """
+
+    watermark: datetime | None
+    any_sensitive: bool
+    is_sensitive: bool | None
+    scoring_ids: tuple[UUID | None, ...]
+
+
+class DashboardRepository:
+    """Dashboards in PostgreSQL.
+
+    Args:
+        postgres: The system of record.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    async def standing(self, business_id: UUID | None, ends: Sequence[datetime] = ()) -> Standing:
+        """Returns what is known of a scope.
+
+        Args:
+            business_id: The business; None for the circle.
+            ends: At which instants scorings are wanted.
+        """
+        async with self._postgres.read() as connection:
+            row = await connection.fetchrow(_STANDING, business_id, list(ends))
+        if row is None:
+            raise LookupError("a row of subqueries is always there")
+        return Standing(row["watermark"], row["any_sensitive"], row["is_sensitive"], tuple(row["scoring_ids"]))
+
+    async def shipped_up_to(self) -> int:
+        """Returns the last batch up to which the warehouse holds all."""
+        async with self._postgres.read() as connection:
+            return await outbox.shipped_up_to(connection)
+
+    async def touched(self, after_batch_id: int, up_to_batch_id: int) -> list[UUID]:
+        """Returns the businesses that have entries in batches after one, up to another."""
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_TOUCHED, after_batch_id, up_to_batch_id)
+        return [row["business_id"] for row in rows]

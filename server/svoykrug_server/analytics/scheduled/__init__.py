@@ -1,0 +1,1 @@
+"""What analytics does every night, week and month without being asked."""

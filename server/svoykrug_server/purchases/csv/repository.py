@@ -1,0 +1,240 @@
+"""SQL of CSV imports: how each stands, the bytes of its file, the rows that are shown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, insert, select, update
+
+from svoykrug_server.purchases.csv.model import (
+    Counts,
+    CsvFormat,
+    CsvImport,
+    ImportState,
+    PreviewRow,
+    Problem,
+    ReportedRow,
+)
+from svoykrug_server.storage.postgres import ReadConnection, Transaction
+from svoykrug_server.storage.schema.operations import operations
+from svoykrug_server.storage.schema.purchases import csv_chunks, csv_imports, csv_rows
+
+# How does this import of a business stand, and has its run ended without a word: cancelled, or given up?
+_GET = """
+    SELECT csv_imports.*, csv_imports.state = 'running' AND operations.state IN ('failed', 'cancelled') AS abandoned
+    FROM csv_imports LEFT JOIN operations ON operations.id = csv_imports.operation_id
+    WHERE csv_imports.id = $1 AND csv_imports.business_id = $2
+"""
+
+# Which rows of this import are shown, in the file's order?
+_ROWS = "SELECT * FROM csv_rows WHERE csv_import_id = $1 ORDER BY line_number"
+
+# What are the bytes of this file from here?
+_CHUNK = "SELECT content FROM csv_chunks WHERE csv_import_id = $1 AND offset_bytes = $2"
+
+
+class CsvImportRepository:
+    """CSV imports in PostgreSQL."""
+
+    async def add(self, tx: Transaction, import_id: UUID, business_id: UUID, told: CsvFormat, now: datetime) -> None:
+        """Adds an import that takes chunks."""
+        # Which file is expected?
+        await tx.execute(
+            insert(csv_imports).values(
+                id=import_id, business_id=business_id, state="uploading", told_format=asdict(told), create_time=now
+            )
+        )
+
+    async def lock(self, tx: Transaction, import_id: UUID) -> CsvImport | None:
+        """Returns an import, which nobody else changes until the transaction ends, or None."""
+        run_ended = operations.c.state.in_(("failed", "cancelled"))
+        # How does this import stand, and has its run ended without a word?
+        found = await tx.execute(
+            select(csv_imports, and_(csv_imports.c.state == "running", run_ended).label("abandoned"))
+            .outerjoin(operations, operations.c.id == csv_imports.c.operation_id)
+            .where(csv_imports.c.id == import_id)
+            .with_for_update(of=csv_imports)
+        )
+        row = found.mappings().one_or_none()
+        return None if row is None else _import(row)
+
+    async def get(self, connection: ReadConnection, import_id: UUID, business_id: UUID) -> CsvImport | None:
+        """Returns an import of a business with the rows that are shown, or None."""
+        row = await connection.fetchrow(_GET, import_id, business_id)
+        return None if row is None else _import(row, await connection.fetch(_ROWS, import_id))
+
+    async def hash_of_chunk(self, tx: Transaction, import_id: UUID, offset_bytes: int) -> bytes | None:
+        """Returns the hash of the chunk that begins at an offset, or None."""
+        # Which chunk begins here?
+        found = await tx.execute(
+            select(csv_chunks.c.content_hash).where(
+                csv_chunks.c.csv_import_id == import_id, csv_chunks.c.offset_bytes == offset_bytes
+            )
+        )
+        return found.scalar_one_or_none()
+
+    async def add_chunk(
+        self, tx: Transaction, import_id: UUID, offset_bytes: int, chunk: bytes, content_hash: bytes
+    ) -> None:
+        """Keeps the next bytes of a file."""
+        # What comes next in this file?
+        await tx.execute(
+            insert(csv_chunks).values(
+                csv_import_id=import_id, offset_bytes=offset_bytes, content=chunk, content_hash=content_hash
+            )
+        )
+        # How much has arrived?
+        await _change(tx, import_id, received_bytes=offset_bytes + len(chunk))
+
+    async def chunk_at(self, connection: ReadConnection, import_id: UUID, offset_bytes: int) -> bytes | None:
+        """Returns the chunk that begins at an offset, or None."""
+        chunk: bytes | None = await connection.fetchval(_CHUNK, import_id, offset_bytes)
+        return chunk
+
+    async def begin_run(
+        self, tx: Transaction, import_id: UUID, run_id: UUID, operation_id: UUID, told: CsvFormat, *, dry_run: bool
+    ) -> None:
+        """Says that the file is to be read, from its beginning."""
+        # Which rows were shown of the run before?
+        await tx.execute(delete(csv_rows).where(csv_rows.c.csv_import_id == import_id))
+        # Who reads the file now, and how?
+        await _change(
+            tx,
+            import_id,
+            state="running",
+            run_id=run_id,
+            operation_id=operation_id,
+            dry_run=dry_run,
+            told_format=asdict(told),
+            found_format=None,
+            problem=None,
+            problem_facts=None,
+            **_counts(Counts()),
+        )
+
+    async def progress(self, tx: Transaction, run_id: UUID, before: Counts, after: Counts, found: CsvFormat) -> bool:
+        """Says what has become of the rows so far; returns False when another worker or a later run has said more."""
+        # Am I the one who goes on from there?
+        changed = await tx.execute(
+            update(csv_imports)
+            .where(
+                csv_imports.c.run_id == run_id,
+                csv_imports.c.state == "running",
+                csv_imports.c.row_count == before.rows,
+            )
+            .values(found_format=asdict(found), **_counts(after))
+        )
+        return changed.rowcount == 1
+
+    async def add_rows(
+        self, tx: Transaction, import_id: UUID, rejected: Sequence[ReportedRow], preview: Sequence[PreviewRow]
+    ) -> None:
+        """Keeps rows to show."""
+        rows = [_rejected_values(import_id, row) for row in rejected]
+        rows += [_preview_values(import_id, row) for row in preview]
+        if rows:
+            # Which rows is the caller shown?
+            await tx.execute(insert(csv_rows), rows)
+
+    async def count_rejected(self, tx: Transaction, import_id: UUID) -> int:
+        """Returns how many refused rows are kept to be shown."""
+        # How many refused rows are shown already?
+        found = await tx.execute(
+            select(csv_rows.c.line_number).where(csv_rows.c.csv_import_id == import_id, csv_rows.c.role == "rejected")
+        )
+        return len(found.all())
+
+    async def end_run(self, tx: Transaction, import_id: UUID, state: ImportState) -> None:
+        """Says how a run has ended; the bytes of a file that is written go."""
+        # How did it end?
+        await _change(tx, import_id, state=state.value)
+        if state is ImportState.WRITTEN:
+            # Which bytes are not needed any more?
+            await tx.execute(delete(csv_chunks).where(csv_chunks.c.csv_import_id == import_id))
+
+    async def fail_run(self, tx: Transaction, import_id: UUID, problem: Problem, facts: Mapping[str, str]) -> None:
+        """Says why a file could not be read."""
+        # Why could it not be read?
+        await _change(tx, import_id, state="failed", problem=problem.value, problem_facts=dict(facts))
+
+    async def forget(self, tx: Transaction, started_before: datetime) -> int:
+        """Deletes old files that were never written, and the rows shown of those that were; returns how many it was."""
+        old = csv_imports.c.create_time < started_before
+        # Which files has nobody written within their time?
+        gone = await tx.execute(delete(csv_imports).where(old, csv_imports.c.state != "written"))
+        # Which rows have been shown long enough?
+        ids = select(csv_imports.c.id).where(old)
+        shown = await tx.execute(delete(csv_rows).where(csv_rows.c.csv_import_id.in_(ids)))
+        return gone.rowcount + shown.rowcount
+
+
+async def _change(tx: Transaction, import_id: UUID, **values: Any) -> None:
+    await tx.execute(update(csv_imports).where(csv_imports.c.id == import_id).values(**values))
+
+
+def _counts(counts: Counts) -> dict[str, int]:
+    return {
+        "row_count": counts.rows,
+        "recorded_count": counts.recorded,
+        "duplicate_count": counts.duplicates,
+        "rejected_count": counts.rejected,
+    }
+
+
+def _import(row: Any, rows: Sequence[Any] = ()) -> CsvImport:
+    counts = Counts(row["row_count"], row["recorded_count"], row["duplicate_count"], row["rejected_count"])
+    return CsvImport(
+        id=row["id"],
+        business_id=row["business_id"],
+        state=ImportState.TRIED if row["abandoned"] else ImportState(row["state"]),
+        received_bytes=row["received_bytes"],
+        told=CsvFormat(**row["told_format"]),
+        found=None if row["found_format"] is None else CsvFormat(**row["found_format"]),
+        operation_id=row["operation_id"],
+        run_id=row["run_id"],
+        dry_run=row["dry_run"],
+        counts=counts,
+        problem=None if row["problem"] is None else Problem(row["problem"]),
+        problem_facts=row["problem_facts"] or {},
+        create_time=row["create_time"],
+        rejected_rows=[_rejected_row(shown) for shown in rows if shown["role"] == "rejected"],
+        preview_rows=[_preview_row(shown) for shown in rows if shown["role"] == "preview"],
+    )
+
+
+def _rejected_values(import_id: UUID, row: ReportedRow) -> dict[str, Any]:
+    return {
+        "csv_import_id": import_id,
+        "line_number": row.line_number,
+        "role": "rejected",
+        "phone": row.phone or None,
+        "external_id": row.external_id,
+        "amount_minor": None,
+        "purchase_time": None,
+        "reason": row.reason,
+        "column_name": row.column,
+    }
+
+
+def _preview_values(import_id: UUID, row: PreviewRow) -> dict[str, Any]:
+    return {
+        "csv_import_id": import_id,
+        "line_number": row.line_number,
+        "role": "preview",
+        "phone": row.phone,
+        "external_id": row.external_id,
+        "amount_minor": row.amount_minor,
+        "purchase_time": row.purchase_time,
+        "reason": None,
+        "column_name": "",
+    }
+
+
+def _rejected_row(row: Any) -> ReportedRow:
+    return ReportedRow(row["line_number"], row["external_id"], row["reason"], row["column_name"], row["phone"] or "")
+
+
+def _preview_row(row: Any) -> PreviewRow:
+    return PreviewRow(row["line_number"], row["phone"], row["external_id"], row["amount_minor"], row["purchase_time"])

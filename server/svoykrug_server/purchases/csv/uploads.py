@@ -1,0 +1,161 @@
+"""Use cases of CSV imports: start one, upload its file in chunks, have it read, look at it."""
+
+import hashlib
+from dataclasses import asdict
+from uuid import UUID, uuid4
+
+from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.purchases.csv.model import MAX_FILE_BYTES, CsvFormat, CsvImport, ImportState
+from svoykrug_server.purchases.csv.repository import CsvImportRepository
+from svoykrug_server.purchases.ledger_repository import LedgerRepository
+from svoykrug_server.purchases.ports import Operation, Operations
+from svoykrug_server.purchases.writer import not_found_for
+from svoykrug_server.storage import idempotency
+from svoykrug_server.storage.idempotency import RequestKey, hash_of
+from svoykrug_server.storage.postgres import Postgres, Transaction
+
+KIND = "import_csv"
+_START_METHOD = "/svoykrug.purchases.v1.PurchasesService/StartCsvImport"
+
+
+class CsvUploads:
+    """CSV imports as callers see them.
+
+    Args:
+        postgres: The system of record.
+        imports: The imports in it.
+        ledger: Knows the businesses.
+        operations: Starts long work.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        imports: CsvImportRepository,
+        ledger: LedgerRepository,
+        operations: Operations,
+        clock: Clock,
+    ) -> None:
+        self._postgres = postgres
+        self._imports = imports
+        self._ledger = ledger
+        self._operations = operations
+        self._clock = clock
+
+    async def start(self, caller: Caller, business_id: UUID, told: CsvFormat, request_id: UUID) -> CsvImport:
+        """Starts an import that takes chunks; the same request id again returns the first one.
+
+        Raises:
+            InvalidFields: REQUEST_ID_REUSED.
+            FailedPrecondition: BUSINESS_ARCHIVED.
+            NotFound: There is no such business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        body = {"business_id": business_id, "format": asdict(told)}
+        key = RequestKey(str(caller.subject_id), _START_METHOD, request_id, hash_of(body))
+        async with self._postgres.transaction() as tx:
+            now = self._clock.now()
+            first_answer = await idempotency.claim(tx, key, now)
+            if first_answer is None:
+                await self._refuse_closed(tx, caller, business_id)
+                import_id = uuid7(now)
+                await self._imports.add(tx, import_id, business_id, told, now)
+                await idempotency.remember(tx, key, {"csv_import_id": str(import_id)})
+            else:
+                import_id = UUID(first_answer["csv_import_id"])
+        return await self.get(caller, business_id, import_id)
+
+    async def upload(self, caller: Caller, business_id: UUID, import_id: UUID, offset_bytes: int, chunk: bytes) -> int:
+        """Keeps the next bytes of a file and returns how many have arrived; a chunk sent again is not taken twice.
+
+        Raises:
+            InvalidFields: IMPORT_OUT_OF_ORDER, or the file is too large.
+            NotFound: There is no such import at that business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        content_hash = hashlib.sha256(chunk).digest()
+        async with self._postgres.transaction() as tx:
+            csv_import = await self._locked(tx, caller, business_id, import_id)
+            known_hash = await self._imports.hash_of_chunk(tx, import_id, offset_bytes)
+            if known_hash == content_hash:
+                return csv_import.received_bytes
+            if csv_import.state is not ImportState.UPLOADING or offset_bytes != csv_import.received_bytes:
+                raise _out_of_order(csv_import)
+            if offset_bytes + len(chunk) > MAX_FILE_BYTES:
+                raise InvalidFields.of("chunk", "the file must not be larger than 200 MB")
+            await self._imports.add_chunk(tx, import_id, offset_bytes, chunk, content_hash)
+        return offset_bytes + len(chunk)
+
+    async def finish(
+        self, caller: Caller, business_id: UUID, import_id: UUID, told: CsvFormat | None, *, dry_run: bool
+    ) -> Operation:
+        """Has the file read; while it is being read the same way, returns the operation that does.
+
+        Args:
+            caller: Who asks.
+            business_id: The business that sold.
+            import_id: The import.
+            told: What the file looks like; None for what was said before.
+            dry_run: Whether nothing is to be written.
+
+        Raises:
+            InvalidFields: IMPORT_OUT_OF_ORDER, nothing has arrived, or it is written already, or being read otherwise.
+            FailedPrecondition: BUSINESS_ARCHIVED.
+            NotFound: There is no such import at that business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        async with self._postgres.transaction() as tx:
+            csv_import = await self._locked(tx, caller, business_id, import_id)
+            await self._refuse_closed(tx, caller, business_id)
+            asked = told or csv_import.told
+            if csv_import.state is ImportState.RUNNING and (csv_import.dry_run, csv_import.told) == (dry_run, asked):
+                return await self._operations.find(tx, _operation_of(csv_import))
+            closed = csv_import.state in (ImportState.RUNNING, ImportState.WRITTEN)
+            if closed or not csv_import.received_bytes:
+                raise _out_of_order(csv_import)
+            run_id = uuid4()
+            parameters = {"csv_import_id": str(import_id), "run_id": str(run_id)}
+            operation = await self._operations.start(tx, KIND, parameters, caller.subject_id)
+            await self._imports.begin_run(tx, import_id, run_id, operation.id, asked, dry_run=dry_run)
+        return operation
+
+    async def get(self, caller: Caller, business_id: UUID, import_id: UUID) -> CsvImport:
+        """Returns an import of a business with the rows that are shown.
+
+        Raises:
+            NotFound: There is no such import at that business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        async with self._postgres.read() as connection:
+            csv_import = await self._imports.get(connection, import_id, business_id)
+        if csv_import is None:
+            raise not_found_for(caller)
+        return csv_import
+
+    async def _locked(self, tx: Transaction, caller: Caller, business_id: UUID, import_id: UUID) -> CsvImport:
+        csv_import = await self._imports.lock(tx, import_id)
+        if csv_import is None or csv_import.business_id != business_id:
+            raise not_found_for(caller)
+        return csv_import
+
+    async def _refuse_closed(self, tx: Transaction, caller: Caller, business_id: UUID) -> None:
+        """Refuses a business that takes no purchases."""
+        found = await self._ledger.selling_business(tx, business_id)
+        if found is None:
+            raise not_found_for(caller)
+        if found[0].archived:
+            raise FailedPrecondition("BUSINESS_ARCHIVED")
+
+
+def _out_of_order(csv_import: CsvImport) -> DomainError:
+    return InvalidFields("IMPORT_OUT_OF_ORDER", metadata={"received_bytes": str(csv_import.received_bytes)})
+
+
+def _operation_of(csv_import: CsvImport) -> UUID:
+    if csv_import.operation_id is None:
+        raise LookupError("a file that is being read has an operation")
+    return csv_import.operation_id
