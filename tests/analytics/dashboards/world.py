@@ -99,10 +99,10 @@ class Dashboards:
                 len(scores),
             )
         values = ", ".join(
-            f"('{scoring_id}', {member}, {probability}, {spend}, [], [], [], [])"
-            for member, (probability, spend) in enumerate(scores)
+            f"('{scoring_id}', {member}, {probability}, {spend})" for member, (probability, spend) in enumerate(scores)
         )
-        await self.warehouse.command(f"INSERT INTO churn_scores VALUES {values}")  # noqa: S608  a test's own numbers
+        columns = "scoring_id, member_id, probability, net_spend_minor"
+        await self.warehouse.command(f"INSERT INTO churn_scores ({columns}) VALUES {values}")  # noqa: S608  a test's numbers
 
 
 def asked(business_id: UUID | None = None, days: AskedDays | None = None) -> Asked:
