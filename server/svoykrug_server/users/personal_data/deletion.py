@@ -49,7 +49,7 @@ class AccountDeletion:
 
         Raises:
             FailedPrecondition: LAST_SUPERADMIN.
-            PermissionDenied: She was erased.
+            PermissionDenied: She was erased, or banned a moment ago: a deletion must not lift her ban.
         """
         caller = caller_of(call)
         async with self._postgres.transaction() as tx:
@@ -101,7 +101,7 @@ class AccountDeletion:
         self, tx: Transaction, call: Origin, user_id: UUID, session_id: UUID | None
     ) -> Erasure | DomainError:
         user = await users.lock(tx, user_id)
-        if user is None:
+        if user is None or user.status is AccountStatus.BANNED:
             return PermissionDenied()
         known = await repository.lock_open(tx, user_id)
         if known is not None:
