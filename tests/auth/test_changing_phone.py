@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
 from svoykrug_server.auth.model import ChallengeView, Purpose, SignedIn
 from svoykrug_server.auth.phone_change import PhoneAnswer, PhoneChanged
 from svoykrug_server.kit.caller import Caller
@@ -221,3 +223,14 @@ async def test_two_people_who_want_one_phone_at_once_do_not_both_get_it(world: W
         ]
     )
     assert sorted(outcomes) == ["OK", "PHONE_TAKEN"]
+
+
+@pytest.mark.parametrize("status", ["banned", "deleted"])
+async def test_whoever_was_shut_out_a_moment_ago_keeps_her_number(world: World, status: str) -> None:
+    signed_in, caller = await member(world)
+    answer = right(world, (await begin(world, caller)).challenge_id)
+    async with world.postgres.transaction() as tx:
+        shut_out = "UPDATE users SET status = $2 WHERE id = $1"
+        await (await tx.driver()).execute(shut_out, signed_in.user_id, status)
+    assert (await refusal_of(finish(world, caller, answer))).reason == "PERMISSION_DENIED"
+    assert await phone_of(world, signed_in.user_id) == PHONE

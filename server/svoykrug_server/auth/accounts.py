@@ -29,7 +29,7 @@ class Accounts(Protocol):
         ...
 
     async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> DomainError | None:
-        """Gives a user another phone, or returns, before anything is written, the refusal: PHONE_TAKEN."""
+        """Gives a user another phone, or returns, before anything is written, PHONE_TAKEN or PERMISSION_DENIED."""
         ...
 
     async def claims(self, tx: Transaction, user_id: UUID) -> PersonClaims | None:

@@ -115,6 +115,7 @@ class PhoneChange:
             Limited: GUESSES_EXHAUSTED or SIGN_IN_LIMITED.
             FailedPrecondition: CHALLENGE_OVER.
             Conflict: PHONE_TAKEN.
+            PermissionDenied: She was erased, deleted or banned a moment ago.
         """
         async with self._postgres.transaction() as tx:
             outcome = await self._complete(tx, caller, answer, call)

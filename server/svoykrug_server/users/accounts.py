@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from svoykrug_server.kit.account import Account, ConsentGrant, Joining, PersonClaims
-from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition
+from svoykrug_server.kit.account import Account, AccountStatus, ConsentGrant, Joining, PersonClaims
+from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition, PermissionDenied
 from svoykrug_server.kit.ids import random_member_id, random_referral_code, uuid7
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import ActorKind, AuditEvent, Origin
@@ -80,13 +80,21 @@ class UserAccounts:
         await repository.change(tx, user_id, {"phone": None}, now)
 
     async def change_phone(self, tx: Transaction, user_id: UUID, phone: str, now: datetime) -> DomainError | None:
-        """Gives a user another phone, or returns, before anything is written, the refusal: PHONE_TAKEN.
+        """Gives a user another phone, or returns, before anything is written, the refusal.
 
         A member whom a partner brought and who never signed in has her phone too.
+
+        Returns:
+            PHONE_TAKEN, or PERMISSION_DENIED: she was erased, deleted or banned a moment ago.
         """
         holder = await self.find_by_phone(tx, phone)
+        if holder is not None and holder.user_id != user_id:
+            return Conflict("PHONE_TAKEN")
+        user = await repository.lock(tx, user_id)
+        if user is None or user.status is not AccountStatus.ACTIVE:
+            return PermissionDenied()
         if holder is not None:
-            return None if holder.user_id == user_id else Conflict("PHONE_TAKEN")
+            return None
         await repository.change(tx, user_id, {"phone": phone}, now)
         return None
 

@@ -123,6 +123,20 @@ async def test_a_phone_of_somebody_else_is_taken_and_nothing_is_written(
     assert await user_of(postgres, anna) == before
 
 
+async def test_two_admins_who_give_two_users_each_others_phones_wait_in_no_circle(
+    postgres: Postgres, accounts: AccountAdministration, clock: ManualClock
+) -> None:
+    phones = [new_phone(), new_phone()]
+    one, other = [await join(postgres, clock.now(), phone) for phone in phones]
+    for _ in range(20):
+        outcomes = await asyncio.gather(
+            *(accounts.update(CallBy(admin()), one, AccountChange(phone=phones[1]), "") for _ in range(2)),
+            *(accounts.update(CallBy(admin()), other, AccountChange(phone=phones[0]), "") for _ in range(2)),
+            return_exceptions=True,
+        )
+        assert [getattr(outcome, "reason", outcome) for outcome in outcomes] == ["PHONE_TAKEN"] * 4
+
+
 async def test_of_many_who_want_one_phone_at_once_one_gets_it(
     postgres: Postgres, accounts: AccountAdministration, users: UsersService, clock: ManualClock
 ) -> None:

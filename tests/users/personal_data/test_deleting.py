@@ -62,6 +62,30 @@ async def test_deleting_twice_is_one_erasure_and_one_audit_event(
     assert sorted(action for action, _ in await audited(postgres, anna)) == ["ACCOUNT_DELETED", "MEMBER_JOINED"]
 
 
+async def test_whoever_lost_the_answer_finds_the_receipt_in_the_trail_when_she_is_erased(
+    postgres: Postgres, clock: ManualClock, personal_data: PersonalData, deletion: AccountDeletion
+) -> None:
+    anna = await join(postgres, clock.now())
+    deleted = await deletion.delete_me(CallBy(person(anna)))
+    ordered = await deletion.erase_user(CallBy(person()), anna)
+    assert await personal_data.eraser.attempt()
+    with pytest.raises(NotFound):
+        await deletion.erase_user(CallBy(person()), anna)
+    named = {action: details.get("erasure_id") for action, details in await audited(postgres, anna)}
+    assert named["ACCOUNT_DELETED"] == named["ERASURE_ORDERED"] == str(ordered.id) == str(deleted.id)
+
+
+async def test_whoever_was_banned_a_moment_ago_deletes_no_account_and_stays_banned(
+    postgres: Postgres, clock: ManualClock, deletion: AccountDeletion
+) -> None:
+    anna = await join(postgres, clock.now())
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute("UPDATE users SET status = 'banned' WHERE id = $1", anna)
+    with pytest.raises(PermissionDenied):
+        await deletion.delete_me(CallBy(person(anna)))
+    assert await status_of(postgres, anna) == "banned"
+
+
 async def test_two_deletions_at_once_are_one(postgres: Postgres, clock: ManualClock, deletion: AccountDeletion) -> None:
     anna = await join(postgres, clock.now())
     call = CallBy(person(anna))

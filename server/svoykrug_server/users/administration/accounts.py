@@ -150,13 +150,14 @@ class AccountAdministration:
     ) -> User | DomainError:
         # In the order of every sign-in and phone change: first the phone, then its user.
         owner = None if phone is None else await repository.lock_by_phone(tx, phone)
+        if owner is not None and owner[0].user_id != user_id:
+            # Before a second user is locked: two admins who give two users each other's phones would wait in a circle.
+            return Conflict("PHONE_TAKEN")
         user = await repository.lock(tx, user_id)
         if user is None:
             return NotFound()
         if user.roles & ELEVATED and Role.SUPERADMIN not in caller_of(call).roles:
             return PermissionDenied()
-        if owner is not None and owner[0].user_id != user_id:
-            return Conflict("PHONE_TAKEN")
         return await work(tx, user)
 
     async def _write(

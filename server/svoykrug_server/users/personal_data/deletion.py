@@ -8,7 +8,7 @@ from svoykrug_server.kit.account import AccountStatus, RevokeReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
 from svoykrug_server.storage import audit
-from svoykrug_server.storage.audit import Origin, event_of_call
+from svoykrug_server.storage.audit import AuditEvent, Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository as users
 from svoykrug_server.users.model import User
@@ -49,7 +49,7 @@ class AccountDeletion:
 
         Raises:
             FailedPrecondition: LAST_SUPERADMIN.
-            PermissionDenied: She was erased.
+            PermissionDenied: She was erased, or banned a moment ago: a deletion must not lift her ban.
         """
         caller = caller_of(call)
         async with self._postgres.transaction() as tx:
@@ -101,7 +101,7 @@ class AccountDeletion:
         self, tx: Transaction, call: Origin, user_id: UUID, session_id: UUID | None
     ) -> Erasure | DomainError:
         user = await users.lock(tx, user_id)
-        if user is None:
+        if user is None or user.status is AccountStatus.BANNED:
             return PermissionDenied()
         known = await repository.lock_open(tx, user_id)
         if known is not None:
@@ -115,7 +115,7 @@ class AccountDeletion:
         await repository.add(tx, user_id, erasure)
         await self._sessions.end(tx, user_id, RevokeReason.REVOKED_BY_USER, but=session_id)
         await self._sessions.revoke_for_user(tx, user_id)
-        await audit.append(tx, event_of_call(call, "ACCOUNT_DELETED", now, target=("user", str(user_id))))
+        await audit.append(tx, self._event(call, "ACCOUNT_DELETED", user_id, erasure))
         return erasure
 
     async def _restore(self, tx: Transaction, call: Origin, user_id: UUID) -> User | DomainError:
@@ -151,5 +151,10 @@ class AccountDeletion:
         await repository.hasten(tx, known.id, now)
         await users.change(tx, user_id, {"status": AccountStatus.DELETED.value}, now)
         await self._sessions.end(tx, user_id, RevokeReason.REVOKED_BY_ADMIN)
-        await audit.append(tx, event_of_call(call, "ERASURE_ORDERED", now, target=("user", str(user_id))))
+        await audit.append(tx, self._event(call, "ERASURE_ORDERED", user_id, known))
         return Erasure(known.id, ErasureState.RUNNING, known.request_time, now)
+
+    def _event(self, call: Origin, action: str, user_id: UUID, erasure: Erasure) -> AuditEvent:
+        """Names the erasure too: whoever asked and lost the answer finds the receipt by it when she is erased."""
+        details = {"erasure_id": str(erasure.id)}
+        return event_of_call(call, action, self._clock.now(), target=("user", str(user_id)), details=details)

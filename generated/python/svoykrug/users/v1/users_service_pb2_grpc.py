@@ -364,7 +364,8 @@ class UsersServiceServicer:
     def EraseUser(self, request, context):
         """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
 
-        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned until
+        it is done; then there is no such user, and the audit event ERASURE_ORDERED names the erasure.
         Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

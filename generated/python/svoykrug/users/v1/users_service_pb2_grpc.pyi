@@ -149,7 +149,8 @@ class UsersServiceStub:
     EraseUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.EraseUserRequest, _users_service_pb2.EraseUserResponse]
     """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
 
-    Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+    Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned until
+    it is done; then there is no such user, and the audit event ERASURE_ORDERED names the erasure.
     Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_users_service_pb2.ListAuditEventsRequest, _users_service_pb2.ListAuditEventsResponse]
@@ -420,7 +421,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_users_service_pb2.EraseUserResponse]:
         """Erases a user from both stores at once, without the 30 days of DeleteMe: for a demand by letter. Cannot be taken back.
 
-        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned.
+        Callers: superadmin. Atomic: the erasure is scheduled for now and tried until done. Idempotent: the same erasure is returned until
+        it is done; then there is no such user, and the audit event ERASURE_ORDERED names the erasure.
         Errors: INVALID_FIELDS, NOT_FOUND, LAST_SUPERADMIN.
         """
 
