@@ -45,6 +45,7 @@ THINGS = {
     f"{_ANALYTICS}.GetSegmentMovements from_snapshot_id": "snapshot",
     f"{_ANALYTICS}.GetSegmentMovements to_snapshot_id": "snapshot",
     f"{_ANALYTICS}.GetMemberInsight user_id": "buyer",
+    f"{_ANALYTICS}.GetMemberHistory user_id": "buyer",
     f"{_ANALYTICS}.GetChurnModel churn_model_id": "churn model",
     f"{_ANALYTICS}.PromoteChurnModel churn_model_id": "churn model",
     f"{_PURCHASES}.GetPurchase purchase_id": "purchase",
