@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 
-from svoykrug_server.analytics.churn import estimator, evaluation
+from svoykrug_server.analytics.churn import drift, estimator, evaluation
 from svoykrug_server.analytics.churn.estimator import Window
 from svoykrug_server.analytics.churn.features import DESIGN, RAW, Vector
 from svoykrug_server.analytics.churn.model import Difference, Measurement, ModelCard
@@ -71,6 +71,7 @@ def learn(material: Material) -> Learned:
         training_member_counts=tuple(len(window.churned) for window in material.training),
         training_base_rates=tuple(float(window.churned.mean()) for window in material.training),
         compared_model_id=material.serving_id,
+        feature_bins=drift.bins_of(np.vstack([window.raw for window in material.training])),
     )
     return Learned(card, scorer.document())
 

@@ -29,11 +29,14 @@ from svoykrug_server.storage.schema.churn import churn_models, churn_receipts, c
 
 _MODEL = """
     id, business_id, state, horizon_days, population_days, test_cutoff_time, training_cutoff_times, watermark,
-    algorithm, features, card, create_time
+    algorithm, features, card, create_time, (
+        SELECT s.drift FROM churn_scorings s WHERE s.model_id = churn_models.id
+        ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
+    ) AS drift
 """
 _SCORING = """
-    s.id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, m.horizon_days,
-    m.population_days
+    s.id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, s.drift,
+    m.horizon_days, m.population_days
     FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id
 """
 _IN_SCOPE = "({table}business_id = $1 OR $1::uuid IS NULL AND {table}business_id IS NULL)"
@@ -186,6 +189,7 @@ class ChurnRepository:
                     watermark=plan.watermark,
                     scored_count=scoring.scored_count,
                     create_time=scoring.create_time,
+                    drift=dict(scoring.drift),
                 )
                 .on_conflict_do_nothing()
             )
@@ -264,12 +268,15 @@ def _model(row: Mapping[str, Any] | Any) -> ChurnModel:
         features=tuple(row["features"]),
         state=ModelState(row["state"]),
         create_time=row["create_time"],
+        drift=row["drift"] or {},
     )
 
 
 def _scoring(row: Mapping[str, Any] | Any) -> Scoring:
     plan = ScoringPlan(row["id"], row["model_id"], row["business_id"], row["cutoff_time"], row["watermark"])
-    return Scoring(plan, row["horizon_days"], row["population_days"], row["scored_count"], row["create_time"])
+    return Scoring(
+        plan, row["horizon_days"], row["population_days"], row["scored_count"], row["create_time"], row["drift"]
+    )
 
 
 def _receipt(row: Mapping[str, Any] | Any) -> ForecastReceipt:
