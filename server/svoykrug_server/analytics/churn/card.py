@@ -37,6 +37,7 @@ def card_from_document(document: dict[str, Any]) -> ModelCard:
         training_base_rates=tuple(document["training_base_rates"]),
         compared_model_id=UUID(compared) if (compared := document["compared_model_id"]) else None,
         feature_bins=tuple(_feature_bins(row) for row in document.get("feature_bins", ())),
+        borrowed_from=document.get("borrowed_from", ""),
     )
 
 

@@ -158,6 +158,7 @@ class ModelCard:
         compared_model_id: The serving model that `differences` compare it with; None when none served or it has another
             horizon.
         feature_bins: What drift is measured against; empty for models made before it was.
+        borrowed_from: What the scope lacked and what it borrowed; empty for a model of its own data.
     """
 
     test_member_count: int
@@ -170,6 +171,7 @@ class ModelCard:
     training_base_rates: tuple[float, ...]
     compared_model_id: UUID | None = None
     feature_bins: tuple[FeatureBins, ...] = ()
+    borrowed_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
