@@ -8,6 +8,7 @@ from uuid import uuid4
 import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from structlog.testing import capture_logs
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1 import churn_pb2
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
@@ -15,6 +16,7 @@ from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
     add_AnalyticsServiceServicer_to_server,
 )
 
+from svoykrug_server.analytics.churn.features import RAW
 from svoykrug_server.analytics.churn.model import default_training_cutoffs
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
 from svoykrug_server.analytics.servicer import AnalyticsServicer
@@ -99,6 +101,27 @@ async def test_the_card_says_every_figure_with_its_interval(circle: Circle, serv
     assert len(card.calibration) == 10
     assert list(card.promotion_obstacles) == []
     assert "gradient boosting" in card.algorithm
+
+
+async def test_the_card_says_which_features_moved_since_training_the_most_moved_first(
+    circle: Circle, served: Served
+) -> None:
+    await fill(circle.warehouse, simulated())
+    model = await circle.promoted()
+    caller = served.tokens.sign_in(admin())
+    request = pb.GetChurnModelRequest(churn_model_id=str(model.id))
+    assert not (await stub(served).GetChurnModel(request, metadata=caller)).churn_model.drift
+    await circle.scored(TEST_CUTOFF - timedelta(days=120))
+    early = (await stub(served).GetChurnModel(request, metadata=caller)).churn_model.drift
+    with capture_logs() as logs:
+        await circle.scored(TEST_CUTOFF + timedelta(days=25))
+    latest = (await stub(served).GetChurnModel(request, metadata=caller)).churn_model.drift
+    assert {row.feature for row in latest} == set(RAW)
+    assert [row.psi for row in latest] == sorted((row.psi for row in latest), reverse=True)
+    assert list(latest) != list(early)
+    moved = {row.feature for row in latest if row.psi > 0.25}
+    (warning,) = (entry for entry in logs if entry["event"] == "churn_model_out_of_date")
+    assert set(warning["stability_indexes"]) == moved > {"tenure_days"}
 
 
 @pytest.mark.parametrize(("locale", "word"), [("ru", "обычно"), ("en", "typically")])

@@ -1,5 +1,6 @@
 """Scores one block of members after another: the part of scoring that computes, run in a thread."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -7,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from svoykrug_server.analytics.churn.drift import DriftMeter
 from svoykrug_server.analytics.churn.features import COLUMN, RAW, REASON_GROUPS, Matrix, Vector
+from svoykrug_server.analytics.churn.model import FeatureBins
 from svoykrug_server.analytics.churn.reasons import REASONS_PER_MEMBER, Reasons, Typical, explain
 from svoykrug_server.analytics.churn.scorer import Scorer
 from svoykrug_server.analytics.value import spending
@@ -25,15 +28,21 @@ class BlockScorer:
 
     Args:
         document: The model's numbers.
+        bins: How the features of the members it learned from were distributed.
 
     Raises:
         ValueError: The document is not a model.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], bins: Sequence[FeatureBins]) -> None:
         self._scorer = Scorer.from_document(document)
+        self._meter = DriftMeter(bins)
         self._typical: Typical | None = None
         self._spending: GammaGamma | None = None
+
+    def drift(self) -> dict[str, float]:
+        """Returns the stability index of each feature over all blocks that were scored."""
+        return self._meter.indexes()
 
     def score(self, known: pa.Table, scoring_id: UUID) -> pa.Table:
         """Returns the rows of `churn_scores` for a block: scores, reasons, and what each is expected to buy.
@@ -43,6 +52,7 @@ class BlockScorer:
             scoring_id: The scoring they are of.
         """
         raw = np.column_stack([known[name].to_numpy() for name in RAW])
+        self._meter.add(raw)
         segments = known["segment"].to_numpy()
         if self._typical is None and len(raw):
             self._typical = Typical.of(raw, segments)

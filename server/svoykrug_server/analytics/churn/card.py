@@ -4,7 +4,14 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from svoykrug_server.analytics.churn.model import CalibrationBin, Difference, Estimate, Measurement, ModelCard
+from svoykrug_server.analytics.churn.model import (
+    CalibrationBin,
+    Difference,
+    Estimate,
+    FeatureBins,
+    Measurement,
+    ModelCard,
+)
 
 
 def card_document(card: ModelCard) -> dict[str, Any]:
@@ -29,6 +36,8 @@ def card_from_document(document: dict[str, Any]) -> ModelCard:
         training_member_counts=tuple(document["training_member_counts"]),
         training_base_rates=tuple(document["training_base_rates"]),
         compared_model_id=UUID(compared) if (compared := document["compared_model_id"]) else None,
+        feature_bins=tuple(_feature_bins(row) for row in document.get("feature_bins", ())),
+        borrowed_from=document.get("borrowed_from", ""),
     )
 
 
@@ -51,6 +60,10 @@ def _measurements(rows: list[dict[str, Any]]) -> tuple[Measurement, ...]:
         )
         for row in rows
     )
+
+
+def _feature_bins(row: dict[str, Any]) -> FeatureBins:
+    return FeatureBins(row["feature"], tuple(row["edges"]), tuple(row["shares"]))
 
 
 def _difference(row: dict[str, Any]) -> Difference:

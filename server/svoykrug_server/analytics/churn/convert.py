@@ -98,6 +98,11 @@ def model_to_proto(model: ChurnModel, locale: Locale) -> churn_pb2.ChurnModel:
         promotion_obstacles=[obstacle_text(name, locale) for name in broken],
         create_time=timestamp_from(model.create_time),
         metrics_everyone=[_metrics_to_proto(row) for row in card.metrics_everyone],
+        borrowed_from=card.borrowed_from,
+        drift=[
+            churn_pb2.FeatureDrift(feature=feature, psi=index)
+            for feature, index in sorted(model.drift.items(), key=lambda item: -item[1])
+        ],
     )
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import numpy as np
 
-from svoykrug_server.analytics.churn import estimator, evaluation
+from svoykrug_server.analytics.churn import borrowing, drift, estimator, evaluation
 from svoykrug_server.analytics.churn.estimator import Window
 from svoykrug_server.analytics.churn.features import DESIGN, RAW, Vector
 from svoykrug_server.analytics.churn.model import Difference, Measurement, ModelCard
@@ -27,6 +27,8 @@ class Material:
         horizon_days: H.
         serving_id: The model that serves the scope with the same horizon; None when there is none.
         serving_document: Its numbers.
+        lenders: The numbers of the models to borrow from; empty when the windows hold enough.
+        borrowed_from: Why and from whom, in words.
     """
 
     training: list[Window]
@@ -35,6 +37,8 @@ class Material:
     horizon_days: int
     serving_id: UUID | None = None
     serving_document: dict[str, Any] | None = None
+    lenders: tuple[dict[str, Any], ...] = ()
+    borrowed_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Learned:
 
     card: ModelCard
     document: dict[str, Any]
-    algorithm: str = estimator.ALGORITHM
+    algorithm: str
     features: tuple[str, ...] = DESIGN
 
 
@@ -58,8 +62,12 @@ def window_of(table: "pa.Table") -> Window:
 
 
 def learn(material: Material) -> Learned:
-    """Fits a model on the training windows and judges it by the test window."""
-    scorer = estimator.fit(material.training, material.horizon_days)
+    """Fits a model on the training windows, or borrows one, and judges it by the test window."""
+    if material.lenders:
+        lenders = [Scorer.from_document(document) for document in material.lenders]
+        scorer, algorithm = borrowing.borrow(lenders, material.training), borrowing.ALGORITHM
+    else:
+        scorer, algorithm = estimator.fit(material.training, material.horizon_days), estimator.ALGORITHM
     judgement = evaluation.judge(material.test.churned, _scores(scorer, material, material.test))
     card = ModelCard(
         test_member_count=len(material.test.churned),
@@ -71,8 +79,10 @@ def learn(material: Material) -> Learned:
         training_member_counts=tuple(len(window.churned) for window in material.training),
         training_base_rates=tuple(float(window.churned.mean()) for window in material.training),
         compared_model_id=material.serving_id,
+        feature_bins=drift.bins_of(np.vstack([window.raw for window in material.training])),
+        borrowed_from=material.borrowed_from,
     )
-    return Learned(card, scorer.document())
+    return Learned(card, scorer.document(), algorithm)
 
 
 def compare(document: dict[str, Any], serving_document: dict[str, Any], test: Window) -> tuple[Difference, ...]:

@@ -1,6 +1,7 @@
 """Words of churn: plans, model cards, scores and reasons."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -14,6 +15,8 @@ MIN_HORIZON_DAYS = 7
 MAX_HORIZON_DAYS = 730
 SETTLING_DAYS = 7
 """Days between the end of the last training window and the test cutoff: time for late purchases to arrive."""
+OUT_OF_DATE = 0.25
+"""Above this population stability index of a feature, a model is said to be out of date."""
 TRAINING_CUTOFFS = 5
 """How many windows a model learns from unless asked for."""
 
@@ -125,6 +128,21 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
+class FeatureBins:
+    """How a feature was distributed among the members a model learned from.
+
+    Attributes:
+        feature: The column.
+        edges: Its deciles, each once: a value up to an edge falls into its bin.
+        shares: The share of the members in each bin; one more than edges.
+    """
+
+    feature: str
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What is known of a model's quality.
 
@@ -139,6 +157,8 @@ class ModelCard:
         training_base_rates: The share of them that churned.
         compared_model_id: The serving model that `differences` compare it with; None when none served or it has another
             horizon.
+        feature_bins: What drift is measured against; empty for models made before it was.
+        borrowed_from: What the scope lacked and what it borrowed; empty for a model of its own data.
     """
 
     test_member_count: int
@@ -150,6 +170,8 @@ class ModelCard:
     training_member_counts: tuple[int, ...]
     training_base_rates: tuple[float, ...]
     compared_model_id: UUID | None = None
+    feature_bins: tuple[FeatureBins, ...] = ()
+    borrowed_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +185,7 @@ class ChurnModel:
         features: What it reads.
         state: Whether it serves.
         create_time: When it was trained.
+        drift: The stability index of each feature between training and its latest scoring; empty before one.
     """
 
     plan: TrainingPlan
@@ -171,6 +194,7 @@ class ChurnModel:
     features: tuple[str, ...]
     state: ModelState
     create_time: datetime
+    drift: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def id(self) -> UUID:
@@ -207,6 +231,7 @@ class Scoring:
         population_days: The population of its model.
         scored_count: How many members.
         create_time: When it was finished.
+        drift: The stability index of each feature between training and this scoring.
     """
 
     plan: ScoringPlan
@@ -214,6 +239,7 @@ class Scoring:
     population_days: int
     scored_count: int
     create_time: datetime
+    drift: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

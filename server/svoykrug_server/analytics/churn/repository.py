@@ -16,6 +16,7 @@ from svoykrug_server.analytics.churn.card import (
     card_document,
     card_from_document,
 )
+from svoykrug_server.analytics.churn.loan import Loan
 from svoykrug_server.analytics.churn.model import (
     ChurnModel,
     ForecastReceipt,
@@ -29,11 +30,14 @@ from svoykrug_server.storage.schema.churn import churn_models, churn_receipts, c
 
 _MODEL = """
     id, business_id, state, horizon_days, population_days, test_cutoff_time, training_cutoff_times, watermark,
-    algorithm, features, card, create_time
+    algorithm, features, card, create_time, (
+        SELECT s.drift FROM churn_scorings s WHERE s.model_id = churn_models.id
+        ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
+    ) AS drift
 """
 _SCORING = """
-    s.id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, m.horizon_days,
-    m.population_days
+    s.id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, s.drift,
+    m.horizon_days, m.population_days
     FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id
 """
 _IN_SCOPE = "({table}business_id = $1 OR $1::uuid IS NULL AND {table}business_id IS NULL)"
@@ -48,6 +52,17 @@ _SERVING = f"SELECT {_MODEL} FROM churn_models WHERE {_IN_SCOPE.format(table='')
 _LIST = f"""
     SELECT {_MODEL} FROM churn_models WHERE {_IN_SCOPE.format(table="")} AND ($2::uuid IS NULL OR id < $2)
     ORDER BY id DESC LIMIT $3
+"""
+
+# Which models of their own data serve other businesses of this one's category, none of them sensitive, the most judged
+# by first?
+_LENDERS = """
+    SELECT b.category, m.horizon_days, m.document
+    FROM churn_models m JOIN businesses b ON b.id = m.business_id
+    WHERE m.state = 'serving' AND NOT b.sensitive AND b.id != $1
+        AND b.category = (SELECT category FROM businesses WHERE id = $1)
+        AND coalesce(m.card->>'borrowed_from', '') = '' AND ($2 = 0 OR m.horizon_days = $2)
+    ORDER BY (m.card->>'test_member_count')::bigint DESC, m.id LIMIT 5
 """
 
 # What are the numbers of this model?
@@ -128,6 +143,21 @@ class ChurnRepository:
             row = await connection.fetchrow(_SERVING, business_id)
         return None if row is None else _model(row)
 
+    async def loan(self, business_id: UUID | None, horizon_days: int) -> Loan | None:
+        """Returns the models a business may borrow from; None for the circle, and where its category has none.
+
+        Args:
+            business_id: The borrower.
+            horizon_days: Their horizon; 0 for that of the one that was judged by the most members.
+        """
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_LENDERS, business_id, horizon_days)
+        if not rows:
+            return None
+        horizon = rows[0]["horizon_days"]
+        documents = tuple(row["document"] for row in rows if row["horizon_days"] == horizon)
+        return Loan(rows[0]["category"], horizon, documents)
+
     async def list_models(self, business_id: UUID | None, before_id: UUID | None, limit: int) -> list[ChurnModel]:
         """Returns models of a scope, the newest first.
 
@@ -186,6 +216,7 @@ class ChurnRepository:
                     watermark=plan.watermark,
                     scored_count=scoring.scored_count,
                     create_time=scoring.create_time,
+                    drift=dict(scoring.drift),
                 )
                 .on_conflict_do_nothing()
             )
@@ -264,12 +295,15 @@ def _model(row: Mapping[str, Any] | Any) -> ChurnModel:
         features=tuple(row["features"]),
         state=ModelState(row["state"]),
         create_time=row["create_time"],
+        drift=row["drift"] or {},
     )
 
 
 def _scoring(row: Mapping[str, Any] | Any) -> Scoring:
     plan = ScoringPlan(row["id"], row["model_id"], row["business_id"], row["cutoff_time"], row["watermark"])
-    return Scoring(plan, row["horizon_days"], row["population_days"], row["scored_count"], row["create_time"])
+    return Scoring(
+        plan, row["horizon_days"], row["population_days"], row["scored_count"], row["create_time"], row["drift"]
+    )
 
 
 def _receipt(row: Mapping[str, Any] | Any) -> ForecastReceipt:

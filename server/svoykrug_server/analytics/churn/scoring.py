@@ -6,12 +6,14 @@ missing. PostgreSQL makes the finished scoring visible in one step; it never cha
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from svoykrug_server.analytics.churn.model import ChurnModel, Scoring, ScoringPlan
+import structlog
+
+from svoykrug_server.analytics.churn.model import OUT_OF_DATE, ChurnModel, FeatureBins, Scoring, ScoringPlan
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Scope, blocks
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 KIND = "score_members"
 REPAIR_DELAY = timedelta(seconds=5)
 BLOCK_MEMBERS = 100_000
+_log = structlog.get_logger(__name__)
 
 
 class MemberScorer:
@@ -75,16 +78,16 @@ class MemberScorer:
         if await self._repository.find_scoring(plan.scoring_id) is None:
             await progress.report("verify", 2)
             await self._refuse_disputed(plan)
-            scored_count, model = await self._score(plan, progress)
-            await progress.report("publish", 90, scored_count)
+            scoring = await self._score(plan, progress)
+            await progress.report("publish", 90, scoring.scored_count)
             await self._refuse_disputed(plan)
-            horizon, population = model.plan.horizon_days, model.plan.population_days
-            await self._repository.add_scoring(Scoring(plan, horizon, population, scored_count, self._clock.now()))
+            await self._repository.add_scoring(scoring)
+            _warn_of_drift(scoring)
         await progress.report("grade", 95)
         await self._grader.grade_closed(plan.business_id, plan.watermark)
         return {"scoring_id": str(plan.scoring_id)}
 
-    async def _score(self, plan: ScoringPlan, progress: Progress) -> tuple[int, ChurnModel]:
+    async def _score(self, plan: ScoringPlan, progress: Progress) -> Scoring:
         model = await self._repository.find_model(plan.business_id, plan.model_id)
         document = await self._repository.document(plan.model_id)
         if model is None or document is None:
@@ -92,12 +95,13 @@ class MemberScorer:
         scope = Scope(plan.business_id, plan.watermark)
         known_until = await self._warehouse.known_until(scope, plan.cutoff)
         count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
-        scorer = await asyncio.to_thread(_block_scorer, document)
+        scorer = await asyncio.to_thread(_block_scorer, document, model.card.feature_bins)
         await self._score_blocks(plan, model, scorer, known_until, blocks(count // BLOCK_MEMBERS + 1), progress)
         scored_count = await self._warehouse.scored_count(plan.scoring_id)
         if scored_count == 0:
             raise FailedPrecondition("TOO_LITTLE_DATA", metadata={"member_count": "0", "needed_member_count": "1"})
-        return scored_count, model
+        horizon, population = model.plan.horizon_days, model.plan.population_days
+        return Scoring(plan, horizon, population, scored_count, self._clock.now(), scorer.drift())
 
     async def _score_blocks(
         self,
@@ -143,7 +147,13 @@ def _token(plan: ScoringPlan, number: int, count: int) -> str:
     return f"{plan.scoring_id}-{number}-of-{count}"
 
 
-def _block_scorer(document: dict[str, Any]) -> "BlockScorer":
+def _warn_of_drift(scoring: Scoring) -> None:
+    moved = {feature: round(index, 3) for feature, index in scoring.drift.items() if index > OUT_OF_DATE}
+    if moved:
+        _log.warning("churn_model_out_of_date", churn_model_id=str(scoring.plan.model_id), stability_indexes=moved)
+
+
+def _block_scorer(document: dict[str, Any], bins: Sequence[FeatureBins]) -> "BlockScorer":
     from svoykrug_server.analytics.churn.blocks import BlockScorer  # noqa: PLC0415  heavy: in a thread only
 
-    return BlockScorer(document)
+    return BlockScorer(document, bins)

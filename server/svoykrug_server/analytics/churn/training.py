@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from svoykrug_server.analytics.churn.loan import Loan, can_judge
 from svoykrug_server.analytics.churn.model import (
     MAX_HORIZON_DAYS,
     MIN_HORIZON_DAYS,
@@ -110,9 +111,15 @@ class ChurnTrainer:
         )
 
     async def _horizon(self, scope: Scope, known_by: datetime) -> int:
-        """Chooses the horizon: the mean gap that nine of ten repeat members stay below, in whole weeks."""
+        """Chooses the horizon: the mean gap that nine of ten repeat members stay below, in whole weeks.
+
+        With too few of them it is that of the models the business may borrow from.
+        """
         count, gap_days = await self._warehouse.usual_gap(scope, known_by)
         if count < MIN_MEMBERS:
+            loan = await self._repository.loan(scope.business_id, 0)
+            if loan is not None:
+                return loan.horizon_days
             metadata = {"repeat_member_count": str(count), "needed_member_count": str(MIN_MEMBERS)}
             raise FailedPrecondition("TOO_LITTLE_DATA", metadata=metadata)
         weeks = round(gap_days / _WEEK_DAYS)
@@ -120,15 +127,23 @@ class ChurnTrainer:
 
     async def _train(self, plan: TrainingPlan, *, chosen: bool, progress: Progress) -> None:
         await self._refuse_disputed(plan)
-        plan, training = await self._training_windows(plan, chosen, progress)
-        await progress.report("features", 50)
         test = await self._window(plan, plan.test_cutoff, plan.population_days, MOST_TEST_MEMBERS)
-        _refuse_little(test, "test")
+        loan, borrowed_from = None, ""
+        try:
+            _refuse_little(test, "test")
+            plan, training = await self._training_windows(plan, chosen, progress)
+        except FailedPrecondition as little:
+            loan = await self._loan(plan, test, little)
+            borrowed_from = loan.described(little)
+            plan, training = await self._borrower_windows(plan, little, progress)
+        await progress.report("features", 50)
         everyone = None
         if plan.population_days:
             everyone = await self._window(plan, plan.test_cutoff, 0, MOST_TEST_MEMBERS)
         await progress.report("fit", 60, sum(len(window.churned) for window in training))
-        learned = await self._learn(plan, training, test, everyone)
+        learned = await self._learn(
+            plan, training, test, everyone, () if loan is None else loan.documents, borrowed_from
+        )
         await progress.report("keep", 95)
         await self._refuse_disputed(plan)
         now = self._clock.now()
@@ -160,6 +175,29 @@ class ChurnTrainer:
         cutoffs = tuple(cutoff for cutoff, _ in kept)
         return replace(plan, training_cutoffs=cutoffs), [window for _, window in kept]
 
+    async def _loan(self, plan: TrainingPlan, test: "Window", little: FailedPrecondition) -> Loan:
+        """Returns what a business may borrow; refuses one that could not judge it, and one that finds no lender."""
+        loan = None
+        if can_judge(len(test.churned), int(test.churned.sum())):
+            loan = await self._repository.loan(plan.business_id, plan.horizon_days)
+        if loan is None:
+            raise little
+        return loan
+
+    async def _borrower_windows(
+        self, plan: TrainingPlan, little: FailedPrecondition, progress: Progress
+    ) -> tuple[TrainingPlan, list["Window"]]:
+        """Returns the windows that hold anybody, however few, and the plan with their cutoffs."""
+        kept: list[tuple[datetime, Window]] = []
+        for number, cutoff in enumerate(plan.training_cutoffs):
+            await progress.report("features", 5 + 45 * number // len(plan.training_cutoffs))
+            window = await self._window(plan, cutoff, plan.population_days, MOST_TRAINING_MEMBERS)
+            if len(window.churned):
+                kept.append((cutoff, window))
+        if not kept:
+            raise little
+        return replace(plan, training_cutoffs=tuple(cutoff for cutoff, _ in kept)), [window for _, window in kept]
+
     async def _window(self, plan: TrainingPlan, cutoff: datetime, population_days: int, most: int) -> "Window":
         scope = Scope(plan.business_id, plan.watermark)
         known_until = await self._warehouse.known_until(scope, cutoff)
@@ -169,14 +207,20 @@ class ChurnTrainer:
         return await asyncio.to_thread(_window_of, table)
 
     async def _learn(
-        self, plan: TrainingPlan, training: list["Window"], test: "Window", everyone: "Window | None"
+        self,
+        plan: TrainingPlan,
+        training: list["Window"],
+        test: "Window",
+        everyone: "Window | None",
+        *loan: Any,
     ) -> "Learned":
         serving = await self._repository.serving_model(plan.business_id)
         if serving is not None and serving.plan.horizon_days != plan.horizon_days:
             serving = None
         serving_id = None if serving is None else serving.id
         document = None if serving_id is None else await self._repository.document(serving_id)
-        return await asyncio.to_thread(_learn, training, test, everyone, plan.horizon_days, serving_id, document)
+        material = (training, test, everyone, plan.horizon_days, serving_id, document, *loan)
+        return await asyncio.to_thread(_learn, *material)
 
     async def _refuse_disputed(self, plan: TrainingPlan) -> None:
         if await self._disputes.disputed(plan.business_id, plan.test_cutoff + timedelta(days=plan.horizon_days)):

@@ -49,6 +49,13 @@ churn_scorings = sa.Table(
     sa.Column("watermark", INSTANT, nullable=False),
     sa.Column("scored_count", sa.BigInteger, nullable=False),
     sa.Column("create_time", INSTANT, nullable=False, comment="when it was finished; it never changes"),
+    sa.Column(
+        "drift",
+        pg.JSONB,
+        nullable=False,
+        server_default="{}",
+        comment="stability index of each feature between training and this scoring",
+    ),
     sa.ForeignKeyConstraint(["model_id"], ["churn_models.id"]),
     sa.Index(None, "business_id", "cutoff_time", "id"),
     sa.Index(None, "model_id"),

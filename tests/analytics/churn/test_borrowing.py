@@ -1,0 +1,106 @@
+"""Businesses with too little data: what they borrow, from whom, and that it is better than the base rate."""
+
+from dataclasses import replace
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from svoykrug_server.analytics.churn import borrowing, estimator
+from svoykrug_server.analytics.churn.features import logit
+from svoykrug_server.analytics.churn.model import ChurnModel
+from svoykrug_server.analytics.churn.scorer import Scorer
+from svoykrug_server.kit.errors import FailedPrecondition
+from svoykrug_server.operations.model import OperationState
+from tests.analytics.churn.circle import HORIZON_DAYS, Circle, fill, new_model, simulated
+from tests.analytics.churn.made import window
+from tests.analytics.circles import BUSINESSES
+from tests.analytics.snapshots import Analytics
+from tests.callers import CallBy, admin
+
+SMALL, LENDER, OTHER, SENSITIVE, SECRET = BUSINESSES
+
+
+def scorer(seed: int) -> Scorer:
+    return estimator.fit([window(400, seed), window(400, seed + 1)], HORIZON_DAYS)
+
+
+def test_a_pool_of_one_model_is_that_model() -> None:
+    alone, raw = replace(scorer(1), slope=1.3, offset=-0.2), window(300, 9).raw
+    assert borrowing.pool([alone]).probability(raw) == pytest.approx(alone.probability(raw), abs=1e-9)
+
+
+def test_a_pool_says_the_mean_log_odds() -> None:
+    first, second, raw = scorer(1), scorer(5), window(300, 9).raw
+    second = replace(second, bg_nbd=first.bg_nbd)
+    expected = (logit(first.probability(raw)) + logit(second.probability(raw))) / 2
+    pooled = borrowing.pool([first, second])
+    assert logit(pooled.probability(raw)) == pytest.approx(expected, abs=1e-9)
+    assert Scorer.from_document(pooled.document()).probability(raw) == pytest.approx(pooled.probability(raw))
+
+
+def test_the_more_a_borrower_has_the_more_it_hears_itself() -> None:
+    lender, own = scorer(1), window(2_000, 9)
+    everybody_left = replace(own, churned=np.ones(len(own.churned)))
+    said = []
+    for members in (3, 30, 2_000):
+        part = replace(everybody_left, raw=own.raw[:members], churned=everybody_left.churned[:members])
+        said.append(float(borrowing.borrow([lender], [part]).probability(own.raw).mean()))
+    assert float(lender.probability(own.raw).mean()) < said[0] < said[1] < said[2]
+    assert said[2] > 0.95
+
+
+async def serve(circle: Circle, business_id: UUID) -> ChurnModel:
+    """Trains and promotes a model of a business that has enough of its own."""
+    await fill(circle.warehouse, simulated(business_id=business_id))
+    model = await circle.trained(new_model(business_id))
+    assert model.card.borrowed_from == ""
+    return await circle.churn.models.promote(CallBy(admin()), business_id, model.id)
+
+
+async def test_a_small_business_borrows_and_is_better_than_its_base_rate(circle: Circle, analytics: Analytics) -> None:
+    await serve(circle, LENDER)
+    await serve(circle, SENSITIVE)
+    await fill(circle.warehouse, simulated(members=150, seed=13, business_id=SMALL))
+    model = await circle.trained(new_model(SMALL))
+    assert model.card.borrowed_from.startswith("pooled prior of beauty (1 business); own window test:")
+    assert "of 200 needed" in model.card.borrowed_from
+    assert model.algorithm == borrowing.ALGORITHM
+    figures = model.card.metrics[0].figures
+    assert figures["brier_skill"].value > 0.1
+    assert figures["roc_auc"].value > 0.75
+    chosen = await circle.trained(new_model(SMALL, horizon_days=0))
+    assert chosen.plan.horizon_days == HORIZON_DAYS
+
+
+async def test_a_sensitive_business_borrows_but_never_lends_and_no_borrower_lends(
+    circle: Circle, analytics: Analytics
+) -> None:
+    await serve(circle, LENDER)
+    await serve(circle, SENSITIVE)
+    for business_id in (SMALL, SECRET):
+        loan = await circle.repository.loan(business_id, 0)
+        assert loan is not None
+        assert (loan.category, len(loan.documents)) == ("beauty", 1)
+    assert await circle.repository.loan(LENDER, 0) is None
+    assert await circle.repository.loan(SMALL, HORIZON_DAYS + 7) is None
+    assert await circle.repository.loan(None, 0) is None
+
+
+async def test_without_a_lender_it_is_said_what_is_missing(circle: Circle, analytics: Analytics) -> None:
+    await fill(circle.warehouse, simulated(members=150, seed=13, business_id=SMALL))
+    ended = await circle.finished(await circle.churn.models.train(admin(), new_model(SMALL)))
+    assert ended.state is OperationState.FAILED
+    assert ended.failure is not None
+    assert ended.failure.reason == "TOO_LITTLE_DATA"
+    assert {"member_count", "needed_member_count", "churned_count", "stayed_count", "needed_event_count"} <= set(
+        ended.failure.metadata
+    )
+
+
+async def test_a_business_too_small_to_judge_what_it_borrows_is_refused(circle: Circle, analytics: Analytics) -> None:
+    await serve(circle, LENDER)
+    await fill(circle.warehouse, simulated(members=30, seed=13, business_id=SMALL))
+    ended = await circle.finished(await circle.churn.models.train(admin(), new_model(SMALL)))
+    assert ended.failure is not None
+    assert ended.failure.reason == FailedPrecondition("TOO_LITTLE_DATA").reason
