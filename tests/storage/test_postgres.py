@@ -1,6 +1,7 @@
 """Transactions, hot reads, lost databases and cancelled statements."""
 
 import asyncio
+import io
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
+from svoykrug_server.storage.hot_reads import ReadConnection
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions, driver_error, parse_url
 from tests.waiting import until
 
@@ -234,6 +236,28 @@ async def test_what_a_url_says_of_tls_holds_in_both_pools(postgres_url: str) -> 
         await Postgres.connect(PostgresOptions(f"{postgres_url}?sslmode=require"))
     with pytest.raises(ValueError, match="sslmode"):
         await Postgres.connect(PostgresOptions(f"{postgres_url}?sslmode=nonsense"))
+
+
+async def test_a_copy_is_cancelled_at_any_moment_and_leaves_no_transaction_open(postgres: Postgres) -> None:
+    async def copy() -> None:
+        async with postgres.transaction() as tx:
+            driver = await tx.driver()
+            await driver.copy_from_query("SELECT generate_series(1, 2000)", output=io.BytesIO())
+
+    for number in range(300):
+        task = asyncio.create_task(copy())
+        await asyncio.sleep(number * 0.00002)
+        task.cancel()
+        await asyncio.wait([task], timeout=10)
+        assert task.done()
+    async with postgres.read() as connection:
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in %'"
+        await until(lambda: _is_zero(connection, idle))
+
+
+async def _is_zero(connection: ReadConnection, statement: str) -> bool:
+    count: int = await connection.fetchval(statement)
+    return count == 0
 
 
 @pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])

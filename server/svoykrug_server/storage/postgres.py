@@ -75,10 +75,11 @@ class Transaction:
         connection: The connection whose transaction has begun.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_driver")
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection
+        self._driver: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Executes one statement, once or for each of a list of parameters, and returns its buffered result."""
@@ -87,7 +88,18 @@ class Transaction:
     async def driver(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Returns the asyncpg connection below, for COPY; it is inside the same transaction."""
         raw = await self._connection.get_raw_connection()
-        return cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
+        self._driver = cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
+        return self._driver
+
+    async def give_up(self) -> None:
+        """Ends a cancelled transaction that may have copied, by ending its connection.
+
+        A COPY that is cancelled at the moment it ends leaves asyncpg waiting for ever for the end of its cancellation,
+        and the rollback behind it.
+        """
+        if self._driver is not None:
+            self._driver.terminate()
+            await self._connection.invalidate()
 
 
 class Postgres:
@@ -146,7 +158,12 @@ class Postgres:
             raise _store_error(error) from error
         try:
             async with connection.begin():
-                yield Transaction(connection)
+                transaction = Transaction(connection)
+                try:
+                    yield transaction
+                except asyncio.CancelledError:
+                    await transaction.give_up()
+                    raise
         except (*LOST, DBAPIError) as error:
             translated = _store_error(error)
             if isinstance(translated, StoreUnavailable):
