@@ -106,8 +106,6 @@ class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.Value
     """Grades the forecasts whose horizon has closed; every week."""
     JOB_KIND_TIERS: _JobKind.ValueType  # 5
     """Brings every tier up to date with the rolling window; every night."""
-    JOB_KIND_RETENTION: _JobKind.ValueType  # 6
-    """Deletes what is older than the retention of raw purchases in the warehouse; every week."""
 
 class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
     """What is done again and again."""
@@ -124,8 +122,6 @@ JOB_KIND_FORECAST_RECEIPTS: JobKind.ValueType  # 4
 """Grades the forecasts whose horizon has closed; every week."""
 JOB_KIND_TIERS: JobKind.ValueType  # 5
 """Brings every tier up to date with the rolling window; every night."""
-JOB_KIND_RETENTION: JobKind.ValueType  # 6
-"""Deletes what is older than the retention of raw purchases in the warehouse; every week."""
 Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
 
 @_typing.final
