@@ -118,3 +118,14 @@ user_consents = sa.Table(
     sa.CheckConstraint("char_length(document_version) BETWEEN 1 AND 32", name="user_consents_document_version_check"),
     sa.Index(None, "user_id", "kind", "id"),
 )
+
+number_bans = sa.Table(
+    "number_bans",
+    metadata,
+    sa.Column("user_id", sa.Uuid, primary_key=True, comment="who was banned; she may be erased since"),
+    sa.Column("number_hash", sa.LargeBinary, nullable=False, comment="HMAC-SHA-256 of her number, 32 bytes"),
+    sa.Column("expire_time", INSTANT, nullable=False, comment="when the number may have a new owner"),
+    sa.CheckConstraint("octet_length(number_hash) = 32", name="number_bans_number_hash_check"),
+    sa.Index(None, "number_hash"),
+    comment="Numbers that nobody joins or comes back with, because a ban outlives a deleted account",
+)

@@ -43,6 +43,13 @@ DECLARED = Declared(
             Stay("It is the receipt, and forgets whose it was as it is written."),
         ),
         PersonalRows(
+            "number_bans",
+            Purpose("A ban of your number", "Блокировка вашего номера"),
+            "kept.user_id = :user_id",
+            Stay("The number is a keyed hash; it keeps a banned person out for some months, and then it goes."),
+            secrets=frozenset({"number_hash"}),
+        ),
+        PersonalRows(
             "member_links",
             Purpose("The number by which purchases know you", "Номер, по которому вас знают покупки"),
             "kept.user_id = :user_id",
