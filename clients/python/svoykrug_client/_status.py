@@ -14,6 +14,9 @@ from svoykrug import errors
 _DETAILS_KEY = "grpc-status-details-bin"
 _REQUEST_ID_KEY = "x-request-id"
 _DOMAIN = "svoykrug"
+# What grpc.aio says when the server ended a call into which it was writing; the server's own status is lost with it
+# (grpc/grpc#36066).
+_STATUS_LOST = "Internal error from Core"
 _Detail = TypeVar("_Detail", bound=Message)
 
 
@@ -30,7 +33,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
     """Returns the typed exception of a failed call.
 
     A status with our rich details becomes the class of its reason; one without, as a proxy or the transport itself
-    makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE.
+    makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE or grpc.aio lost it.
     """
     code = failure.code().name
     trailers = dict(failure.trailing_metadata() or ())
@@ -41,7 +44,8 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
     bad_request = details.first(error_details_pb2.BadRequest)
     retry_info = details.first(error_details_pb2.RetryInfo)
     request_info = details.first(error_details_pb2.RequestInfo)
-    return _class(reason, code)(
+    is_lost = code == grpc.StatusCode.INTERNAL.name and not info and failure.details() == _STATUS_LOST
+    return (errors.ConnectionLost if is_lost else _class(reason, code))(
         reason=reason or code,
         text=localized.message if localized else failure.details() or "",
         metadata=dict(info.metadata) if info else {},

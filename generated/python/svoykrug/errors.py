@@ -335,6 +335,11 @@ class OperationCancelled(Cancelled):
     """The operation was cancelled by a caller."""
 
 
+class HistoryNotKept(FailedPrecondition):
+    """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all,
+    in ISO 8601."""
+
+
 BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "INTERNAL": InternalError,
     "STORE_UNAVAILABLE": StoreUnavailable,
@@ -394,6 +399,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "CUTOFF_AHEAD_OF_WATERMARK": CutoffAheadOfWatermark,
     "OPERATION_ENDED": OperationEnded,
     "OPERATION_CANCELLED": OperationCancelled,
+    "HISTORY_NOT_KEPT": HistoryNotKept,
 }
 
 

@@ -34,8 +34,14 @@ class GetFreshnessRequest(_message.Message):
     BUSINESS_ID_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     TO_DATE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
+    page_size: _builtins.int
+    """How many days to list, each of one business; default 100, at most 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first. The totals are of the present on every page."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """The first day to list, in the circle's time zone; none is listed when absent. At most 366 days."""
@@ -50,10 +56,12 @@ class GetFreshnessRequest(_message.Message):
         business_id: _builtins.str = ...,
         from_date: _date_pb2.Date | None = ...,
         to_date: _date_pb2.Date | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_date", b"from_date", "to_date", b"to_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "from_date", b"from_date", "page_size", b"page_size", "page_token", b"page_token", "to_date", b"to_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,6 +121,7 @@ class GetFreshnessResponse(_message.Message):
     EQUAL_FIELD_NUMBER: _builtins.int
     DAYS_FIELD_NUMBER: _builtins.int
     DISPUTED_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     waiting_count: _builtins.int
     """How many entries PostgreSQL holds that are not shipped yet."""
     lag_ms: _builtins.int
@@ -121,13 +130,15 @@ class GetFreshnessResponse(_message.Message):
     """True when count, sum and hash of both are equal."""
     disputed_day_count: _builtins.int
     """How many days of the scope are known to disagree and wait for repair."""
+    next_page_token: _builtins.str
+    """Asks for the next page of days; empty on the last."""
     @_builtins.property
     def freshness(self) -> _scope_pb2.Freshness:
         """How far the warehouse is."""
 
     @_builtins.property
     def postgres(self) -> _scope_pb2.StoreTotals:
-        """All of the scope that PostgreSQL holds and has shipped."""
+        """All of the scope that PostgreSQL holds and has shipped, of days that the warehouse still holds."""
 
     @_builtins.property
     def clickhouse(self) -> _scope_pb2.StoreTotals:
@@ -135,7 +146,7 @@ class GetFreshnessResponse(_message.Message):
 
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayComparison]:
-        """The days asked for, by business and day."""
+        """A page of the days asked for, by business and day."""
 
     def __init__(
         self,
@@ -148,10 +159,11 @@ class GetFreshnessResponse(_message.Message):
         equal: _builtins.bool = ...,
         days: _abc.Iterable[Global___DayComparison] | None = ...,
         disputed_day_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "freshness", b"freshness", "postgres", b"postgres"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "days", b"days", "disputed_day_count", b"disputed_day_count", "equal", b"equal", "freshness", b"freshness", "lag_ms", b"lag_ms", "postgres", b"postgres", "waiting_count", b"waiting_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "days", b"days", "disputed_day_count", b"disputed_day_count", "equal", b"equal", "freshness", b"freshness", "lag_ms", b"lag_ms", "next_page_token", b"next_page_token", "postgres", b"postgres", "waiting_count", b"waiting_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,17 +20,17 @@ class AnalyticsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetFreshness: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetFreshnessRequest, _analytics_service_pb2.GetFreshnessResponse]
     """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-    and day.
+    and day, of the days that the warehouse still holds.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
     """
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.CreateSnapshotRequest, _analytics_service_pb2.CreateSnapshotResponse]
     """Starts computing an RFM snapshot.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: STORES_DISAGREE,
-    WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
+    PERMISSION_DENIED; of the operation: HISTORY_NOT_KEPT, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListSnapshotsRequest, _analytics_service_pb2.ListSnapshotsResponse]
     """Lists the snapshots of a scope, the latest cutoff first.
@@ -75,7 +75,8 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-    missing), CUTOFF_AHEAD_OF_WATERMARK, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
+    WAREHOUSE_UNAVAILABLE.
     """
     ListChurnModels: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListChurnModelsRequest, _analytics_service_pb2.ListChurnModelsResponse]
     """Lists the churn models of a scope, the newest first.
@@ -101,7 +102,7 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-    the operation: TOO_LITTLE_DATA, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListAtRiskMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListAtRiskMembersRequest, _analytics_service_pb2.ListAtRiskMembersResponse]
     """Lists the members of the latest scoring, the likeliest to leave first.
@@ -126,21 +127,22 @@ class AnalyticsServiceStub:
     only, and only for at least 5 members. It holds everything that was shipped when the call began.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
+    PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
     caller's token does: get another and watch again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
-    TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
+    watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
     GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
@@ -148,8 +150,8 @@ class AnalyticsServiceStub:
     days, as known when the month began.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
-    WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
+    business), WAREHOUSE_UNAVAILABLE.
     """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -164,10 +166,10 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetFreshnessRequest, _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]:
         """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-        and day.
+        and day, of the days that the warehouse still holds.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -179,8 +181,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts computing an RFM snapshot.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: STORES_DISAGREE,
-        WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
+        PERMISSION_DENIED; of the operation: HISTORY_NOT_KEPT, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -267,7 +269,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-        missing), CUTOFF_AHEAD_OF_WATERMARK, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
+        WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -317,7 +320,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-        the operation: TOO_LITTLE_DATA, STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -366,7 +369,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         only, and only for at least 5 members. It holds everything that was shipped when the call began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
+        PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -379,8 +383,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         caller's token does: get another and watch again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many watch),
-        TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
+        watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -392,7 +396,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -406,8 +410,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         days, as known when the month began.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (also: an owner chooses days), PERMISSION_DENIED (also: a service asks for a sensitive business),
-        WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
+        business), WAREHOUSE_UNAVAILABLE.
         """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

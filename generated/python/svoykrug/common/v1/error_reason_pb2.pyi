@@ -146,6 +146,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The operation already ended, so it cannot be cancelled."""
     ERROR_REASON_OPERATION_CANCELLED: _ErrorReason.ValueType  # 406
     """The operation was cancelled by a caller."""
+    ERROR_REASON_HISTORY_NOT_KEPT: _ErrorReason.ValueType  # 407
+    """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Sent as `google.rpc.ErrorInfo.reason` without the prefix `ERROR_REASON_`, with domain `svoykrug`."""
@@ -270,6 +272,8 @@ ERROR_REASON_OPERATION_ENDED: ErrorReason.ValueType  # 405
 """The operation already ended, so it cannot be cancelled."""
 ERROR_REASON_OPERATION_CANCELLED: ErrorReason.ValueType  # 406
 """The operation was cancelled by a caller."""
+ERROR_REASON_HISTORY_NOT_KEPT: ErrorReason.ValueType  # 407
+"""The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -106,6 +106,8 @@ class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.Value
     """Grades the forecasts whose horizon has closed; every week."""
     JOB_KIND_TIERS: _JobKind.ValueType  # 5
     """Brings every tier up to date with the rolling window; every night."""
+    JOB_KIND_RETENTION: _JobKind.ValueType  # 6
+    """Lets go what the warehouse holds of purchases older than the setting says; every night, a whole month at a time."""
 
 class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
     """What is done again and again."""
@@ -122,6 +124,8 @@ JOB_KIND_FORECAST_RECEIPTS: JobKind.ValueType  # 4
 """Grades the forecasts whose horizon has closed; every week."""
 JOB_KIND_TIERS: JobKind.ValueType  # 5
 """Brings every tier up to date with the rolling window; every night."""
+JOB_KIND_RETENTION: JobKind.ValueType  # 6
+"""Lets go what the warehouse holds of purchases older than the setting says; every night, a whole month at a time."""
 Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
 
 @_typing.final

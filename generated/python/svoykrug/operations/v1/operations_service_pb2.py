@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from svoykrug.access.v1 import access_pb2 as svoykrug_dot_access_dot_v1_dot_access__pb2
 from svoykrug.common.v1 import method_options_pb2 as svoykrug_dot_common_dot_v1_dot_method__options__pb2
 from svoykrug.operations.v1 import operation_pb2 as svoykrug_dot_operations_dot_v1_dot_operation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/operations/v1/operations_service.proto\x12\x16svoykrug.operations.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a\'svoykrug/common/v1/method_options.proto\x1a&svoykrug/operations/v1/operation.proto\"B\n\x13GetOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"W\n\x14GetOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"\xbb\x01\n\x15ListOperationsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12S\n\x06states\x18\x03 \x03(\x0e\x32&.svoykrug.operations.v1.OperationStateB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x06states\"\x83\x01\n\x16ListOperationsResponse\x12\x41\n\noperations\x18\x01 \x03(\x0b\x32!.svoykrug.operations.v1.OperationR\noperations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n\x16\x43\x61ncelOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"Z\n\x17\x43\x61ncelOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"D\n\x15WatchOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"Y\n\x16WatchOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"\x11\n\x0fListJobsRequest\"C\n\x10ListJobsResponse\x12/\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.svoykrug.operations.v1.JobR\x04jobs2\xda\x05\n\x11OperationsService\x12\x88\x01\n\x0cGetOperation\x12+.svoykrug.operations.v1.GetOperationRequest\x1a,.svoykrug.operations.v1.GetOperationResponse\"\x1d\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\x12\x8e\x01\n\x0eListOperations\x12-.svoykrug.operations.v1.ListOperationsRequest\x1a..svoykrug.operations.v1.ListOperationsResponse\"\x1d\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\x12\x92\x01\n\x0f\x43\x61ncelOperation\x12..svoykrug.operations.v1.CancelOperationRequest\x1a/.svoykrug.operations.v1.CancelOperationResponse\"\x1e\x90\x02\x02\xca\xf3\x18\x17\n\x03\x02\x06\x05\x12\x10operations.write\x12\x96\x01\n\x0eWatchOperation\x12-.svoykrug.operations.v1.WatchOperationRequest\x1a..svoykrug.operations.v1.WatchOperationResponse\"#\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\xd2\xf3\x18\x02\x10\x01\x30\x01\x12{\n\x08ListJobs\x12\'.svoykrug.operations.v1.ListJobsRequest\x1a(.svoykrug.operations.v1.ListJobsResponse\"\x1c\x90\x02\x01\xca\xf3\x18\x15\n\x02\x06\x05\x12\x0foperations.readb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/operations/v1/operations_service.proto\x12\x16svoykrug.operations.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a\'svoykrug/common/v1/method_options.proto\x1a&svoykrug/operations/v1/operation.proto\"B\n\x13GetOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"W\n\x14GetOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"\xbb\x01\n\x15ListOperationsRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12S\n\x06states\x18\x03 \x03(\x0e\x32&.svoykrug.operations.v1.OperationStateB\x13\xbaH\x10\x92\x01\r\x10\x05\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00R\x06states\"\x83\x01\n\x16ListOperationsResponse\x12\x41\n\noperations\x18\x01 \x03(\x0b\x32!.svoykrug.operations.v1.OperationR\noperations\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"E\n\x16\x43\x61ncelOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"Z\n\x17\x43\x61ncelOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"D\n\x15WatchOperationRequest\x12+\n\x0coperation_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x0boperationId\"Y\n\x16WatchOperationResponse\x12?\n\toperation\x18\x01 \x01(\x0b\x32!.svoykrug.operations.v1.OperationR\toperation\"\x11\n\x0fListJobsRequest\"C\n\x10ListJobsResponse\x12/\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.svoykrug.operations.v1.JobR\x04jobs2\xfd\x06\n\x11OperationsService\x12\xad\x01\n\x0cGetOperation\x12+.svoykrug.operations.v1.GetOperationRequest\x1a,.svoykrug.operations.v1.GetOperationResponse\"B\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\x82\xd3\xe4\x93\x02\x1f\x12\x1d/v1/operations/{operation_id}\x12\xa4\x01\n\x0eListOperations\x12-.svoykrug.operations.v1.ListOperationsRequest\x1a..svoykrug.operations.v1.ListOperationsResponse\"3\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/operations\x12\xbe\x01\n\x0f\x43\x61ncelOperation\x12..svoykrug.operations.v1.CancelOperationRequest\x1a/.svoykrug.operations.v1.CancelOperationResponse\"J\x90\x02\x02\xca\xf3\x18\x17\n\x03\x02\x06\x05\x12\x10operations.write\x82\xd3\xe4\x93\x02&\"$/v1/operations/{operation_id}:cancel\x12\xc1\x01\n\x0eWatchOperation\x12-.svoykrug.operations.v1.WatchOperationRequest\x1a..svoykrug.operations.v1.WatchOperationResponse\"N\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0foperations.read\xd2\xf3\x18\x02\x10\x01\x82\xd3\xe4\x93\x02%\x12#/v1/operations/{operation_id}:watch0\x01\x12\x8b\x01\n\x08ListJobs\x12\'.svoykrug.operations.v1.ListJobsRequest\x1a(.svoykrug.operations.v1.ListJobsResponse\",\x90\x02\x01\xca\xf3\x18\x15\n\x02\x06\x05\x12\x0foperations.read\x82\xd3\xe4\x93\x02\n\x12\x08/v1/jobsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,35 +49,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHOPERATIONREQUEST'].fields_by_name['operation_id']._loaded_options = None
   _globals['_WATCHOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_OPERATIONSSERVICE'].methods_by_name['GetOperation']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read\202\323\344\223\002\037\022\035/v1/operations/{operation_id}'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperations']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read\202\323\344\223\002\020\022\016/v1/operations'
   _globals['_OPERATIONSSERVICE'].methods_by_name['CancelOperation']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelOperation']._serialized_options = b'\220\002\002\312\363\030\027\n\003\002\006\005\022\020operations.write'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['CancelOperation']._serialized_options = b'\220\002\002\312\363\030\027\n\003\002\006\005\022\020operations.write\202\323\344\223\002&\"$/v1/operations/{operation_id}:cancel'
   _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperation']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperation']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read\322\363\030\002\020\001'
+  _globals['_OPERATIONSSERVICE'].methods_by_name['WatchOperation']._serialized_options = b'\220\002\001\312\363\030\026\n\003\002\006\005\022\017operations.read\322\363\030\002\020\001\202\323\344\223\002%\022#/v1/operations/{operation_id}:watch'
   _globals['_OPERATIONSSERVICE'].methods_by_name['ListJobs']._loaded_options = None
-  _globals['_OPERATIONSSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\220\002\001\312\363\030\025\n\002\006\005\022\017operations.read'
-  _globals['_GETOPERATIONREQUEST']._serialized_start=218
-  _globals['_GETOPERATIONREQUEST']._serialized_end=284
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=286
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=373
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=376
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=563
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=566
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=697
-  _globals['_CANCELOPERATIONREQUEST']._serialized_start=699
-  _globals['_CANCELOPERATIONREQUEST']._serialized_end=768
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=770
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=860
-  _globals['_WATCHOPERATIONREQUEST']._serialized_start=862
-  _globals['_WATCHOPERATIONREQUEST']._serialized_end=930
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=932
-  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=1021
-  _globals['_LISTJOBSREQUEST']._serialized_start=1023
-  _globals['_LISTJOBSREQUEST']._serialized_end=1040
-  _globals['_LISTJOBSRESPONSE']._serialized_start=1042
-  _globals['_LISTJOBSRESPONSE']._serialized_end=1109
-  _globals['_OPERATIONSSERVICE']._serialized_start=1112
-  _globals['_OPERATIONSSERVICE']._serialized_end=1842
+  _globals['_OPERATIONSSERVICE'].methods_by_name['ListJobs']._serialized_options = b'\220\002\001\312\363\030\025\n\002\006\005\022\017operations.read\202\323\344\223\002\n\022\010/v1/jobs'
+  _globals['_GETOPERATIONREQUEST']._serialized_start=248
+  _globals['_GETOPERATIONREQUEST']._serialized_end=314
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=316
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=403
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=406
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=593
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=596
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=727
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=729
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=798
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=800
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=890
+  _globals['_WATCHOPERATIONREQUEST']._serialized_start=892
+  _globals['_WATCHOPERATIONREQUEST']._serialized_end=960
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_start=962
+  _globals['_WATCHOPERATIONRESPONSE']._serialized_end=1051
+  _globals['_LISTJOBSREQUEST']._serialized_start=1053
+  _globals['_LISTJOBSREQUEST']._serialized_end=1070
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1072
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1139
+  _globals['_OPERATIONSSERVICE']._serialized_start=1142
+  _globals['_OPERATIONSSERVICE']._serialized_end=2035
 # @@protoc_insertion_point(module_scope)
