@@ -15,6 +15,7 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable, Unavailable
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.operations.model import Lease, Operation, OperationFailure, Standing
 from svoykrug_server.operations.repository import OperationsRepository
 
@@ -138,6 +139,7 @@ class OperationRunner:
         lease = Lease(operation.id, owner_id)
         log = _log.bind(operation_id=str(operation.id), kind=operation.kind.value, attempt=operation.attempt_count)
         log.info("operation_taken")
+        failpoint("operation.taken")
         await self._end(lease, operation, log)
         return True
 
@@ -174,7 +176,10 @@ class OperationRunner:
                 await self._repository.give_back(lease, timedelta(0))
             raise
         if standing is Standing.HELD and not work.cancelled():
-            await self._repository.succeed(lease, work.result(), self._clock.now())
+            result = work.result()
+            failpoint("operation.worked")
+            await self._repository.succeed(lease, result, self._clock.now())
+            failpoint("operation.succeeded")
             log.info("operation_succeeded")
             return
         await _stop(work)

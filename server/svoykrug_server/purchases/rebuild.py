@@ -82,6 +82,7 @@ class Rebuild:
                 block = await self._pipeline.copy_batches(tx, after_id + 1, last_id)
                 ingest_times = await self._pipeline.ingest_times(tx, block.batch_ids)
             await self._warehouse.insert_rebuilt(block.to_arrow(ingest_times), f"rebuild-{rebuild_id}-{last_id}")
+            failpoint("rebuild.copied")
             after_id = last_id
 
 

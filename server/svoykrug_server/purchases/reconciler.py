@@ -71,6 +71,7 @@ class Reconciler:
         async with self._postgres.transaction() as tx:
             await self._pipeline.touch_again(tx, in_warehouse)
             await self._pipeline.touch_all(tx, self._clock.now())
+        failpoint("reconciler.touched")
 
     async def prove_changed(self) -> None:
         """Proves every day that changed since it was proven, as far as it is shipped.
@@ -143,8 +144,10 @@ class Reconciler:
             if not proof.equal:
                 self._metrics.mismatched_days.inc()
                 log.error("stores_disagree", business_id=str(proof.at.business_id), day=str(proof.at.day))
+        failpoint("reconciler.compared")
         async with self._postgres.transaction() as tx:
             await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
+        failpoint("reconciler.proven")
         return proofs
 
     async def _repair_day(self, at: BusinessDay) -> None:
@@ -157,6 +160,7 @@ class Reconciler:
         failpoint("reconciler.deleted")
         if len(block):
             await self._warehouse.insert(block.to_arrow(ingest_times), f"repair-{uuid4().hex}")
+            failpoint("reconciler.inserted")
         (proof,) = await self._prove([at], up_to)
         if proof.equal:
             self._metrics.repaired_days.inc()

@@ -190,6 +190,7 @@ class Relay:
         self._metrics.reshipped_batches.inc()
         log.warning("batch_shipped_again", batch_id=batch.batch_id)
         await self._warehouse.delete_batch(batch.batch_id, batch.ingest_time)
+        failpoint("relay.batch_deleted")
         rows = block.to_arrow({batch.batch_id: batch.ingest_time})
         await self._warehouse.insert(rows, f"{batch.deduplication_token}-{uuid4().hex}")
         if await self._warehouse.batch(batch.batch_id, batch.ingest_time) != (len(block), block.sum_minor):

@@ -9,6 +9,7 @@ from svoykrug_server.analytics.churn.model import CalibrationBin, ForecastReceip
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks
 from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.failpoints import failpoint
 
 BLOCK_MEMBERS = 500_000
 
@@ -36,7 +37,10 @@ class ForecastGrader:
         """
         closed = await self._repository.ungraded(business_id, watermark)
         for scoring in closed:
-            await self._repository.add_receipt(await self._grade(scoring, watermark))
+            receipt = await self._grade(scoring, watermark)
+            failpoint("receipt.graded")
+            await self._repository.add_receipt(receipt)
+            failpoint("receipt.kept")
         return len(closed)
 
     async def _grade(self, scoring: Scoring, watermark: datetime) -> ForecastReceipt:

@@ -24,6 +24,7 @@ from svoykrug_server.analytics.ports import Operation
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Conflict, FailedPrecondition, InvalidFields, NotFound, PermissionDenied
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.storage import audit
@@ -189,6 +190,8 @@ class ModelService:
             details = {"business_id": _text(model.plan.business_id), "retired_model_id": _text(serving_id)}
             target = ("churn_model", str(model.id))
             await audit.append(tx, _promoted(call, now, target, details))
+            failpoint("promotion.written")
+        failpoint("promotion.committed")
 
 
 def _promoted(call: Origin | None, now: datetime, target: tuple[str, str], details: dict[str, Any]) -> AuditEvent:

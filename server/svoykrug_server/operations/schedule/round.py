@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID, uuid5
 
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.operations.model import Operation, OperationState
 from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.schedule.calendar import Period
@@ -72,6 +73,7 @@ class Round:
         ended = Ended(None)
         for number in range(1, self._claim.attempt_count + 1):
             operation = await start(self._request_id(scope, number))
+            failpoint("schedule.started")
             ended = await self._end_of(operation.id)
             if not ended.reason:
                 break

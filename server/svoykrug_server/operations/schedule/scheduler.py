@@ -14,6 +14,7 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
+from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.schedule.calendar import Period
 from svoykrug_server.operations.schedule.model import Claim, JobKind, Timetable
@@ -102,6 +103,7 @@ class Scheduler:
         if claim is None:
             return False
         _log.info("job_taken", job=kind.value, period=period.name, attempt=claim.attempt_count)
+        failpoint("schedule.claimed")
         return await self._attempt(claim, period)
 
     async def _run_job(self, kind: JobKind) -> None:
@@ -129,7 +131,9 @@ class Scheduler:
             return False
         reason = _failure_of(work)
         if reason is None:
+            failpoint("schedule.worked")
             done = await self._repository.finish(claim, self._clock.now())
+            failpoint("schedule.finished")
             _log.info("job_done", job=claim.kind.value, period=claim.period)
             return done
         delay = self._options.retry_delay(claim.attempt_count)
