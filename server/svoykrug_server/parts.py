@@ -5,6 +5,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
@@ -50,9 +51,15 @@ from svoykrug_server.storage.upkeep import Upkeep
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.accounts import UserAccounts
 from svoykrug_server.users.administration.reading import READ_PHONE_SCOPE
-from svoykrug_server.users.membership.composition import Membership, compose_membership, membership_options
+from svoykrug_server.users.membership.composition import (
+    Membership,
+    compose_membership,
+    consent_texts,
+    membership_options,
+)
 from svoykrug_server.users.membership.tier_repository import TierRepository
 from svoykrug_server.users.membership.tiers import TiersFollowPurchases
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.personal_data import tables as user_tables
 from svoykrug_server.users.personal_data.composition import (
     PersonalData,
@@ -94,6 +101,11 @@ class Foundation:
     def external_id_hashes(self) -> ExternalIdHashes:
         """Makes what stands for the external ids of members who have been erased."""
         return ExternalIdHashes([secret.value for secret in self.secrets.all(SecretName.EXTERNAL_ID)])
+
+    @property
+    def number_bans(self) -> NumberBans:
+        """Bans that outlive accounts."""
+        return NumberBans(self.secrets, timedelta(days=self.settings.number_ban_days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +153,9 @@ def build(foundation: Foundation) -> Parts:
     proofs = FreshnessRepository(foundation.settings.circle_time_zone)
     freshness = FreshnessService(postgres, proofs, purchases.reconciler, clock)
     zone = ZoneInfo(foundation.settings.circle_time_zone)
-    analytics = compose_analytics(postgres, foundation.warehouse, zone, freshness, freshness, operations, tokens, clock)
+    analytics = compose_analytics(
+        postgres, foundation.warehouse, zone, freshness, freshness, operations, tokens, clock, foundation.registry
+    )
     purchases.relay.tell_when_shipped(analytics.dashboards.shipped)
     personal_data = compose_personal_data(
         personal_data_options(foundation.settings),
@@ -149,6 +163,7 @@ def build(foundation: Foundation) -> Parts:
         foundation.warehouse,
         kept_of_people(foundation.external_id_hashes),
         auth.ends,
+        foundation.number_bans,
         clock,
     )
     runner = OperationRunner(OperationsRepository(postgres), {**purchases.work, **analytics.work}, clock)
@@ -213,7 +228,7 @@ def _auth(foundation: Foundation) -> Auth:
         postgres,
         secrets,
         foundation.clock,
-        UserAccounts(find_current),
+        UserAccounts(find_current, foundation.number_bans, consent_texts(settings)),
         sms_routes(settings, foundation.registry),
         service_scopes(),
         foundation.registry,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from prometheus_client import CollectorRegistry
+
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
 from svoykrug_server.analytics.dashboards.composition import Dashboards, compose_dashboards
 from svoykrug_server.analytics.insight import InsightService
@@ -53,6 +55,7 @@ def compose_analytics(
     operations: Operations,
     page_tokens: PageTokens,
     clock: Clock,
+    registry: CollectorRegistry,
 ) -> Analytics:
     """Builds the use cases and the work functions.
 
@@ -65,9 +68,10 @@ def compose_analytics(
         operations: Starts long work.
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
+        registry: Where metrics are registered.
     """
     repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
-    churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock)
+    churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock, registry)
     builder = SnapshotBuilder(repository, rows, disputes, clock)
     snapshots = SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock)
     jobs = AnalyticsJobs(

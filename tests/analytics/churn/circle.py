@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
+from prometheus_client import CollectorRegistry
 
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
 from svoykrug_server.analytics.churn.model import ChurnModel
@@ -54,13 +55,13 @@ class Circle:
 
     def __init__(self, postgres: Postgres, warehouse: Warehouse, clock: ManualClock) -> None:
         self.postgres, self.warehouse, self.clock = postgres, warehouse, clock
-        self.proofs = Proofs()
+        self.proofs, self.registry = Proofs(), CollectorRegistry()
         tokens = PageTokens(bytes(32))
         self.operations = OperationsService(postgres, OperationsRepository(postgres), tokens, clock, 0.01)
         self.repository = ChurnRepository(postgres)
         self.known = ChurnWarehouse(warehouse, ZONE)
         self.churn: Churn = compose_churn(
-            postgres, warehouse, ZONE, self.proofs, self.proofs, self.operations, tokens, clock
+            postgres, warehouse, ZONE, self.proofs, self.proofs, self.operations, tokens, clock, self.registry
         )
         self.runner = OperationRunner(OperationsRepository(postgres), self.churn.work, clock, OPTIONS)
 

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 
 from svoykrug_server.analytics.churn import borrowing, estimator
+from svoykrug_server.analytics.churn.convert import model_to_proto
 from svoykrug_server.analytics.churn.features import logit
+from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.churn.model import ChurnModel
 from svoykrug_server.analytics.churn.scorer import Scorer
+from svoykrug_server.analytics.churn.words import _CATEGORIES, borrowed_text
+from svoykrug_server.businesses.model import Category
 from svoykrug_server.kit.errors import FailedPrecondition
 from svoykrug_server.operations.model import OperationState
 from tests.analytics.churn.circle import HORIZON_DAYS, Circle, fill, new_model, simulated
@@ -54,7 +58,7 @@ async def serve(circle: Circle, business_id: UUID) -> ChurnModel:
     """Trains and promotes a model of a business that has enough of its own."""
     await fill(circle.warehouse, simulated(business_id=business_id))
     model = await circle.trained(new_model(business_id))
-    assert model.card.borrowed_from == ""
+    assert model.card.borrowed_from is None
     return await circle.churn.models.promote(CallBy(admin()), business_id, model.id)
 
 
@@ -63,8 +67,10 @@ async def test_a_small_business_borrows_and_is_better_than_its_base_rate(circle:
     await serve(circle, SENSITIVE)
     await fill(circle.warehouse, simulated(members=150, seed=13, business_id=SMALL))
     model = await circle.trained(new_model(SMALL))
-    assert model.card.borrowed_from.startswith("pooled prior of beauty (1 business); own window test:")
-    assert "of 200 needed" in model.card.borrowed_from
+    borrowed = model.card.borrowed_from
+    assert borrowed is not None
+    assert (borrowed.category, borrowed.lender_count, borrowed.window) == ("beauty", 1, "test")
+    assert borrowed.member_count == borrowed.churned_count + borrowed.stayed_count < borrowed.needed_member_count == 200
     assert model.algorithm == borrowing.ALGORITHM
     figures = model.card.metrics[0].figures
     assert figures["brier_skill"].value > 0.1
@@ -104,3 +110,32 @@ async def test_a_business_too_small_to_judge_what_it_borrows_is_refused(circle: 
     ended = await circle.finished(await circle.churn.models.train(admin(), new_model(SMALL)))
     assert ended.failure is not None
     assert ended.failure.reason == FailedPrecondition("TOO_LITTLE_DATA").reason
+
+
+def test_what_was_borrowed_is_said_in_the_language_of_the_caller() -> None:
+    borrowed = Borrowed("beauty", 2, "test", 150, 31, 119, 200, 20)
+    assert borrowed_text(borrowed, "en") == (
+        "Pooled from models of the category beauty: 2 businesses. Its own test window has 150 members of 200 needed;"
+        " 31 left and 119 stayed, 20 of each needed."
+    )
+    assert borrowed_text(borrowed, "ru") == (
+        "Сложена из моделей категории «красота»: 2 партнёра. В своём проверочном окне участниц 150 из 200 нужных;"
+        " ушли 31, остались 119, нужно хотя бы по 20."
+    )
+    earlier = replace(borrowed, lender_count=1, window="2026-01-28T00:00:00+00:00")
+    assert "1 business. Its own training (2026-01-28) window" in borrowed_text(earlier, "en")
+    assert "1 партнёр. В своём учебном окне (2026-01-28) участниц" in borrowed_text(earlier, "ru")
+
+
+@pytest.mark.parametrize("category", Category)
+def test_every_category_has_words_for_what_was_borrowed(category: Category) -> None:
+    borrowed = Borrowed(category, 5, "test", 150, 31, 119, 200, 20)
+    assert f"категории «{_CATEGORIES[category]}»: 5 партнёров" in borrowed_text(borrowed, "ru")
+
+
+async def test_a_caller_reads_in_her_language_what_was_borrowed(circle: Circle, analytics: Analytics) -> None:
+    await serve(circle, LENDER)
+    await fill(circle.warehouse, simulated(members=150, seed=13, business_id=SMALL))
+    model = await circle.trained(new_model(SMALL))
+    assert model_to_proto(model, "ru").borrowed_from.startswith("Сложена из моделей категории «красота»: 1 партнёр.")
+    assert model_to_proto(model, "en").borrowed_from.startswith("Pooled from models of the category beauty: 1 business")

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+from prometheus_client import CollectorRegistry
+
 from svoykrug_server.analytics.composition import Work, compose_analytics
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.paging import PageTokens
@@ -45,7 +47,15 @@ class Night:
         tokens = PageTokens(bytes(32))
         self.operations = OperationsService(postgres, OperationsRepository(postgres), tokens, self.clock, 0.01)
         self.analytics = compose_analytics(
-            postgres, warehouse, ZONE, self.proofs, self.proofs, self.operations, tokens, self.clock
+            postgres,
+            warehouse,
+            ZONE,
+            self.proofs,
+            self.proofs,
+            self.operations,
+            tokens,
+            self.clock,
+            CollectorRegistry(),
         )
 
     def scheduler(self) -> Scheduler:

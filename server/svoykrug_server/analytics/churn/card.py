@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.churn.model import (
     CalibrationBin,
     Difference,
@@ -37,7 +38,7 @@ def card_from_document(document: dict[str, Any]) -> ModelCard:
         training_base_rates=tuple(document["training_base_rates"]),
         compared_model_id=UUID(compared) if (compared := document["compared_model_id"]) else None,
         feature_bins=tuple(_feature_bins(row) for row in document.get("feature_bins", ())),
-        borrowed_from=document.get("borrowed_from", ""),
+        borrowed_from=_borrowed(document.get("borrowed_from")),
     )
 
 
@@ -60,6 +61,11 @@ def _measurements(rows: list[dict[str, Any]]) -> tuple[Measurement, ...]:
         )
         for row in rows
     )
+
+
+def _borrowed(row: Any) -> Borrowed | None:
+    """Reads what was borrowed; earlier cards held an English sentence here, which is not shown any more."""
+    return Borrowed(**row) if isinstance(row, dict) else None
 
 
 def _feature_bins(row: dict[str, Any]) -> FeatureBins:

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from prometheus_client import CollectorRegistry
+
 from svoykrug_server.analytics.churn import scoring, training
+from svoykrug_server.analytics.churn.drift_metrics import DriftMetrics
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.risk import RiskService
@@ -52,6 +55,7 @@ def compose_churn(
     operations: Operations,
     page_tokens: PageTokens,
     clock: Clock,
+    registry: CollectorRegistry,
 ) -> Churn:
     """Builds the use cases and the work functions.
 
@@ -64,12 +68,13 @@ def compose_churn(
         operations: Starts long work.
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
+        registry: Where metrics are registered.
     """
     repository, snapshots = ChurnRepository(postgres), SnapshotRepository(postgres)
     known = ChurnWarehouse(warehouse, zone)
     trainer = ChurnTrainer(repository, known, disputes, clock)
     grader = ForecastGrader(repository, known, clock)
-    scorer = MemberScorer(repository, known, snapshots, grader, disputes, clock)
+    scorer = MemberScorer(repository, known, snapshots, grader, disputes, DriftMetrics(registry), clock)
     starts = OperationStarts(postgres, operations, watermarks, clock)
     return Churn(
         models=ModelService(postgres, repository, trainer, starts, page_tokens, clock),

@@ -22,7 +22,7 @@ from svoykrug_server.analytics.churn.model import (
 from svoykrug_server.analytics.churn.promotion import obstacles, worse_than_serving
 from svoykrug_server.analytics.churn.risk import NewScoring
 from svoykrug_server.analytics.churn.service import NewModel
-from svoykrug_server.analytics.churn.words import Locale, obstacle_text, reason_text
+from svoykrug_server.analytics.churn.words import Locale, borrowed_text, obstacle_text, reason_text
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.rpc.timestamps import timestamp_from
 
@@ -77,7 +77,7 @@ def model_to_proto(model: ChurnModel, locale: Locale) -> churn_pb2.ChurnModel:
 
     Args:
         model: The model.
-        locale: The language of the rules it breaks.
+        locale: The language of the rules it breaks and of what it borrowed.
     """
     plan, card = model.plan, model.card
     broken = obstacles(model) + worse_than_serving(card.differences)
@@ -98,7 +98,7 @@ def model_to_proto(model: ChurnModel, locale: Locale) -> churn_pb2.ChurnModel:
         promotion_obstacles=[obstacle_text(name, locale) for name in broken],
         create_time=timestamp_from(model.create_time),
         metrics_everyone=[_metrics_to_proto(row) for row in card.metrics_everyone],
-        borrowed_from=card.borrowed_from,
+        borrowed_from="" if card.borrowed_from is None else borrowed_text(card.borrowed_from, locale),
         drift=[
             churn_pb2.FeatureDrift(feature=feature, psi=index)
             for feature, index in sorted(model.drift.items(), key=lambda item: -item[1])

@@ -9,6 +9,7 @@ import numpy as np
 from svoykrug_server.analytics.churn import borrowing, drift, estimator, evaluation
 from svoykrug_server.analytics.churn.estimator import Window
 from svoykrug_server.analytics.churn.features import DESIGN, RAW, Vector
+from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.churn.model import Difference, Measurement, ModelCard
 from svoykrug_server.analytics.churn.scorer import Scorer
 
@@ -28,7 +29,7 @@ class Material:
         serving_id: The model that serves the scope with the same horizon; None when there is none.
         serving_document: Its numbers.
         lenders: The numbers of the models to borrow from; empty when the windows hold enough.
-        borrowed_from: Why and from whom, in words.
+        borrowed_from: Why and from whom; None for a model of its own data.
     """
 
     training: list[Window]
@@ -38,7 +39,7 @@ class Material:
     serving_id: UUID | None = None
     serving_document: dict[str, Any] | None = None
     lenders: tuple[dict[str, Any], ...] = ()
-    borrowed_from: str = ""
+    borrowed_from: Borrowed | None = None
 
 
 @dataclass(frozen=True, slots=True)

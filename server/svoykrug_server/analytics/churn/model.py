@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
+from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields
 
@@ -158,7 +159,7 @@ class ModelCard:
         compared_model_id: The serving model that `differences` compare it with; None when none served or it has another
             horizon.
         feature_bins: What drift is measured against; empty for models made before it was.
-        borrowed_from: What the scope lacked and what it borrowed; empty for a model of its own data.
+        borrowed_from: What the scope lacked and what it borrowed; None for a model of its own data.
     """
 
     test_member_count: int
@@ -171,7 +172,7 @@ class ModelCard:
     training_base_rates: tuple[float, ...]
     compared_model_id: UUID | None = None
     feature_bins: tuple[FeatureBins, ...] = ()
-    borrowed_from: str = ""
+    borrowed_from: Borrowed | None = None
 
 
 @dataclass(frozen=True, slots=True)

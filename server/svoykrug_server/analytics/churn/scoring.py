@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from svoykrug_server.analytics.churn.drift_metrics import DriftMetrics
 from svoykrug_server.analytics.churn.model import OUT_OF_DATE, ChurnModel, FeatureBins, Scoring, ScoringPlan
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
@@ -21,6 +22,7 @@ from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition, Unavailable
+from svoykrug_server.kit.failpoints import failpoint
 
 if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.blocks import BlockScorer
@@ -40,6 +42,7 @@ class MemberScorer:
         snapshots: Which snapshot says the segments.
         grader: Grades the forecasts whose horizon has closed.
         disputes: Where the stores disagree.
+        metrics: Shown how far the members have moved.
         clock: Tells the time.
     """
 
@@ -50,6 +53,7 @@ class MemberScorer:
         snapshots: SnapshotRepository,
         grader: ForecastGrader,
         disputes: Disputes,
+        metrics: DriftMetrics,
         clock: Clock,
     ) -> None:
         self._repository = repository
@@ -57,6 +61,7 @@ class MemberScorer:
         self._snapshots = snapshots
         self._grader = grader
         self._disputes = disputes
+        self._metrics = metrics
         self._clock = clock
 
     async def run(self, parameters: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:
@@ -82,9 +87,11 @@ class MemberScorer:
             await progress.report("publish", 90, scoring.scored_count)
             await self._refuse_disputed(plan)
             await self._repository.add_scoring(scoring)
+            failpoint("scoring.published")
             _warn_of_drift(scoring)
         await progress.report("grade", 95)
         await self._grader.grade_closed(plan.business_id, plan.watermark)
+        self._metrics.show(await self._repository.stability())
         return {"scoring_id": str(plan.scoring_id)}
 
     async def _score(self, plan: ScoringPlan, progress: Progress) -> Scoring:
@@ -124,7 +131,9 @@ class MemberScorer:
             )
             scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id)
             if scored.num_rows and not await self._warehouse.scored_count(plan.scoring_id, block):
+                failpoint("scoring.scored")
                 await self._warehouse.insert_scores(scored, _token(plan, number, len(all_blocks)))
+                failpoint("scoring.inserted")
             done += scored.num_rows
 
     async def _refuse_disputed(self, plan: ScoringPlan) -> None:

@@ -24,6 +24,7 @@ from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sam
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition, Unavailable
+from svoykrug_server.kit.failpoints import failpoint
 
 if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.estimator import Window
@@ -128,13 +129,13 @@ class ChurnTrainer:
     async def _train(self, plan: TrainingPlan, *, chosen: bool, progress: Progress) -> None:
         await self._refuse_disputed(plan)
         test = await self._window(plan, plan.test_cutoff, plan.population_days, MOST_TEST_MEMBERS)
-        loan, borrowed_from = None, ""
+        loan, borrowed_from = None, None
         try:
             _refuse_little(test, "test")
             plan, training = await self._training_windows(plan, chosen, progress)
         except FailedPrecondition as little:
             loan = await self._loan(plan, test, little)
-            borrowed_from = loan.described(little)
+            borrowed_from = loan.to(little)
             plan, training = await self._borrower_windows(plan, little, progress)
         await progress.report("features", 50)
         everyone = None
@@ -148,7 +149,9 @@ class ChurnTrainer:
         await self._refuse_disputed(plan)
         now = self._clock.now()
         model = ChurnModel(plan, learned.card, learned.algorithm, learned.features, ModelState.CANDIDATE, now)
+        failpoint("training.learned")
         await self._repository.add_model(model, learned.document)
+        failpoint("training.kept")
 
     async def _training_windows(
         self, plan: TrainingPlan, chosen: bool, progress: Progress

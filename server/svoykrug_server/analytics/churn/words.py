@@ -1,8 +1,9 @@
-"""Reasons and rules in words, Russian and English: what a marketer reads."""
+"""Reasons, rules and loans in words, Russian and English: what a marketer reads."""
 
 from collections.abc import Callable
 from typing import Literal
 
+from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.churn.model import Reason
 
 Locale = Literal["ru", "en"]
@@ -31,6 +32,36 @@ def obstacle_text(obstacle: str, locale: Locale) -> str:
     """
     english, russian = _OBSTACLES[obstacle]
     return russian if locale == "ru" else english
+
+
+def borrowed_text(borrowed: Borrowed, locale: Locale) -> str:
+    """Returns what a model was borrowed from and what the scope lacked, as two sentences.
+
+    Args:
+        borrowed: What was borrowed.
+        locale: The language.
+    """
+    return _borrowed_ru(borrowed) if locale == "ru" else _borrowed_en(borrowed)
+
+
+def _borrowed_en(borrowed: Borrowed) -> str:
+    lenders = f"{borrowed.lender_count} business{'' if borrowed.lender_count == 1 else 'es'}"
+    window = "test" if borrowed.window == "test" else f"training ({borrowed.window[:10]})"
+    return (
+        f"Pooled from models of the category {borrowed.category}: {lenders}. Its own {window} window has"
+        f" {borrowed.member_count} members of {borrowed.needed_member_count} needed; {borrowed.churned_count} left and"
+        f" {borrowed.stayed_count} stayed, {borrowed.needed_event_count} of each needed."
+    )
+
+
+def _borrowed_ru(borrowed: Borrowed) -> str:
+    lenders = f"{borrowed.lender_count} {_plural(borrowed.lender_count, 'партнёр', 'партнёра', 'партнёров')}"
+    window = "проверочном окне" if borrowed.window == "test" else f"учебном окне ({borrowed.window[:10]})"
+    return (
+        f"Сложена из моделей категории «{_CATEGORIES[borrowed.category]}»: {lenders}. В своём {window} участниц"
+        f" {borrowed.member_count} из {borrowed.needed_member_count} нужных; ушли {borrowed.churned_count}, остались"
+        f" {borrowed.stayed_count}, нужно хотя бы по {borrowed.needed_event_count}."
+    )
 
 
 def _number(value: float) -> str:
@@ -163,3 +194,16 @@ _OBSTACLES: dict[str, tuple[str, str]] = {
         "Её вероятности хуже, чем у действующей модели.",
     ),
 }
+
+_CATEGORIES: dict[str, str] = {
+    "beauty": "красота",
+    "cosmetology": "косметология",
+    "dental": "стоматология",
+    "medical": "медицина",
+    "gastronomy": "гастрономия",
+    "floristry": "флористика",
+    "optics": "оптика",
+    "textile": "текстиль",
+    "legal": "право",
+}
+"""The categories of businesses."""
