@@ -5,6 +5,7 @@ included, and from nothing else. Options are read with the extensions of the des
 code cannot mislead.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,27 @@ DESCRIPTOR_SET = ROOT / "generated" / "svoykrug.binpb"
 # Field numbers in descriptor.proto: they make up the paths by which comments are stored.
 _SERVICE, _METHOD, _ENUM, _ENUM_VALUE = 6, 2, 5, 2
 _REASON_PREFIX = "ERROR_REASON_"
+_VARIABLE = re.compile(r"\{([^}]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One way to call a method over HTTP with JSON (`google.api.http`).
+
+    Attributes:
+        verb: `GET`, `POST`, `PUT`, `PATCH` or `DELETE`.
+        path: The path, with the request's fields in braces, such as `/v1/users/{user_id}`.
+        body: What the body holds: `*` for all fields that are not in the path, a field's name, or empty for no body.
+    """
+
+    verb: str
+    path: str
+    body: str
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The fields in the path, such as `user.id`."""
+        return tuple(_VARIABLE.findall(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +53,11 @@ class Method:
         business_field: The request's field that names the business; empty when no business kind may call.
         read_only: Whether it changes nothing.
         comment: What the proto says about it.
+        request: The full name of its request message.
+        response: The full name of its response message.
+        client_streaming: Whether the caller sends a stream.
+        server_streaming: Whether the server sends a stream.
+        bindings: How it is called over HTTP, the main way first; empty for client streams.
     """
 
     service: str
@@ -40,6 +67,11 @@ class Method:
     business_field: str
     read_only: bool
     comment: str
+    request: str
+    response: str
+    client_streaming: bool
+    server_streaming: bool
+    bindings: tuple[Binding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +100,30 @@ class Contract:
 
     Args:
         descriptor_set: A file that holds a `google.protobuf.FileDescriptorSet` with imports and source information.
+
+    Attributes:
+        pool: Every message and enum, third-party ones included.
+        methods: Every method of ours.
+        reasons: Every error reason.
     """
 
     def __init__(self, descriptor_set: Path = DESCRIPTOR_SET) -> None:
         every = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.read_bytes()).file
         self._files = [file for file in every if file.package.startswith("svoykrug.")]
-        self._pool = descriptor_pool.DescriptorPool()
+        self.pool = descriptor_pool.DescriptorPool()
         for file in every:
-            self._pool.Add(file)
+            self.pool.Add(file)
         self.methods = tuple(self._methods())
         self.reasons = tuple(self._reasons())
 
     def _option(self, options: Any, kind: str, extension: str) -> Any:
-        """Return the value of one of our extensions of the descriptor options `kind`."""
-        known = message_factory.GetMessageClass(self._pool.FindMessageTypeByName(f"google.protobuf.{kind}"))
+        """Return the value of an extension of the descriptor options `kind`."""
+        known = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"google.protobuf.{kind}"))
         parsed: Any = known.FromString(options.SerializeToString())
-        return parsed.Extensions[self._pool.FindExtensionByName(extension)]
+        return parsed.Extensions[self.pool.FindExtensionByName(extension)]
 
     def _methods(self) -> Iterator[Method]:
-        names = self._pool.FindEnumTypeByName("svoykrug.access.v1.Caller").values_by_number
+        names = self.pool.FindEnumTypeByName("svoykrug.access.v1.Caller").values_by_number
         for file in self._files:
             comments = _comments(file)
             for i, service in enumerate(file.service):
@@ -100,10 +137,23 @@ class Contract:
                         business_field=rule.business_field,
                         read_only=method.options.idempotency_level == method.options.NO_SIDE_EFFECTS,
                         comment=comments.get((_SERVICE, i, _METHOD, j), ""),
+                        request=method.input_type.removeprefix("."),
+                        response=method.output_type.removeprefix("."),
+                        client_streaming=method.client_streaming,
+                        server_streaming=method.server_streaming,
+                        bindings=self._bindings(method),
                     )
 
+    def _bindings(self, method: descriptor_pb2.MethodDescriptorProto) -> tuple[Binding, ...]:
+        main = self._option(method.options, "MethodOptions", "google.api.http")
+        rules = [rule for rule in (main, *main.additional_bindings) if rule.WhichOneof("pattern")]
+        verbs = [rule.WhichOneof("pattern") for rule in rules]
+        return tuple(
+            Binding(verb.upper(), getattr(rule, verb), rule.body) for verb, rule in zip(verbs, rules, strict=True)
+        )
+
     def _reasons(self) -> Iterator[Reason]:
-        codes = self._pool.FindEnumTypeByName("google.rpc.Code").values_by_number
+        codes = self.pool.FindEnumTypeByName("google.rpc.Code").values_by_number
         for file in self._files:
             for i, enum in enumerate(file.enum_type):
                 if enum.name != "ErrorReason":
