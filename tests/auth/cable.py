@@ -1,4 +1,4 @@
-"""A cable to a database that a test can cut and mend."""
+"""A cable to a database that a test can cut, mend and hush."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,6 +18,8 @@ class Cable:
         self._writers: list[asyncio.StreamWriter] = []
         self._carrying: set[asyncio.Task[None]] = set()
         self._port = 0
+        self._speaking = asyncio.Event()
+        self._speaking.set()
         self.is_cut = False
 
     @property
@@ -35,6 +37,7 @@ class Cable:
             yield self
         finally:
             self.cut()
+            self._speaking.set()
             server.close()
             await asyncio.gather(*self._carrying, return_exceptions=True)
 
@@ -48,6 +51,10 @@ class Cable:
         """Lets new connections through."""
         self.is_cut = False
 
+    def hush(self) -> None:
+        """Keeps every connection, and takes new ones, but carries nothing: as to a database that hangs."""
+        self._speaking.clear()
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
         if self.is_cut:
@@ -56,14 +63,14 @@ class Cable:
         far_reader, far_writer = await asyncio.open_connection(self._parts.hostname, self._parts.port)
         self._writers.append(far_writer)
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(_carry(source, sink))
+            task = asyncio.create_task(self._carry(source, sink))
             self._carrying.add(task)
             task.add_done_callback(self._carrying.discard)
 
-
-async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while chunk := await source.read(65_536):
-            sink.write(chunk)
-            await sink.drain()
-    sink.close()
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while chunk := await source.read(65_536):
+                await self._speaking.wait()
+                sink.write(chunk)
+                await sink.drain()
+        sink.close()

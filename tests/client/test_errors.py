@@ -115,6 +115,12 @@ async def test_an_error_that_a_proxy_made_is_its_codes_class(
     assert (error.text, error.request_id) == ("upstream connect error", "request-8")
 
 
+async def test_a_status_that_grpc_lost_is_a_lost_connection() -> None:
+    none = grpc.aio.Metadata()
+    lost = grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core")
+    assert type(error_of(lost)) is errors.ConnectionLost
+
+
 async def test_another_services_reason_is_not_taken_for_ours(stranger: Client, server: StagedServer) -> None:
     status = Refusal("TOKEN_EXPIRED", grpc.StatusCode.UNAUTHENTICATED).status()
     for detail in status.details:

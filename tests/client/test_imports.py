@@ -106,6 +106,13 @@ async def test_an_import_refused_for_good_is_sent_once(client: Client, server: S
     assert len(server.received("ImportPurchases")) == 1
 
 
+async def test_a_refusal_in_mid_stream_is_told_by_its_own_class_each_time(client: Client, server: StagedServer) -> None:
+    server.plays("ImportPurchases", Refusal("BUSINESS_ARCHIVED", grpc.StatusCode.FAILED_PRECONDITION))
+    for _ in range(50):
+        with pytest.raises(errors.BusinessArchived):
+            await client.import_purchases(BUSINESS_ID, ROWS * 20, batch_rows=1)
+
+
 async def test_what_the_rows_raise_comes_out_and_ends_the_stream(client: Client, server: StagedServer) -> None:
     taker = Taker()
     server.plays("ImportPurchases", taker)

@@ -15,9 +15,9 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any, cast
+from weakref import WeakSet
 
 import asyncpg
 from sqlalchemy import CursorResult, Executable, event
@@ -43,6 +43,7 @@ __all__ = [
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values bound to one statement, or to each of many executions of it."""
 
+_Opened = WeakSet["asyncpg.Connection[asyncpg.Record]"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 HIGHEST_PORT = 65_535
 UndefinedTable = asyncpg.UndefinedTableError
@@ -105,11 +106,18 @@ class Transaction:
 class Postgres:
     """The system of record. Made by `Postgres.connect`, ended by `close`."""
 
-    def __init__(self, options: PostgresOptions, engine: AsyncEngine, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(
+        self,
+        options: PostgresOptions,
+        engine: AsyncEngine,
+        opened: "_Opened",
+        pool: "asyncpg.Pool[asyncpg.Record]",
+    ) -> None:
         self.url = options.url
         """Where the database is; holds the password."""
         self._options = options
         self._engine = engine
+        self._opened = opened
         self._pool = pool
 
     @classmethod
@@ -121,10 +129,11 @@ class Postgres:
             StoreUnavailable: The database cannot be reached.
             asyncpg.PostgresError: The database refuses user, password or database name.
         """
-        postgres = cls(options, _transaction_engine(options), _open_pool(options))
+        opened: _Opened = WeakSet()
+        postgres = cls(options, _transaction_engine(options, opened), opened, _open_pool(options))
         # Both come to their own end: a look-up of the host that is cancelled complains in the log of the event loop.
-        opened = await asyncio.gather(postgres._open_reads(), postgres._open_transactions(), return_exceptions=True)
-        for error in filter(None, opened):
+        tried = await asyncio.gather(postgres._open_reads(), postgres._open_transactions(), return_exceptions=True)
+        for error in filter(None, tried):
             await postgres.close()
             raise error
         return postgres
@@ -196,8 +205,10 @@ class Postgres:
             raise StoreUnavailable from error
 
     async def close(self) -> None:
-        """Closes every connection; open transactions are rolled back."""
+        """Closes every connection; open transactions are rolled back. A database that hangs does not hold it up."""
         self._pool.terminate()
+        for connection in list(self._opened):
+            connection.terminate()
         await self._engine.dispose()
 
 
@@ -228,7 +239,9 @@ def parse_url(url: str) -> str:
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def open_engine(url: str, *, connect: Mapping[str, Any] = NOTHING, **options: Any) -> AsyncEngine:
+def open_engine(
+    url: str, *, connect: Mapping[str, Any] = NOTHING, opened: _Opened | None = None, **options: Any
+) -> AsyncEngine:
     """Returns a SQLAlchemy engine whose connections asyncpg opens from the URL as it stands.
 
     So everything in it, `?sslmode=require` for instance, means the same here and in the hot pool.
@@ -236,12 +249,20 @@ def open_engine(url: str, *, connect: Mapping[str, Any] = NOTHING, **options: An
     Args:
         url: `postgresql://user:password@host:port/database`.
         connect: What else `asyncpg.connect` is given.
+        opened: Is told of every connection, so that whoever closes can end them without the database's help.
         options: What `create_async_engine` is given.
 
     Raises:
         ValueError: It is not the URL of a PostgreSQL database.
     """
-    connecting = partial(asyncpg.connect, parse_url(url), **connect)
+    given = parse_url(url)
+
+    async def connecting() -> "asyncpg.Connection[asyncpg.Record]":
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(given, **connect)
+        if opened is not None:
+            opened.add(connection)
+        return connection
+
     return create_async_engine("postgresql+asyncpg://", async_creator=connecting, **options)
 
 
@@ -267,9 +288,10 @@ def _session(options: PostgresOptions, name: str) -> dict[str, str]:
     }
 
 
-def _transaction_engine(options: PostgresOptions) -> AsyncEngine:
+def _transaction_engine(options: PostgresOptions, opened: _Opened) -> AsyncEngine:
     engine = open_engine(
         options.url,
+        opened=opened,
         pool_size=options.transaction_connections,
         max_overflow=0,
         hide_parameters=True,

@@ -1,18 +1,24 @@
 """What the doctor is told of the schedule."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
 
 from svoykrug_server.cli.doctor import Finding, schedule_findings
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.operations.schedule.examination import LATE, examine_schedule
 from svoykrug_server.operations.schedule.model import JobKind
 from svoykrug_server.operations.schedule.repository import ScheduleRepository
-from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.examination import examine_postgres
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from tests.auth.cable import Cable
 from tests.operations.work import jobs_of
 
 NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 """Three in the morning in Moscow."""
+BOUND_SECONDS = 1.0
 
 
 async def snapshots(postgres: Postgres, clock: ManualClock) -> tuple[dict[str, Any], Finding]:
@@ -59,3 +65,25 @@ async def test_a_job_that_failed_needs_a_person_and_says_why(postgres: Postgres)
     _, failed = await snapshots(postgres, ManualClock(NIGHT))
     assert not failed.is_well
     assert failed.text.endswith("; it failed with STORES_DISAGREE and is tried again")
+
+
+@pytest.mark.parametrize("readers", [0, 1, 10])
+async def test_a_database_that_hangs_keeps_the_doctor_for_one_bound_however_many_connections_are_open(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, readers: int
+) -> None:
+    for module in ("storage.examination", "operations.schedule.examination"):
+        monkeypatch.setattr(f"svoykrug_server.{module}.ANSWER_SECONDS", BOUND_SECONDS)
+    clock = ManualClock(NIGHT)
+    async with Cable(postgres.url).laid() as cable:
+        far = await Postgres.connect(PostgresOptions(cable.url))
+        async with asyncio.TaskGroup() as reading:
+            for _ in range(readers):
+                reading.create_task(examine_schedule(jobs_of(far, clock), clock))
+        cable.hush()
+        async with asyncio.timeout(1.9 * BOUND_SECONDS):
+            about, jobs = await asyncio.gather(
+                examine_postgres(far, clock), examine_schedule(jobs_of(far, clock), clock)
+            )
+        await far.close()
+    assert about == {"problem": "PostgreSQL did not answer within 1 s"}
+    assert jobs == []

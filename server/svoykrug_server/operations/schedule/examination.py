@@ -1,5 +1,6 @@
 """What the doctor asks of the schedule: facts as JSON values."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +9,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.operations.schedule.model import JobStanding
 from svoykrug_server.operations.schedule.service import JobsService
+from svoykrug_server.storage.examination import ANSWER_SECONDS
 
 LATE = timedelta(hours=6)
 """A job that was due longer ago and that nobody is at needs a person; one that was never done waits for its first."""
@@ -20,10 +22,11 @@ def _is_late(job: JobStanding, now: datetime) -> bool:
 
 
 async def examine_schedule(jobs: JobsService, clock: Clock) -> Sequence[dict[str, Any]]:
-    """Returns how each job stands; nothing while PostgreSQL, of which the doctor tells, is away."""
+    """Returns how each job stands; nothing while PostgreSQL, of which the doctor tells, is away or silent."""
     try:
-        listed = await jobs.list_all()
-    except DomainError:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            listed = await jobs.list_all()
+    except (DomainError, TimeoutError):
         return []
     return [
         {
