@@ -59,5 +59,6 @@ def declared(hashes: ExternalIdHashes) -> Declared:
             Impersonal(Store.POSTGRES, "sealed_batches", "counts and hashes of batches"),
             Impersonal(Store.POSTGRES, "relay_state", "how far the relay is"),
             Impersonal(Store.POSTGRES, "proven_days", "totals of businesses and days"),
+            Impersonal(Store.CLICKHOUSE, "kept_entries", "ids of entries, while what is older is let go; else empty"),
         ),
     )

@@ -92,6 +92,11 @@ relay_state = sa.Table(
     sa.Column("full_proof_time", INSTANT, comment="when all days were last set to be proven again"),
     sa.Column("rebuild_id", sa.Uuid, comment="the rebuild of the warehouse in progress"),
     sa.Column("rebuild_batch_id", sa.BigInteger, comment="the last batch that rebuild has written"),
+    sa.Column(
+        "kept_from_day",
+        sa.Date,
+        comment="the warehouse holds every entry from this day on, in the circle's time zone; null: of all days",
+    ),
     sa.CheckConstraint("only_row", name="relay_state_only_row_check"),
     comment="One row, locked by whoever seals",
 )
