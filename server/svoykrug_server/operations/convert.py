@@ -32,6 +32,7 @@ JOBS = {
     JobKind.TRAINING: operation_pb2.JOB_KIND_TRAINING,
     JobKind.FORECAST_RECEIPTS: operation_pb2.JOB_KIND_FORECAST_RECEIPTS,
     JobKind.TIERS: operation_pb2.JOB_KIND_TIERS,
+    JobKind.RETENTION: operation_pb2.JOB_KIND_RETENTION,
 }
 
 

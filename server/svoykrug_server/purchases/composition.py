@@ -27,6 +27,9 @@ from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.retention import Retention
+from svoykrug_server.purchases.retention_repository import RetentionRepository
+from svoykrug_server.purchases.retention_warehouse import RetentionWarehouse
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
 from svoykrug_server.purchases.wallet_writer import WalletWriter
@@ -50,6 +53,7 @@ class PurchaseOptions:
         relay: How the relay works.
         proof_interval_seconds: How often days that changed are proven.
         full_proof_days: After how many days every day is proven again.
+        retention_months: How many whole months the warehouse keeps before the present one; 0 for all.
     """
 
     rules: CircleRules
@@ -57,6 +61,7 @@ class PurchaseOptions:
     relay: RelayOptions
     proof_interval_seconds: float
     full_proof_days: int
+    retention_months: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Purchases:
         kept_rows: Rows of imports that named nobody.
         reconciler: Proves that both stores hold the same.
         relay: Carries the ledger to the warehouse; it tells when it has shipped.
+        retention: Lets go of old months of the warehouse.
         background: The jobs to run beside the server, by name.
         work: The work functions of the operations of purchases, by kind.
     """
@@ -82,6 +88,7 @@ class Purchases:
     kept_rows: KeptRowService
     reconciler: Reconciler
     relay: Relay
+    retention: Retention
     background: Mapping[str, Job]
     work: Mapping[str, Work]
 
@@ -116,14 +123,19 @@ def compose_purchases(
     copy = PurchaseWarehouse(warehouse, options.time_zone)
     relay = Relay(postgres, pipeline, copy, clock, metrics, options.relay)
     reconciler = Reconciler(postgres, pipeline, copy, clock, metrics, options.full_proof_days)
-    rebuild = Rebuild(postgres, pipeline, copy, relay, clock, options.relay.most_batch_entries, _table_definitions())
+    horizon, zone = RetentionRepository(options.time_zone), ZoneInfo(options.time_zone)
+    retention = Retention(
+        postgres, horizon, pipeline, RetentionWarehouse(warehouse), reconciler, zone, options.retention_months, clock
+    )
+    most_entries = options.relay.most_batch_entries
+    rebuild = Rebuild(postgres, pipeline, copy, relay, retention, clock, most_entries, _table_definitions())
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
     purchases = PurchaseRepository(hashes)
     announcer, refunds = Announcer(listener, relay.wake), RefundRepository(hashes)
     erasure = LedgerErasure(hashes)
     writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
-    csv = compose_csv(postgres, writer, erasure, options.rules, ZoneInfo(options.time_zone), operations, clock)
+    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, clock)
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
@@ -132,6 +144,7 @@ def compose_purchases(
         kept_rows=KeptRowService(postgres, KeptRowRepository(), purchases, refunds, writer, page_tokens, clock),
         reconciler=reconciler,
         relay=relay,
+        retention=retention,
         background={"relay": relay.run, "upkeep": upkeep.run, "csv_housekeeping": csv.housekeeping.run},
         work=csv.work,
     )

@@ -15,7 +15,7 @@ from svoykrug_server.storage.postgres import ReadConnection, Transaction
 if TYPE_CHECKING:
     from svoykrug_server.purchases.ledger_block import LedgerBlock
 
-_ROWS = """
+LEDGER_ROWS = """
     SELECT entry.entry_id, entry.purchase_id, entry.business_id, entry.member_id, entry.amount_minor,
         entry.purchase_time, entry.kind, entry.sensitive, entry.currency_code, outbox.batch_id
     FROM outbox JOIN purchase_entries AS entry USING (outbox_id)
@@ -23,12 +23,12 @@ _ROWS = """
 
 # Which ledger rows are in these batches? (in an order that never changes, so that their hash does not)
 _COPY_BATCHES = f"""
-    {_ROWS} WHERE outbox.batch_id BETWEEN $1 AND $2 ORDER BY outbox_id, entry.entry_id
+    {LEDGER_ROWS} WHERE outbox.batch_id BETWEEN $1 AND $2 ORDER BY outbox_id, entry.entry_id
 """
 
 # Which ledger rows of this day at this business are in batches up to this one?
 _COPY_DAY = f"""
-    {_ROWS}
+    {LEDGER_ROWS}
     WHERE entry.business_id = $1 AND outbox.batch_id <= $4
         AND entry.purchase_time >= $2::date::timestamp AT TIME ZONE $3
         AND entry.purchase_time < ($2::date + 1)::timestamp AT TIME ZONE $3
@@ -50,12 +50,15 @@ _NEXT_SHIPPED = text(
     """
 )
 
-# Which days does this batch touch?
+# Which days does this batch touch, of those that the warehouse holds?
 _TOUCH_DAYS = text(
     """
     INSERT INTO proven_days (business_id, day, touched_batch_id)
     SELECT DISTINCT purchase_entries.business_id, CAST(purchase_time AT TIME ZONE :time_zone AS date), outbox.batch_id
-    FROM outbox JOIN purchase_entries USING (outbox_id) WHERE outbox.batch_id = :batch_id
+    FROM outbox JOIN purchase_entries USING (outbox_id)
+    WHERE outbox.batch_id = :batch_id
+        AND CAST(purchase_time AT TIME ZONE :time_zone AS date)
+            >= coalesce((SELECT kept_from_day FROM relay_state), '-infinity')
     ON CONFLICT (business_id, day) DO UPDATE SET touched_batch_id = excluded.touched_batch_id
     """
 )
@@ -66,6 +69,7 @@ _TOUCH_AGAIN = text(
     INSERT INTO proven_days (business_id, day, touched_batch_id)
     SELECT business_id, day, 0
     FROM unnest(CAST(:business_ids AS uuid[]), CAST(:days AS date[])) AS days (business_id, day)
+    WHERE day >= coalesce((SELECT kept_from_day FROM relay_state), '-infinity')
     ON CONFLICT (business_id, day) DO UPDATE SET proven_batch_id = -1
     """
 )
@@ -85,17 +89,12 @@ _UNPROVEN = """
     ORDER BY business_id, day LIMIT $2
 """
 
-# Which days of this business, or of all when it is null, lie in this range?
-_DAYS_BETWEEN = """
-    SELECT business_id, day FROM proven_days
-    WHERE ($1::uuid IS NULL OR business_id = $1) AND day >= $2 AND day < $3 ORDER BY business_id, day
-"""
-
 # What should the warehouse hold in total, by the proofs, and are these of everything that is sealed?
 _STANDING = """
     SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
         NOT EXISTS (SELECT FROM sealed_batches WHERE shipped_time IS NULL)
             AND NOT EXISTS (SELECT FROM proven_days WHERE touched_batch_id > proven_batch_id) AS settled,
+        (SELECT kept_from_day FROM relay_state) AS kept_from_day,
         coalesce(sum(clickhouse_count), 0)::bigint AS entry_count,
         coalesce(sum(clickhouse_sum_minor), 0)::bigint AS sum_minor
     FROM proven_days
@@ -136,6 +135,7 @@ _STORE_PROOF = text(
     )
     WHERE proven_days.business_id = proof.business_id AND proven_days.day = proof.day
         AND proven_days.proven_batch_id <= :batch_id
+    RETURNING proven_days.business_id, proven_days.day
     """
 )
 
@@ -153,12 +153,14 @@ class Standing:
     Attributes:
         batch_id: The last sealed batch.
         settled: Whether everything sealed is shipped and proven, so that the totals are of exactly that.
+        kept_from_day: Entries of earlier days were let go and do not count; None when none were.
         entry_count: How many entries.
         sum_minor: Their signed sum in minor units.
     """
 
     batch_id: int
     settled: bool
+    kept_from_day: date | None
     entry_count: int
     sum_minor: int
 
@@ -195,11 +197,11 @@ class PipelineRepository:
 
     async def copy_batches(self, tx: Transaction, first_id: int, last_id: int) -> "LedgerBlock":
         """Returns the ledger rows of a range of batches; both ends belong to it."""
-        return await _copy(tx, _COPY_BATCHES, first_id, last_id)
+        return await copy_ledger(tx, _COPY_BATCHES, first_id, last_id)
 
     async def copy_day(self, tx: Transaction, at: BusinessDay, up_to_batch_id: int) -> "LedgerBlock":
         """Returns the ledger rows of a day at a business that are in batches up to one."""
-        return await _copy(tx, _COPY_DAY, at.business_id, at.day, self._time_zone, up_to_batch_id)
+        return await copy_ledger(tx, _COPY_DAY, at.business_id, at.day, self._time_zone, up_to_batch_id)
 
     async def ingest_times(self, tx: Transaction, batch_ids: Sequence[int]) -> Mapping[int, datetime]:
         """Returns when some batches were sealed."""
@@ -237,19 +239,12 @@ class PipelineRepository:
         rows = await connection.fetch(_UNPROVEN, up_to_batch_id, limit)
         return [BusinessDay(row["business_id"], row["day"]) for row in rows]
 
-    async def days_between(
-        self, connection: ReadConnection, business_id: UUID | None, from_day: date, to_day: date
-    ) -> Sequence[BusinessDay]:
-        """Returns the days with entries from one day to before another, at a business or at all."""
-        rows = await connection.fetch(_DAYS_BETWEEN, business_id, from_day, to_day)
-        return [BusinessDay(row["business_id"], row["day"]) for row in rows]
-
     async def standing(self, connection: ReadConnection) -> Standing:
         """Returns what the warehouse should hold in total, by the proofs."""
         row = await connection.fetchrow(_STANDING)
         if row is None:
             raise LookupError("an aggregate has one row")
-        return Standing(row["batch_id"], row["settled"], row["entry_count"], row["sum_minor"])
+        return Standing(row["batch_id"], row["settled"], row["kept_from_day"], row["entry_count"], row["sum_minor"])
 
     async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
         """Returns the days on which the stores are known to disagree."""
@@ -268,10 +263,15 @@ class PipelineRepository:
             for row in rows
         }
 
-    async def store_proof(self, tx: Transaction, proofs: Iterable[DayProof], batch_id: int, now: datetime) -> None:
-        """Keeps what each store held of days, of batches up to one; a day proven up to a later batch stays as it is."""
+    async def store_proof(
+        self, tx: Transaction, proofs: Iterable[DayProof], batch_id: int, now: datetime
+    ) -> frozenset[BusinessDay]:
+        """Keeps what each store held of days, of batches up to one, and returns the days of which it was kept.
+
+        A day proven up to a later batch stays as it is; one that has been let go is not compared any more.
+        """
         kept = list(proofs)
-        await tx.execute(
+        rows = await tx.execute(
             _STORE_PROOF,
             {
                 "batch_id": batch_id,
@@ -287,6 +287,7 @@ class PipelineRepository:
                 "equal": [proof.equal for proof in kept],
             },
         )
+        return frozenset(BusinessDay(row.business_id, row.day) for row in rows)
 
     async def request_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
         """Asks whoever holds the lease to rebuild the warehouse."""
@@ -297,7 +298,8 @@ class PipelineRepository:
         await tx.execute(_END_REBUILD, {"rebuild_id": rebuild_id})
 
 
-async def _copy(tx: Transaction, query: str, *parameters: object) -> "LedgerBlock":
+async def copy_ledger(tx: Transaction, query: str, *parameters: object) -> "LedgerBlock":
+    """Returns the ledger rows that a query finds: one that selects `LEDGER_ROWS`, with `$1` and so on as values."""
     from svoykrug_server.purchases.ledger_block import LedgerBlock  # noqa: PLC0415  pyarrow and numpy load beside the start
 
     copied = BytesIO()

@@ -1,8 +1,8 @@
 """Rebuilds the warehouse's copy of the ledger from PostgreSQL while serving and shipping go on.
 
 The rows go into a table beside the real one, batch by batch with the times at which they were sealed, so they come out
-identical. When it has caught up, shipping pauses for the moment it takes to exchange the two tables. A rebuild that was
-cut short begins again.
+identical. What has been let go goes there too, before anybody sees it. When it has caught up, shipping pauses for the
+moment it takes to exchange the two tables. A rebuild that was cut short begins again.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.purchases.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.relay import Relay
+from svoykrug_server.purchases.retention import Retention
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
@@ -29,6 +31,7 @@ class Rebuild:
         pipeline: SQL of the ledger.
         warehouse: SQL of its copy.
         relay: What ships meanwhile.
+        retention: What has been let go.
         clock: The time.
         most_insert_entries: How many rows go into one insert.
         table_definitions: The statements that make the warehouse's tables where they are missing.
@@ -40,6 +43,7 @@ class Rebuild:
         pipeline: PipelineRepository,
         warehouse: PurchaseWarehouse,
         relay: Relay,
+        retention: Retention,
         clock: Clock,
         most_insert_entries: int,
         table_definitions: Sequence[str],
@@ -48,6 +52,7 @@ class Rebuild:
         self._pipeline = pipeline
         self._warehouse = warehouse
         self._relay = relay
+        self._retention = retention
         self._clock = clock
         self._most_insert_entries = most_insert_entries
         self._table_definitions = table_definitions
@@ -61,16 +66,24 @@ class Rebuild:
         log.info("rebuild_begun", rebuild_id=str(rebuild_id))
         await self._warehouse.begin_rebuild(self._table_definitions)
         last_id = await self._copy(rebuild_id, 0)
+        async with writing_old_rows(self._postgres):
+            await self._retention.thin_rebuilt()
+            if not await self._exchange(rebuild_id, last_id):
+                return
+        await self._warehouse.drop_replaced()
+        log.info("rebuild_done", rebuild_id=str(rebuild_id))
+
+    async def _exchange(self, rebuild_id: UUID, last_id: int) -> bool:
+        """Copies what was shipped since, and puts the new table in place; returns False when another process leads."""
         async with self._relay.shipping, self._postgres.transaction() as tx:
             if not await self._relay.take_lease(tx):
-                return
+                return False
             await self._copy(rebuild_id, last_id)
             await self._warehouse.exchange_rebuilt()
             failpoint("rebuild.exchanged")
             await self._pipeline.end_rebuild(tx, rebuild_id)
             await self._pipeline.touch_all(tx, self._clock.now())
-        await self._warehouse.drop_replaced()
-        log.info("rebuild_done", rebuild_id=str(rebuild_id))
+        return True
 
     async def _copy(self, rebuild_id: UUID, after_id: int) -> int:
         """Copies all shipped batches after one; returns the last."""

@@ -15,6 +15,7 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.purchases.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
@@ -69,8 +70,9 @@ class Reconciler:
         """Makes the next proof read every day again, of either store."""
         in_warehouse = await self._warehouse.days()
         async with self._postgres.transaction() as tx:
-            await self._pipeline.touch_again(tx, in_warehouse)
+            # In this order the row of the relay's state is locked first, so that the horizon does not move in between.
             await self._pipeline.touch_all(tx, self._clock.now())
+            await self._pipeline.touch_again(tx, in_warehouse)
         failpoint("reconciler.touched")
 
     async def prove_changed(self) -> None:
@@ -89,24 +91,21 @@ class Reconciler:
                 await self._prove(days, up_to)
         await self._count_disputed()
 
-    async def prove_scope(self, business_id: UUID | None, days: tuple[date, date] | None) -> None:
+    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
         """Proves what changed, and some days again though they did not; then looks whether the totals are as proven.
 
         Args:
-            business_id: The business whose days are proven again; None for all.
-            days: From which day to before which; None for none.
+            days: The days, each at a business.
 
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
         await self.prove_changed()
-        if days is not None:
-            async with self._postgres.read() as connection:
-                between = await self._pipeline.days_between(connection, business_id, *days)
-            await self.prove(between)
+        if days:
+            await self.prove([BusinessDay(business_id, day) for business_id, day in days])
         async with self._postgres.read() as connection:
             standing = await self._pipeline.standing(connection)
-        held = await self._warehouse.total(standing.batch_id)
+        held = await self._warehouse.total(standing.batch_id, standing.kept_from_day)
         if standing.settled and held != (standing.entry_count, standing.sum_minor):
             await self.touch_all()
             await self.prove_changed()
@@ -127,12 +126,13 @@ class Reconciler:
 
     async def repair(self) -> None:
         """Writes every disputed day of the warehouse again from PostgreSQL and proves it."""
-        disputed = await self._count_disputed()
-        for at in disputed:
-            async with self._proving:
-                await self._repair_day(at)
-        if disputed:
-            await self._count_disputed()
+        if not await self._count_disputed():
+            return
+        async with writing_old_rows(self._postgres):
+            for at in await self._count_disputed():
+                async with self._proving:
+                    await self._repair_day(at)
+        await self._count_disputed()
 
     async def _prove(self, days: Sequence[BusinessDay], up_to: int) -> Sequence[DayProof]:
         async with self._postgres.read() as connection:
@@ -140,13 +140,13 @@ class Reconciler:
         theirs = await self._warehouse.totals(days, up_to)
         nothing = StoreTotals()
         proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing)) for at in days]
-        for proof in proofs:
-            if not proof.equal:
-                self._metrics.mismatched_days.inc()
-                log.error("stores_disagree", business_id=str(proof.at.business_id), day=str(proof.at.day))
         failpoint("reconciler.compared")
         async with self._postgres.transaction() as tx:
-            await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
+            kept = await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
+        for proof in proofs:
+            if proof.at in kept and not proof.equal:
+                self._metrics.mismatched_days.inc()
+                log.error("stores_disagree", business_id=str(proof.at.business_id), day=str(proof.at.day))
         failpoint("reconciler.proven")
         return proofs
 

@@ -1,7 +1,7 @@
 """ClickHouse SQL of the ledger's copy."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from svoykrug_server.storage.warehouse import Warehouse
+
+_EARLIEST_DAY = date(1970, 1, 2)
 
 # What does the warehouse hold of this batch? (the instant of sealing leads straight to its part)
 _BATCH = """
@@ -24,8 +26,11 @@ _DELETE_BATCH = """
     WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
 """
 
-# What does the warehouse hold of batches up to this one, in total?
-_TOTAL = "SELECT count(), sum(amount_minor) FROM purchases WHERE batch_id <= {up_to_batch_id:Int64}"
+# What does the warehouse hold of batches up to this one and of days from this one on, in total?
+_TOTAL = """
+    SELECT count(), sum(amount_minor) FROM purchases
+    WHERE batch_id <= {up_to_batch_id:Int64} AND purchase_time >= toDateTime({from_day:Date}, {time_zone:String})
+"""
 
 # What does the warehouse hold of these days, of batches up to this one?
 _TOTALS = """
@@ -77,9 +82,14 @@ class PurchaseWarehouse:
         """Deletes whatever the warehouse holds of a batch."""
         await self._warehouse.command(_DELETE_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
 
-    async def total(self, up_to_batch_id: int) -> tuple[int, int]:
-        """Returns count and sum of what the warehouse holds of batches up to one."""
-        rows = await self._warehouse.query(_TOTAL, {"up_to_batch_id": up_to_batch_id}, background=True)
+    async def total(self, up_to_batch_id: int, from_day: date | None) -> tuple[int, int]:
+        """Returns count and sum of what the warehouse holds of batches up to one, from a day on or, if None, of all."""
+        parameters = {
+            "up_to_batch_id": up_to_batch_id,
+            "from_day": from_day or _EARLIEST_DAY,
+            "time_zone": self._time_zone,
+        }
+        rows = await self._warehouse.query(_TOTAL, parameters, background=True)
         entry_count, sum_minor = rows[0]
         return int(entry_count), int(sum_minor)
 

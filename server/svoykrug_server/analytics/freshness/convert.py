@@ -11,6 +11,7 @@ from svoykrug.analytics.v1 import scope_pb2
 from svoykrug_server.analytics.freshness.model import (
     MOST_DAYS,
     DayComparison,
+    DayPage,
     DayRange,
     FreshnessReport,
     StoreTotals,
@@ -24,8 +25,8 @@ def scope_from_proto(request: pb.GetFreshnessRequest) -> UUID | None:
     return UUID(request.business_id) if request.business_id else None
 
 
-def days_from_proto(request: pb.GetFreshnessRequest) -> DayRange | None:
-    """Returns the days to list, or None.
+def days_from_proto(request: pb.GetFreshnessRequest) -> DayPage | None:
+    """Returns the page of days to list, or None.
 
     Raises:
         InvalidFields: A date is none, or the range is empty, open or too long.
@@ -34,7 +35,7 @@ def days_from_proto(request: pb.GetFreshnessRequest) -> DayRange | None:
         return None
     from_day, to_day = _day_from_proto(request.from_date, "from_date"), _day_from_proto(request.to_date, "to_date")
     try:
-        return DayRange(from_day, to_day)
+        return DayPage(DayRange(from_day, to_day), request.page_size, request.page_token)
     except ValueError as error:
         raise InvalidFields.of("to_date", f"must lie 1 to {MOST_DAYS} days after from_date") from error
 
@@ -51,6 +52,7 @@ def report_to_proto(report: FreshnessReport) -> pb.GetFreshnessResponse:
         equal=totals.postgres == totals.clickhouse and not totals.disputed_day_count,
         days=[_day_to_proto(day) for day in report.days],
         disputed_day_count=totals.disputed_day_count,
+        next_page_token=report.next_page_token,
     )
 
 

@@ -58,6 +58,21 @@ class DayRange:
 
 
 @dataclass(frozen=True, slots=True)
+class DayPage:
+    """A page of days to list.
+
+    Attributes:
+        days: The days.
+        page_size: How many to list, each of one business; 0 for as many as is usual.
+        page_token: Of the page before; empty for the first.
+    """
+
+    days: DayRange
+    page_size: int = 0
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """The two stores for a scope.
 
@@ -81,7 +96,8 @@ class FreshnessReport:
         waiting_count: How many entries are not shipped yet.
         lag_ms: How old the oldest of them is; 0 when none waits.
         totals: The whole scope.
-        days: The days asked for, by business and day.
+        days: A page of the days asked for, by business and day.
+        next_page_token: Asks for the next page; empty on the last.
     """
 
     watermark: datetime | None
@@ -89,3 +105,4 @@ class FreshnessReport:
     lag_ms: int
     totals: Comparison
     days: Sequence[DayComparison]
+    next_page_token: str

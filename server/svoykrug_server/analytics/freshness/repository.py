@@ -1,7 +1,7 @@
 """SQL that reads the proof of equality, which the reconciler keeps by business and day."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import asyncpg
@@ -26,11 +26,18 @@ _TOTALS = f"""
     {_IN_SCOPE}
 """
 
-# What does each store hold of the scope on these days?
+# Which days of the scope lie in this range, after a position in the list?
 _DAYS = f"""
+    SELECT business_id, day {_IN_SCOPE} AND day >= $3 AND day < $4
+        AND ($5::uuid IS NULL OR (business_id, day) > ($5, $6)) ORDER BY business_id, day LIMIT $7
+"""
+
+# What does each store hold of these days?
+_COMPARED = """
     SELECT business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count,
         clickhouse_sum_minor, clickhouse_hash
-    {_IN_SCOPE} AND day >= $3 AND day < $4 AND proven_time IS NOT NULL ORDER BY business_id, day
+    FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS listed (business_id, day) USING (business_id, day)
+    WHERE proven_time IS NOT NULL ORDER BY business_id, day
 """
 
 # Do the stores disagree on a day of the scope that begins before this instant?
@@ -42,6 +49,10 @@ _DISPUTED = f"""
 
 # Does this business keep its purchases secret?
 _SENSITIVE = "SELECT sensitive FROM businesses WHERE id = $1"
+
+
+Day = tuple[UUID, date]
+"""A day at a business."""
 
 
 class FreshnessRepository:
@@ -62,10 +73,23 @@ class FreshnessRepository:
         return Comparison(_totals(row, "postgres"), _totals(row, "clickhouse"), row["disputed_day_count"])
 
     async def days(
-        self, connection: ReadConnection, business_id: UUID | None, days: DayRange, *, with_sensitive: bool
-    ) -> Sequence[DayComparison]:
-        """Returns what each store holds of each day at each business of a scope."""
-        rows = await connection.fetch(_DAYS, business_id, with_sensitive, days.from_day, days.to_day)
+        self,
+        connection: ReadConnection,
+        business_id: UUID | None,
+        days: DayRange,
+        after: Day | None,
+        limit: int,
+        *,
+        with_sensitive: bool,
+    ) -> Sequence[Day]:
+        """Returns the next days of a scope, each at a business, in their order."""
+        position = after or (None, None)
+        rows = await connection.fetch(_DAYS, business_id, with_sensitive, days.from_day, days.to_day, *position, limit)
+        return [(row["business_id"], row["day"]) for row in rows]
+
+    async def compared(self, connection: ReadConnection, days: Sequence[Day]) -> Sequence[DayComparison]:
+        """Returns what each store holds of days, in the order of business and day."""
+        rows = await connection.fetch(_COMPARED, [business_id for business_id, _ in days], [day for _, day in days])
         return [
             DayComparison(row["business_id"], row["day"], _totals(row, "postgres"), _totals(row, "clickhouse"))
             for row in rows

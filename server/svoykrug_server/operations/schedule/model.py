@@ -18,7 +18,8 @@ class JobKind(StrEnum):
     - snapshots and scores of a night that has long passed would tell nobody anything: today's have replaced them (a
       snapshot of any past night can still be asked for with CreateSnapshot);
     - a model learns from everything up to now, whichever month it is trained for;
-    - receipts grade every forecast whose horizon has closed, and tiers are what the window of today says.
+    - receipts grade every forecast whose horizon has closed, tiers are what the window of today says, and retention
+      lets go of everything before the horizon of today.
     """
 
     SNAPSHOTS = "snapshots"
@@ -26,6 +27,7 @@ class JobKind(StrEnum):
     TRAINING = "training"
     FORECAST_RECEIPTS = "forecast_receipts"
     TIERS = "tiers"
+    RETENTION = "retention"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Timetable:
             JobKind.SCORING: Slot(Cadence.DAILY, self.hour + 1, self.zone),
             JobKind.TRAINING: Slot(Cadence.MONTHLY, self.hour + 2, self.zone),
             JobKind.FORECAST_RECEIPTS: Slot(Cadence.WEEKLY, self.hour + 3, self.zone),
+            JobKind.RETENTION: Slot(Cadence.DAILY, self.hour + 3, self.zone),
         }
 
 
