@@ -16,7 +16,7 @@ help: ## Print every command with one line of help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Start the service with embedded stores, ready for calls on 127.0.0.1.
-	@$(BIN)/svoykrug serve
+	@$(BIN)/svoykrug serve --gateway
 
 demo: $(READY) ## Show the whole path on real purchases: import, equal stores, segments, churn; writes demo-report/.
 	@$(BIN)/python -m demo

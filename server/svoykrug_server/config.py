@@ -1,6 +1,7 @@
 """Every setting, read from the environment (`SVOYKRUG_...`) or a `.env` file. Nothing else reads the environment."""
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -306,6 +307,11 @@ class Settings(BaseSettings):
     """Whether snapshots, scores, models and forecast receipts are made without being asked."""
     schedule_hour: int = Field(default=3, ge=0, le=20)
     """The hour of the night, in the circle's time zone, at which snapshots are taken; the other jobs follow hourly."""
+
+    def behind_own_gateway(self) -> Self:
+        """Returns the settings of a server whose gateway runs on the same machine, and is believed who calls."""
+        here = (IPv4Network("127.0.0.1/32"), IPv6Network("::1/128"))
+        return self.model_copy(update={"trusted_proxies": (*self.trusted_proxies, *here)})
 
     @field_validator("circle_time_zone")
     @classmethod

@@ -100,13 +100,19 @@ async def examined(supervisor: Supervisor, foundations: "Sequence[Foundation]") 
     return facts
 
 
-def tell(file: Path, addresses: Sequence[str], http_port: int) -> None:
+def tell(file: Path, addresses: Sequence[str], http_port: int, gateway: str = "") -> None:
     """Writes what a program that started this process needs to know of it.
+
+    Args:
+        file: Where to.
+        addresses: Where it takes calls.
+        http_port: Where metrics, health and the doctor are served.
+        gateway: Where its gateway takes calls; empty when it has none.
 
     Raises:
         CannotStart: The file cannot be written.
     """
-    facts = {"pid": os.getpid(), "addresses": list(addresses), "http_port": http_port}
+    facts = {"pid": os.getpid(), "addresses": list(addresses), "http_port": http_port, "gateway": gateway}
     try:
         write_atomically(file, json.dumps(facts), mode=0o644)
     except OSError as error:

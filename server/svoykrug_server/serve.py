@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.panel import Panel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from svoykrug_server.rpc.server import RpcServer
     from svoykrug_server.storage.warehouse import Warehouse
 
+_log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -30,14 +33,20 @@ class Running:
     Attributes:
         server: The gRPC server.
         http_port: Where metrics, health and the doctor are served.
+        gateway: Where the gateway takes calls; empty when there is none.
     """
 
     server: "RpcServer"
     http_port: int
+    gateway: str
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, *, with_gateway: bool = False) -> None:
     """Serves until the process is asked to stop, then finishes the calls in progress.
+
+    Args:
+        settings: Every setting.
+        with_gateway: Whether Envoy runs before the server, where this machine has one.
 
     Raises:
         CannotStart: Something is wrong that a person must mend; the line says what.
@@ -45,22 +54,24 @@ async def serve(settings: Settings) -> None:
     set_up_log(settings)
     stopping = Stopping()
     stopping.listen()
-    async with running(settings, stopping.at_once) as started:
+    async with running(settings, stopping.at_once, with_gateway=with_gateway) as started:
         if settings.ready_file is not None:
-            tell(settings.ready_file, started.server.addresses, started.http_port)
+            tell(settings.ready_file, started.server.addresses, started.http_port, started.gateway)
         greet(settings, started)
         await stopping.wanted.wait()
 
 
 @asynccontextmanager
-async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[Running]:
+async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: bool = False) -> AsyncIterator[Running]:
     """Runs a server for the length of the block.
 
-    At the end it says NOT_SERVING, finishes calls, then stops jobs, then the stores: what others stand on goes last.
+    At the end the gateway sends callers elsewhere, the server says NOT_SERVING and finishes calls, then the gateway
+    ends, then jobs, then the stores: what others stand on goes last.
 
     Args:
         settings: Every setting.
         at_once: When it is set, the end waits for no call.
+        with_gateway: Whether Envoy runs before the server, where this machine has one.
 
     Raises:
         CannotStart: Something is wrong that a person must mend.
@@ -82,12 +93,14 @@ async def running(settings: Settings, at_once: asyncio.Event) -> AsyncIterator[R
         closing.enter_context(folder.owned({"http_port": http_port}))
         stores, warehouse = await open_side_by_side(closing, open_stores(settings), open_warehouse(settings, folder))
         closing.push_async_callback(supervisor.stop)
-        foundation, server = await _composed(settings, stores, warehouse, registry, supervisor)
+        served = settings.behind_own_gateway() if with_gateway else settings
+        foundation, server = await _composed(served, stores, warehouse, registry, supervisor)
         foundations.append(foundation)
         await server.start()
         closing.push_async_callback(server.stop, at_once)
         servers.append(server)
-        yield Running(server, http_port)
+        gateway = await _gateway_before(server, settings, at_once, closing) if with_gateway else ""
+        yield Running(server, http_port, gateway)
 
 
 def greet(settings: Settings, started: Running) -> None:
@@ -100,10 +113,29 @@ def greet(settings: Settings, started: Running) -> None:
         f"[bold]HTTP[/]  http://{settings.http_host}:{started.http_port} /metrics /healthz /readyz /doctor",
         f"[bold]data[/]  {settings.data_dir}",
     ]
+    if started.gateway:
+        scheme = "http" if settings.gateway_tls_certificate is None else "https"
+        lines.insert(1, f"[bold]web[/]   {scheme}://{started.gateway}/docs/ and JSON, gRPC-Web, /openapi.json")
     console = Console(soft_wrap=True, highlight=False)
     console.print(Panel.fit("\n".join(lines), title="Свой Круг is ready", border_style="green", padding=(0, 2)))
     console.print(f"  List the methods:  buf curl --protocol grpc --list-methods {target}", style="dim")
     console.print("  Ctrl-C stops it once its calls are answered; a second Ctrl-C stops it at once.\n", style="dim")
+
+
+async def _gateway_before(
+    server: "RpcServer", settings: Settings, at_once: asyncio.Event, closing: AsyncExitStack
+) -> str:
+    """Runs the gateway until `closing` ends it, after the server; returns where it listens: nowhere without Envoy."""
+    from svoykrug_server.gateway.starting import NOT_FOUND, find_envoy, open_gateway  # noqa: PLC0415  only when asked
+
+    envoy = find_envoy(settings)
+    if envoy is None:
+        _log.warning("gateway_missing", reason=NOT_FOUND)
+        return ""
+    gateway = await closing.enter_async_context(open_gateway(settings, envoy, server.addresses))
+    closing.push_async_callback(server.stop, at_once)
+    closing.push_async_callback(gateway.announce_stop)
+    return gateway.address
 
 
 async def _composed(

@@ -1,10 +1,11 @@
-"""The command line: `svoykrug serve | worker | migrate | doctor | admin | keys | warehouse`.
+"""The command line: `svoykrug serve | gateway | worker | migrate | doctor | admin | keys | warehouse`.
 
 Every command imports what it needs when it runs, so that `--help` and the start of the server are quick. Whatever a
 person must mend is one line on standard error and an exit code (`kit/startup.py`), never a traceback.
 """
 
 import asyncio
+from typing import Annotated
 
 import typer
 
@@ -26,14 +27,29 @@ app.add_typer(warehouse, name="warehouse")
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    gateway: Annotated[
+        bool, typer.Option("--gateway", help="Also run Envoy before it, for browsers, JSON and the documentation.")
+    ] = False,
+) -> None:
     """Start the server; without configuration it brings its own PostgreSQL and ClickHouse."""
     settings = settings_of_environment()
     import uvloop  # noqa: PLC0415  each command imports what it needs
 
     from svoykrug_server.serve import serve as serve_until_signal  # noqa: PLC0415  as above
 
-    uvloop.run(serve_until_signal(settings))
+    uvloop.run(serve_until_signal(settings, with_gateway=gateway))
+
+
+@app.command()
+def gateway() -> None:
+    """Run Envoy before servers that run elsewhere, for browsers, JSON and the documentation."""
+    settings = settings_of_environment()
+    import uvloop  # noqa: PLC0415  each command imports what it needs
+
+    from svoykrug_server.cli.gateway import run_gateway  # noqa: PLC0415  as above
+
+    uvloop.run(run_gateway(settings))
 
 
 @app.command()

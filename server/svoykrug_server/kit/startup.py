@@ -16,6 +16,7 @@ class ExitCode(IntEnum):
     DISK_FULL = 15
     POSTGRES = 16
     WAREHOUSE = 17
+    GATEWAY = 18
 
 
 class CannotStart(Exception):
