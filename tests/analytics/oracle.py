@@ -1,9 +1,11 @@
-"""RFM once more, in pandas, from the definition alone: shares no code with the server."""
+"""RFM, segments and movements once more, in pandas, from the definitions alone: shares no code with the server.
 
-from collections.abc import Sequence
-from dataclasses import asdict
+A ledger is a table of raw purchases, one row an entry, with the columns `LEDGER`. Whoever has raw purchases can make
+one: the tests from random circles, `demo/check_analytics.py` from Complete Journey.
+"""
+
+from collections.abc import Hashable, Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pandas as pd
@@ -25,7 +27,27 @@ DESIGN = """
 """
 """The design's words, copied."""
 
+LEDGER = [
+    "purchase_id",
+    "business_id",
+    "member_id",
+    "kind",
+    "amount_minor",
+    "purchase_time",
+    "ingest_time",
+    "sensitive",
+]
 COLUMNS = ["segment", "recency_days", "purchase_count", "net_spend_minor", "r", "f", "m"]
+
+
+def ledger(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Returns the ledger of a random circle."""
+    return pd.DataFrame([[getattr(entry, name) for name in LEDGER] for entry in entries], columns=LEDGER)
+
+
+def in_scope(rows: pd.DataFrame, business_id: Hashable | None) -> pd.DataFrame:
+    """Returns the entries of a business, or, for None, those of the circle: all that are not sensitive."""
+    return rows[~rows["sensitive"]] if business_id is None else rows[rows["business_id"] == business_id]
 
 
 def design_cells() -> dict[str, str]:
@@ -39,15 +61,16 @@ def design_cells() -> dict[str, str]:
 
 
 def snapshot(
-    entries: Sequence[Entry],
-    business_id: UUID | None,
+    rows: pd.DataFrame,
+    business_id: Hashable | None,
     cutoff: datetime,
     window_days: int,
     watermark: datetime,
     zone: ZoneInfo,
 ) -> pd.DataFrame:
     """Returns one row a member, indexed by member id, with the columns `COLUMNS`; segments by their names."""
-    kept = _kept(_known(entries, business_id, cutoff, watermark))
+    known = in_scope(rows, business_id)
+    kept = _kept(known[(known["ingest_time"] <= watermark) & (known["purchase_time"] < cutoff)])
     start = (cutoff.astimezone(zone) - timedelta(days=window_days)).astimezone(UTC)
     window = kept[kept["purchase_time"] >= start]
     by_member = window.groupby("member_id")
@@ -64,20 +87,27 @@ def snapshot(
     members["r"] = _score(-members["recency_days"])
     members["f"] = _score(members["purchase_count"])
     members["m"] = _score(members["net_spend_minor"])
-    scores = members[["r", "f", "m", "age"]].to_numpy(dtype="int64").tolist()
-    members["segment"] = [_segment(*map(int, row)) for row in scores]
+    cells, scores = design_cells(), members[["r", "f", "m", "age"]].to_numpy(dtype="int64").tolist()
+    members["segment"] = [_segment(cells, *map(int, row)) for row in scores]
     return members[COLUMNS].sort_index()
 
 
-def _known(entries: Sequence[Entry], business_id: UUID | None, cutoff: datetime, watermark: datetime) -> pd.DataFrame:
-    visible = [
-        {**asdict(entry), "purchase_id": entry.purchase_id.int}
-        for entry in entries
-        if entry.ingest_time <= watermark
-        and entry.purchase_time < cutoff
-        and (not entry.sensitive if business_id is None else entry.business_id == business_id)
-    ]
-    return pd.DataFrame(visible, columns=["purchase_id", "member_id", "kind", "amount_minor", "purchase_time"])
+def summary(members: pd.DataFrame) -> dict[str, tuple[int, int, int, int]]:
+    """Returns members, net spend, purchases and the sum of the recency days of each segment that is not empty."""
+    by_segment = members.groupby("segment")
+    figures = by_segment.agg(
+        {"purchase_count": ["size", "sum"], "net_spend_minor": ["sum"], "recency_days": ["sum"]}
+    ).to_numpy(dtype="int64")
+    names = [str(name) for name in by_segment.groups]
+    return {
+        name: (int(row[0]), int(row[2]), int(row[1]), int(row[3])) for name, row in zip(names, figures, strict=True)
+    }
+
+
+def movements(earlier: pd.DataFrame, later: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """Returns how many members went from which segment to which; an empty name is being in no segment."""
+    both = pd.concat({"from": earlier["segment"], "to": later["segment"]}, axis=1).fillna("")
+    return {(str(way[0]), str(way[1])): len(hers) for way, hers in both.groupby(["from", "to"])}
 
 
 def _kept(known: pd.DataFrame) -> pd.DataFrame:
@@ -101,8 +131,8 @@ def _score(values: "pd.Series[int]") -> "pd.Series[int]":
     return pd.Series(scores, index=values.index, dtype="int64")
 
 
-def _segment(r: int, f: int, m: int, age_days: int) -> str:
-    name = design_cells()[f"{r}{f}{m}"]
+def _segment(cells: dict[str, str], r: int, f: int, m: int, age_days: int) -> str:
+    name = cells[f"{r}{f}{m}"]
     if name == "New" and age_days > 90:
         return "Potential Loyalist" if f > 1 else "About To Sleep"
     return name

@@ -65,7 +65,9 @@ async def test_every_step_is_what_was_known_on_its_date(analytics: Analytics, bu
     await ingest(analytics.warehouse, entries)
     cutoffs = [CUTOFF - number * MONTH for number in range(4, -1, -1)]
     made = await snapshots_as_known(analytics, business_id, cutoffs)
-    frames = [oracle.snapshot(entries, business_id, cutoff, 365, cutoff + DAY, MOSCOW) for cutoff in cutoffs]
+    frames = [
+        oracle.snapshot(oracle.ledger(entries), business_id, cutoff, 365, cutoff + DAY, MOSCOW) for cutoff in cutoffs
+    ]
     causes: set[Cause] = set()
     for member_id, user_id in (await analytics.join(range(1, 41))).items():
         steps = (await analytics.insight.history(admin(), business_id, user_id)).steps

@@ -133,10 +133,13 @@ async def test_the_matrix_equals_the_oracle(
     days = AskedDays(date(2025, 3, 1), date(2026, 5, 15))
     answer = await circle.matrix.get(CALLER, AskedMatrix(None, days, within_days))
     start, end = datetime(2025, 3, 1, tzinfo=zone), datetime(2026, 5, 15, tzinfo=zone)
-    expected = oracle.ways(oracle.frame(entries, zone), start, end, timedelta(days=within_days))
+    bought = oracle.matrix_purchases(oracle.frame(entries, zone), start, end)
+    expected = oracle.ways(bought, timedelta(days=within_days))
+    buyers = bought.groupby("business_id")["member_id"].nunique().to_dict()
     assert {(cell.from_business_id, cell.to_business_id): cell.member_count for cell in answer.cells} == {
         way: count for way, count in expected.items() if count >= 5
     }
+    assert all(cell.from_member_count == buyers[cell.from_business_id] for cell in answer.cells)
     assert answer.permutation_count == 999
 
 
