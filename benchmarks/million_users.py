@@ -51,6 +51,7 @@ from tests.callers import admin
 from tests.conftest import reachable_folder
 from tests.revocations import RecordedRevocations
 from tests.serving import serving
+from tests.users.people import number_bans
 
 QUESTIONS = 60
 TARGET_MS = 50.0
@@ -306,7 +307,7 @@ async def run(url: str, users: int, console: Console) -> None:
     with console.status(f"writing {users:,} users"):
         await fill(postgres, users)
     tokens = PageTokens(b"k" * 32)
-    use_cases = compose_users(postgres, RecordedRevocations(), tokens, SystemClock()).administration
+    use_cases = compose_users(postgres, RecordedRevocations(), number_bans(), tokens, SystemClock()).administration
     with console.status("asking"):
         asked = await all_questions(postgres, use_cases.listing, users)
         results = await compare(use_cases, asked)

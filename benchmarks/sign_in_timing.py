@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
@@ -48,6 +49,7 @@ from svoykrug_server.storage.migrate import migrate_postgres
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.secrets import Secrets
 from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.number_bans import NumberBans
 from tests.conftest import isolated_settings
 
 KINDS = ("known", "unknown", "banned")
@@ -91,7 +93,7 @@ async def server(url: str, secrets: Secrets) -> AsyncIterator[AuthServiceStub]:
     options, registry, clock = auth_options(settings), CollectorRegistry(), SystemClock()
     keys = SigningKeys(postgres, secrets, clock, "ES256", options.keys)
     routes = SmsRoutes((), {}, SmsMetrics(registry))
-    people = UserAccounts(lambda: None)
+    people = UserAccounts(lambda: None, NumberBans(secrets, timedelta(days=180)))
     auth = compose_auth(options, keys, postgres, secrets, clock, people, routes, frozenset(), registry)
     await auth.open()
     edge = RpcOptions(listen=("127.0.0.1:0",), trusted_proxies=(ip_network("127.0.0.0/8"),))

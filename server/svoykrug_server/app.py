@@ -85,7 +85,9 @@ def _add_auth(parts: Parts, methods: grpc.aio.Server) -> None:
 
 
 def _add_users(foundation: Foundation, parts: Parts, methods: grpc.aio.Server) -> None:
-    users = compose_users(foundation.postgres, parts.auth.ends, foundation.page_tokens, foundation.clock)
+    users = compose_users(
+        foundation.postgres, parts.auth.ends, foundation.number_bans, foundation.page_tokens, foundation.clock
+    )
     servicer = UsersServicer(
         users.profile, users.administration, parts.membership.use_cases, parts.personal_data.use_cases
     )

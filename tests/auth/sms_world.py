@@ -19,10 +19,10 @@ from svoykrug_server.auth.sms.trace import CodeDeliveryTrace
 from svoykrug_server.auth.sms.worker import SmsRules, SmsWorker
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.users.accounts import UserAccounts
 from tests.auth.sms_providers import API_KEY, SmscProvider, SmsRuProvider, listening
 from tests.auth.world import PHONE, random_secrets
 from tests.conftest import isolated_settings
+from tests.users import people
 
 
 @dataclass(slots=True)
@@ -91,7 +91,7 @@ async def sms_world_on(postgres: Postgres, url: str, clock: ManualClock) -> Asyn
         await stack.enter_async_context(listening(smsc))
         routes = sms_routes(isolated_settings(**configured(smsru, smsc)), registry)
         chain = SmsChain(routes.senders, routes.metrics, clock, ChainRules())
-        codes, rules, accounts = Codes(random_secrets()), SmsRules("svoykrug.localhost"), UserAccounts(lambda: None)
+        codes, rules, accounts = Codes(random_secrets()), SmsRules("svoykrug.localhost"), people.accounts()
         yield SmsWorld(
             postgres=postgres,
             url=url,

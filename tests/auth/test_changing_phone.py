@@ -54,6 +54,27 @@ async def test_the_right_code_makes_the_new_phone_hers(world: World) -> None:
     assert (await world.sign_in(PHONE)).user_id != signed_in.user_id
 
 
+async def test_a_token_of_an_old_sign_in_changes_no_phone_until_she_signs_in_again(world: World) -> None:
+    signed_in, caller = await member(world)
+    world.clock.advance(10 * MINUTE)
+    refused = await refusal_of(begin(world, caller))
+    assert refused.reason == "SIGN_IN_NOT_RECENT"
+    assert await world.read("SELECT FROM auth_challenges WHERE phone = $1", NEW_PHONE) == []
+    (event,) = await world.audited("PHONE_CHANGED")
+    assert (event["result"], event["target_id"]) == ("refused", str(signed_in.user_id))
+    _, fresh = await member(world)
+    await finish(world, fresh, right(world, (await begin(world, fresh)).challenge_id))
+    assert await phone_of(world, signed_in.user_id) == NEW_PHONE
+
+
+async def test_a_refresh_is_no_sign_in(world: World) -> None:
+    signed_in, _ = await member(world)
+    world.clock.advance(10 * MINUTE)
+    tokens = await world.auth.use_cases.rotation.refresh(signed_in.tokens.refresh_token, uuid4(), CALL)
+    caller = await world.auth.verifier.verify(tokens.access_token)
+    assert (await refusal_of(begin(world, caller))).reason == "SIGN_IN_NOT_RECENT"
+
+
 async def test_the_code_goes_to_the_new_phone_and_the_notice_to_the_old_one(world: World) -> None:
     _, caller = await member(world)
     challenge = await begin(world, caller)

@@ -1,12 +1,15 @@
 """A number that was silent for 180 days may have a new owner: the code alone opens no account."""
 
+import json
 from datetime import date, timedelta
+from secrets import randbelow
 from uuid import UUID, uuid4
 
 import pytest
 
 from svoykrug_server.auth.model import SignedIn
 from svoykrug_server.kit.account import RevokeReason
+from svoykrug_server.users.number_bans import NumberBans
 from tests.auth.world import CALL, CONSENTS, OTHER_PHONE, PHONE, World, outcomes_of, refusal_of
 
 DAY = timedelta(days=1)
@@ -208,12 +211,88 @@ async def test_a_ban_is_not_escaped_by_a_new_account(world: World) -> None:
     assert await phone_of(world, known.user_id) == PHONE
 
 
-async def test_an_unclaimed_member_is_never_silent(world: World) -> None:
-    user_id = uuid4()
-    long_ago = world.clock.now() - 2 * SILENT
+async def brought(world: World, ago: timedelta, *, bought: timedelta | None = None) -> UUID:
+    """A member whom a partner brought, and who bought something there, so long ago."""
+    user_id, member_id = uuid4(), randbelow(2**62) + 1
     statement = "INSERT INTO users (id, phone, status, create_time, update_time) VALUES ($1, $2, 'unclaimed', $3, $3)"
-    await execute(world, statement, user_id, OTHER_PHONE, long_ago)
+    await execute(world, statement, user_id, OTHER_PHONE, world.clock.now() - ago)
+    await execute(world, "INSERT INTO member_links (user_id, member_id) VALUES ($1, $2)", user_id, member_id)
+    if bought is not None:
+        entry = (
+            "INSERT INTO purchase_entries (entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, "
+            "purchase_time, kind, sensitive, currency_code, external_id) "
+            "VALUES ($1, $1, $1, $2, 1, 100, $3, 1, true, 'RUB', 'receipt')"
+        )
+        await execute(world, entry, uuid4(), member_id, world.clock.now() - bought)
+    return user_id
+
+
+@pytest.mark.parametrize(
+    ("ago", "bought"), [(SILENT - DAY, None), (2 * SILENT, SILENT - DAY), (DAY, DAY)], ids=["brought", "buys", "new"]
+)
+async def test_an_unclaimed_member_whom_a_partner_saw_lately_is_claimed(
+    world: World, ago: timedelta, bought: timedelta | None
+) -> None:
+    user_id = await brought(world, ago, bought=bought)
     assert (await world.sign_in(OTHER_PHONE)).user_id == user_id
+
+
+@pytest.mark.parametrize(
+    ("ago", "bought"), [(2 * SILENT, None), (DAY, 2 * SILENT)], ids=["brought long ago", "old purchases imported"]
+)
+async def test_what_somebody_bought_long_ago_is_not_for_whoever_has_her_number_now(
+    world: World, ago: timedelta, bought: timedelta | None
+) -> None:
+    user_id = await brought(world, ago, bought=bought)
+    challenge_id = await challenge_of(world, OTHER_PHONE)
+    refused = await refusal_of(world.complete(world.answer(challenge_id)))
+    assert (refused.reason, refused.metadata) == ("ACCOUNT_PROOF_REQUIRED", {"birth_date_known": "false"})
+    anew = await world.complete(world.answer(challenge_id, start_new_account=True))
+    assert (anew.new_user, anew.user_id == user_id) == (True, False)
+    assert await phone_of(world, user_id) is None
+    (old,) = await world.read("SELECT status FROM users WHERE id = $1", user_id)
+    assert old["status"] == "unclaimed"
+
+
+async def test_an_unclaimed_member_whose_birth_date_an_admin_knows_proves_it(world: World) -> None:
+    user_id = await brought(world, 2 * SILENT)
+    await execute(world, "UPDATE users SET birth_date = $2 WHERE id = $1", user_id, BIRTH_DATE)
+    challenge_id = await challenge_of(world, OTHER_PHONE)
+    refused = await refusal_of(world.complete(world.answer(challenge_id)))
+    assert refused.metadata == {"birth_date_known": "true"}
+    claimed = await world.complete(world.answer(challenge_id, birth_date=BIRTH_DATE))
+    assert (claimed.user_id, claimed.new_user) == (user_id, True)
+
+
+async def test_a_ban_that_outlived_its_account_keeps_the_number_out_whoever_has_it_now(world: World) -> None:
+    banned_id = uuid4()
+    async with world.postgres.transaction() as tx:
+        await NumberBans(world.secrets, 180 * DAY).add(tx, banned_id, OTHER_PHONE, world.clock.now())
+    await brought(world, DAY)
+    challenge_id = await challenge_of(world, OTHER_PHONE)
+    assert (await refusal_of(world.complete(world.answer(challenge_id)))).reason == "USER_BANNED"
+    assert (await refusal_of(world.complete(world.answer(challenge_id)))).reason == "CHALLENGE_OVER"
+    (event,) = await world.audited("USER_BANNED")
+    assert (event["result"], json.loads(event["details"])) == ("refused", {"user_id": str(banned_id)})
+    world.clock.advance(180 * DAY)
+    challenge_id = await challenge_of(world, OTHER_PHONE)
+    assert (await world.complete(world.answer(challenge_id, start_new_account=True))).new_user
+
+
+async def test_who_is_banned_after_she_deleted_her_account_cannot_sign_in_to_restore_it(world: World) -> None:
+    known = await member(world)
+    await execute(world, "UPDATE users SET status = 'deleted' WHERE id = $1", known.user_id)
+    assert (await world.sign_in()).user_id == known.user_id
+    async with world.postgres.transaction() as tx:
+        await NumberBans(world.secrets, 180 * DAY).add(tx, known.user_id, PHONE, world.clock.now())
+    assert (await refusal_of(world.sign_in())).reason == "USER_BANNED"
+
+
+async def test_who_got_a_banned_number_from_an_admin_signs_in_with_it(world: World) -> None:
+    known = await member(world)
+    async with world.postgres.transaction() as tx:
+        await NumberBans(world.secrets, 180 * DAY).add(tx, uuid4(), PHONE, world.clock.now())
+    assert (await world.sign_in()).user_id == known.user_id
 
 
 async def test_a_refresh_shows_that_she_is_there_once_a_day(world: World) -> None:

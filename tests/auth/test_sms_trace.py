@@ -13,10 +13,10 @@ from svoykrug_server.auth.sms.model import Attempt, DeliveryState, Template, Tra
 from svoykrug_server.auth.sms.trace import MOST_TRACED, CodeDeliveryTrace
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.users.accounts import UserAccounts
 from tests.auth.sms_world import SmsWorld, sms_world_on
 from tests.auth.world import OTHER_PHONE, PHONE, Client, World, refusal_of
 from tests.callers import admin
+from tests.users.people import accounts
 
 ADMIN_ID = UUID(int=42)
 SUPPORT = Client(caller=admin(ADMIN_ID))
@@ -66,7 +66,7 @@ async def test_a_trace_says_why_a_message_did_not_leave_or_arrive(sms: SmsWorld)
 async def test_a_trace_says_whether_the_code_came_back_right_and_never_the_code(world: World) -> None:
     challenge = await world.start()
     await world.auth.sms_worker.send_due()
-    trace = CodeDeliveryTrace(world.postgres, UserAccounts(lambda: None), world.clock)
+    trace = CodeDeliveryTrace(world.postgres, accounts(), world.clock)
     (before,) = await trace.trace(PHONE, SUPPORT)
     await world.complete(world.answer(challenge.challenge_id))
     (after,) = await trace.trace(PHONE, SUPPORT)
@@ -90,7 +90,7 @@ async def test_a_trace_goes_back_seven_days_and_a_hundred_messages(sms: SmsWorld
 
 async def test_who_asks_is_audited_with_her_id_and_never_her_phone(world: World) -> None:
     signed_in = await world.sign_in()
-    trace = CodeDeliveryTrace(world.postgres, UserAccounts(lambda: None), world.clock)
+    trace = CodeDeliveryTrace(world.postgres, accounts(), world.clock)
     await trace.trace(PHONE, SUPPORT)
     world.clock.advance(timedelta(seconds=1))
     await trace.trace(OTHER_PHONE, SUPPORT)

@@ -27,6 +27,7 @@ from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.secrets import Secret, SecretName, Secrets
 from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.number_bans import NumberBans
 from tests.waiting import until
 
 PHONE = "+79991234567"
@@ -170,7 +171,7 @@ def compose(postgres: Postgres, secrets: Secrets, clock: ManualClock, options: A
     keys = SigningKeys(postgres, secrets, clock, "ES256", options.keys)
     registry = CollectorRegistry()
     routes = SmsRoutes((phones,), {}, SmsMetrics(registry))
-    people = UserAccounts(lambda: None)
+    people = UserAccounts(lambda: None, NumberBans(secrets, timedelta(days=180)))
     return compose_auth(options, keys, postgres, secrets, clock, people, routes, KNOWN_SCOPES, registry)
 
 

@@ -19,6 +19,7 @@ from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.schema.users import users
 from tests.callers import CallBy, admin, person, service
 from tests.revocations import RecordedRevocations
+from tests.users.people import new_phone
 from tests.waiting import until
 
 ADMIN = CallBy(admin())
@@ -32,7 +33,8 @@ async def business(businesses: BusinessesService) -> Business:
 async def person_in(postgres: Postgres, now: datetime, name: str = "Анна", status: str = "active") -> UUID:
     user_id = uuid7(now)
     async with postgres.transaction() as tx:
-        values = {"id": user_id, "display_name": name, "status": status, "create_time": now, "update_time": now}
+        named = {"id": user_id, "phone": new_phone(), "display_name": name, "status": status}
+        values = {**named, "create_time": now, "update_time": now}
         await tx.execute(insert(users).values({**values, "referral_code": random_referral_code()}))
     return user_id
 
@@ -115,6 +117,53 @@ async def test_nobody_who_cannot_sign_in_or_is_unknown_can_be_added(
         await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
     assert refusal.value.reason == "MEMBER_UNKNOWN"
     assert await staff.list_staff(admin(), business.id) == []
+
+
+async def test_somebody_without_a_number_cannot_be_added(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    async with postgres.transaction() as tx:
+        await tx.execute(update(users).where(users.c.id == user_id).values(phone=None))
+    with pytest.raises(FailedPrecondition) as refusal:
+        await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    assert refusal.value.reason == "MEMBER_UNKNOWN"
+
+
+async def test_a_business_with_1000_people_takes_no_other_but_changes_those_it_has(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "WITH made AS (INSERT INTO users (id, status, create_time, update_time) "
+            "SELECT gen_random_uuid(), 'unclaimed', now(), now() FROM generate_series(1, 999) RETURNING id) "
+            "INSERT INTO business_staff (business_id, user_id, role, create_time, update_time) "
+            "SELECT $1, id, 'staff', now(), now() FROM made",
+            business.id,
+        )
+    with pytest.raises(FailedPrecondition) as refusal:
+        await staff.add_staff(ADMIN, business.id, await person_in(postgres, clock.now()), StaffRole.STAFF)
+    assert (refusal.value.reason, refusal.value.metadata) == ("STAFF_FULL", {"most": "1000"})
+    assert (await staff.add_staff(ADMIN, business.id, user_id, StaffRole.OWNER)).role is StaffRole.OWNER
+    assert len(await staff.list_staff(admin(), business.id)) == 1_000
+
+
+async def test_who_gets_a_role_finds_it_in_the_trail_about_her(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    await staff.remove_staff(ADMIN, business.id, user_id)
+    async with postgres.read() as connection:
+        rows = await connection.fetch(
+            "SELECT action, details->>'business_id' AS business_id FROM audit_events "
+            "WHERE target_kind = 'user' AND target_id = $1 ORDER BY event_id",
+            str(user_id),
+        )
+    assert {row["action"] for row in rows} == {"STAFF_ADDED", "STAFF_REMOVED"}
+    assert {row["business_id"] for row in rows} == {str(business.id)}
 
 
 async def test_an_archived_business_takes_no_new_staff_but_lets_people_go(

@@ -1,7 +1,7 @@
 """People of the circle for tests, made the way the service makes them."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,9 @@ from uuid import UUID
 from svoykrug_server.kit.account import ConsentGrant, Joining
 from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.secrets import Secret, SecretName, Secrets
 from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.number_bans import NumberBans
 
 CONSENTS = (ConsentGrant("terms", "2026-11", granted=True), ConsentGrant("personal_data", "2026-11", granted=True))
 _numbers = count(9_990_000_001)
@@ -20,9 +22,14 @@ def new_phone() -> str:
     return f"+7{next(_numbers)}"
 
 
+def number_bans() -> NumberBans:
+    """Returns the bans of numbers, all made with one key."""
+    return NumberBans(Secrets({SecretName.NUMBER_BAN: (Secret("1", b"k" * 32),)}), timedelta(days=180))
+
+
 def accounts() -> UserAccounts:
     """Returns the accounts behind sign-in, outside of any call."""
-    return UserAccounts(_no_call)
+    return UserAccounts(_no_call, number_bans())
 
 
 async def join(

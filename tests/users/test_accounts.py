@@ -16,7 +16,7 @@ from svoykrug_server.users.accounts import UserAccounts
 from svoykrug_server.users.model import NewMember
 from svoykrug_server.users.service import UsersService
 from tests.callers import CallBy, service
-from tests.users.people import CONSENTS, accounts, audited, join, new_phone
+from tests.users.people import CONSENTS, accounts, audited, join, new_phone, number_bans
 
 TERMS, PERSONAL_DATA = CONSENTS
 MARKETING = ConsentGrant("marketing", "2026-10", granted=False)
@@ -191,7 +191,7 @@ async def test_joining_in_a_call_leaves_the_calls_origin_in_the_audit_trail(
     call = CallBy(None)
     async with postgres.transaction() as tx:
         joining = Joining(new_phone(), CONSENTS, "", "en", clock.now())
-        user_id = await UserAccounts(lambda: call).join(tx, joining)
+        user_id = await UserAccounts(lambda: call, number_bans()).join(tx, joining)
     async with postgres.read() as connection:
         event = await connection.fetchrow("SELECT * FROM audit_events WHERE target_id = $1", str(user_id))
     assert event is not None

@@ -56,12 +56,12 @@ def test_plain_text_is_text_without_control_characters(text: str) -> None:
 
 
 @given(st.integers(min_value=10_000_000, max_value=999_999_999_999_999))
-def test_a_masked_phone_shows_five_characters_in_front_and_two_behind(digits: int) -> None:
+def test_a_masked_phone_shows_one_digit_in_front_and_two_behind(digits: int) -> None:
     phone = f"+{digits}"
     masked = mask_phone(phone)
     assert len(masked) == len(phone)
-    assert (masked[:5], masked[-2:]) == (phone[:5], phone[-2:])
-    assert set(masked[5:-2]) == {"*"}
+    assert (masked[:2], masked[-2:]) == (phone[:2], phone[-2:])
+    assert set(masked[2:-2]) == {"*"}
 
 
 def test_no_digit_of_a_very_short_phone_is_shown() -> None:

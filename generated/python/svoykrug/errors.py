@@ -251,6 +251,11 @@ class SigningKeyState(FailedPrecondition):
     """The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
 
 
+class SignInNotRecent(FailedPrecondition):
+    """The session was signed in to too long ago for this: sign in again with the present phone, and repeat with the
+    new session."""
+
+
 class PhoneTaken(AlreadyExists):
     """The phone number belongs to another user."""
 
@@ -277,6 +282,10 @@ class WalletCodeInvalid(FailedPrecondition):
 
 class WalletGuessesExhausted(ResourceExhausted):
     """The caller gave too many wrong wallet codes within the last hour."""
+
+
+class StaffFull(FailedPrecondition):
+    """The business has as many people as a business may have. Metadata: `most`."""
 
 
 class ExternalIdConflict(AlreadyExists):
@@ -378,6 +387,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "SERVICE_ACCOUNT_EXISTS": ServiceAccountExists,
     "SERVICE_ACCOUNT_DISABLED": ServiceAccountDisabled,
     "SIGNING_KEY_STATE": SigningKeyState,
+    "SIGN_IN_NOT_RECENT": SignInNotRecent,
     "PHONE_TAKEN": PhoneTaken,
     "BUSINESS_EXISTS": BusinessExists,
     "BUSINESS_ARCHIVED": BusinessArchived,
@@ -385,6 +395,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "USER_STATE": UserState,
     "WALLET_CODE_INVALID": WalletCodeInvalid,
     "WALLET_GUESSES_EXHAUSTED": WalletGuessesExhausted,
+    "STAFF_FULL": StaffFull,
     "EXTERNAL_ID_CONFLICT": ExternalIdConflict,
     "CURRENCY_FOREIGN": CurrencyForeign,
     "PURCHASE_TIME_OUT_OF_RANGE": PurchaseTimeOutOfRange,

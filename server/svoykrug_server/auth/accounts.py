@@ -20,8 +20,13 @@ class Accounts(Protocol):
         """Makes a new member, or claims the unclaimed one with this phone, and takes it from its former owner.
 
         Returns:
-            The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED or REFERRAL_INVALID.
+            The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED, INVALID_FIELDS or
+            REFERRAL_INVALID.
         """
+        ...
+
+    async def banned_user_id(self, tx: Transaction, phone: str, now: datetime) -> UUID | None:
+        """Returns whose ban outlived her account and keeps a number in E.164 out, or None."""
         ...
 
     async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:

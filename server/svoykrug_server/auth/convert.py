@@ -16,6 +16,7 @@ from svoykrug_server.auth.model import DEFAULT_DEVICE_NAME, ChallengeView, Sessi
 from svoykrug_server.auth.phone_change import PhoneAnswer
 from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.errors import InvalidFields
+from svoykrug_server.kit.names import without_hidden_characters
 from svoykrug_server.rpc.timestamps import timestamp_from
 
 CONSENT_KINDS = {
@@ -67,7 +68,7 @@ def answer_from_proto(request: auth_service_pb2.CompleteSignInRequest) -> SignIn
         challenge_id=challenge_id_from_text(request.challenge_id),
         code=request.code,
         request_id=UUID(request.request_id),
-        device_name=request.device_name.strip() or DEFAULT_DEVICE_NAME,
+        device_name=without_hidden_characters(request.device_name).strip() or DEFAULT_DEVICE_NAME,
         consents=tuple(
             ConsentGrant(CONSENT_KINDS[consent.kind], consent.version, consent.granted) for consent in request.consents
         ),

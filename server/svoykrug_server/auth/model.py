@@ -32,6 +32,7 @@ class SignInLimits:
         sends_per_address_hour: Sends for an address within an hour.
         sends_per_doubtful_address_hour: The same, once under half of its last sends were verified.
         verified_window: How many last sends of an address are looked at for that.
+        phone_change_sign_in: How long ago whoever changes her phone may have signed in.
     """
 
     code_life: timedelta = timedelta(minutes=5)
@@ -42,6 +43,7 @@ class SignInLimits:
     sends_per_address_hour: int = 300
     sends_per_doubtful_address_hour: int = 30
     verified_window: int = 30
+    phone_change_sign_in: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Use cases: a person takes another phone as her own.
 
-The code goes to the new phone, and only the right code tells whether it belongs to somebody else. Her old phone is
-told, and all her other sessions end, so that she learns of a change that was not hers.
+She must have signed in with her present phone moments ago: without that, whoever stole an access token would take her
+account with it. The code goes to the new phone, and only the right code tells whether it belongs to somebody else. Her
+old phone is told, and all her other sessions end, so that she learns of a change that was not hers.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from svoykrug_server.auth.accounts import Accounts
 from svoykrug_server.auth.call import Call, event_of
 from svoykrug_server.auth.code_judging import CodeJudge, Guess
 from svoykrug_server.auth.model import Challenge, ChallengeView, Revocation, SignInLimits
-from svoykrug_server.auth.repository import challenges
+from svoykrug_server.auth.repository import challenges, sessions
 from svoykrug_server.auth.revocations import Revocations
 from svoykrug_server.auth.session_ends import SessionEnds
 from svoykrug_server.auth.sign_in import CodeSending
@@ -68,7 +69,7 @@ class PhoneChange:
         ends: Ends sessions.
         revocations: What this server knows to be ended.
         sms: The queue of SMS.
-        limits: How often codes are guessed.
+        limits: How often codes are guessed, and how fresh her sign-in must be.
         clock: Tells the time.
     """
 
@@ -99,13 +100,26 @@ class PhoneChange:
 
         Raises:
             InvalidFields: It is no phone number, or the one she has.
+            FailedPrecondition: SIGN_IN_NOT_RECENT.
             Limited: RESEND_TOO_SOON or SIGN_IN_LIMITED.
         """
         async with self._postgres.transaction() as tx:
             claims = await self._accounts.claims(tx, caller.subject_id)
+            refusal = await self._not_recent(tx, caller, call)
+        if refusal is not None:
+            raise refusal
         if claims is not None and claims.phone is not None and parse_phone(phone_text) == claims.phone:
             raise InvalidFields.of("phone", "must be another phone than the present one")
         return await self._sending.start(phone_text, call, caller.subject_id)
+
+    async def _not_recent(self, tx: Transaction, caller: Caller, call: Call) -> DomainError | None:
+        """Refuses whoever did not sign in moments ago. A challenge is proof of that: it is not asked again."""
+        now = self._clock.now()
+        signed_in = None if caller.session_id is None else await sessions.sign_in_time(tx, caller.session_id)
+        if signed_in is not None and now - signed_in <= self._limits.phone_change_sign_in:
+            return None
+        await self._audit(tx, call, caller, now, AuditResult.REFUSED)
+        return FailedPrecondition("SIGN_IN_NOT_RECENT")
 
     async def complete(self, caller: Caller, answer: PhoneAnswer, call: Call) -> PhoneChanged:
         """Makes the phone of a challenge the caller's own.

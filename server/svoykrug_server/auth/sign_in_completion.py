@@ -105,19 +105,26 @@ class SignInCompletion:
         self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, call: Call, now: datetime
     ) -> SignedIn | DomainError:
         account = await self._accounts.find_by_phone(tx, challenge.phone)
+        if challenge.demo and account is not None and not account.demo:
+            return FailedPrecondition("CHALLENGE_OVER")
+        banned_id = await self._banned_id(tx, account, challenge, now)
+        if banned_id is not None:
+            return await self._shut_out(tx, challenge, answer, call, banned_id)
         if account is None:
             return await self._join(tx, challenge, answer, call, now)
-        if challenge.demo and not account.demo:
-            return FailedPrecondition("CHALLENGE_OVER")
-        match account.status:
-            case AccountStatus.UNCLAIMED:
-                return await self._join(tx, challenge, answer, call, now)
-            case AccountStatus.BANNED:
-                return await self._shut_out(tx, challenge, answer, call, PermissionDenied("USER_BANNED"))
-            case AccountStatus.DELETED:
-                return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
-            case AccountStatus.ACTIVE:
-                return await self._return(tx, account, challenge, answer, call, now)
+        if account.status is AccountStatus.DELETED:
+            return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
+        return await self._return(tx, account, challenge, answer, call, now)
+
+    async def _banned_id(
+        self, tx: Transaction, account: Account | None, challenge: Challenge, now: datetime
+    ) -> UUID | None:
+        """Returns whose ban keeps her out: that of her account, or one that outlived a deleted or erased account."""
+        if account is not None and account.status is AccountStatus.BANNED:
+            return account.user_id
+        if account is not None and account.status is AccountStatus.ACTIVE:
+            return None
+        return await self._accounts.banned_user_id(tx, challenge.phone, now)
 
     async def _return(
         self,
@@ -128,7 +135,7 @@ class SignInCompletion:
         call: Call,
         now: datetime,
     ) -> SignedIn | DomainError:
-        """Opens a session of a known account, unless its number has a new owner."""
+        """Opens a session of a known account, or claims an unclaimed one, unless its number has a new owner."""
         if account.demo and not challenge.demo:
             return await self._join(tx, challenge, answer, call, now, former_owner=account)
         if account.demo:
@@ -138,6 +145,8 @@ class SignInCompletion:
             return owner
         if owner is Owner.NEW:
             return await self._join(tx, challenge, answer, call, now, former_owner=account)
+        if account.status is AccountStatus.UNCLAIMED:
+            return await self._join(tx, challenge, answer, call, now)
         return await self._open(tx, challenge, answer, call, account.user_id, new_user=False)
 
     async def _join(
@@ -231,13 +240,14 @@ class SignInCompletion:
         )
 
     async def _shut_out(
-        self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, call: Call, refusal: DomainError
+        self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, call: Call, banned_id: UUID
     ) -> DomainError:
         await self._consume(tx, challenge, answer, None, new_user=False)
-        target = ("challenge", str(challenge.challenge_id))
+        target, details = ("challenge", str(challenge.challenge_id)), {"user_id": str(banned_id)}
         now = self._clock.now()
-        await audit.append(tx, event_of(call, refusal.reason, now, target=target, result=AuditResult.REFUSED))
-        return refusal
+        event = event_of(call, "USER_BANNED", now, target=target, result=AuditResult.REFUSED, details={**details})
+        await audit.append(tx, event)
+        return PermissionDenied("USER_BANNED")
 
     async def _consume(
         self, tx: Transaction, challenge: Challenge, answer: SignInAnswer, session_id: UUID | None, *, new_user: bool

@@ -75,6 +75,7 @@ def _limits(settings: Settings) -> SignInLimits:
         sends_per_address_hour=settings.code_sends_per_address_hour,
         sends_per_doubtful_address_hour=settings.code_sends_per_doubtful_address_hour,
         verified_window=settings.code_sends_verified_window,
+        phone_change_sign_in=timedelta(seconds=settings.phone_change_sign_in_seconds),
     )
 
 

@@ -1,7 +1,8 @@
 """Numbers that may have a new owner: operators give a number away again when it was silent for long.
 
 Whoever has the number now can read its codes, so after a long silence a code alone opens no account. She tells the
-birth date, or starts a new account; the old one then keeps what it has, without a phone.
+birth date, or starts a new account; the old one then keeps what it has, without a phone. A member whom a partner
+brought and who never signed in was last seen by the partner: what she bought is not for whoever has her number now.
 """
 
 import hmac
@@ -70,7 +71,7 @@ class SilentNumbers:
             Whose the number is, or the refusal: ACCOUNT_PROOF_REQUIRED, which leaves the code good, or
             BIRTH_DATE_WRONG.
         """
-        seen_time = await last_seen.find(tx, account.user_id)
+        seen_time = await last_seen.find(tx, account.user_id) or account.dealt_with_time
         if seen_time is None or now - seen_time < self._limits.silent:
             return Owner.SAME
         if answer.start_new_account:

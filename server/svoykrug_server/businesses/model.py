@@ -1,12 +1,12 @@
 """What a business is, who works there, and what may be asked of one."""
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
 from svoykrug_server.kit.caller import StaffRole
+from svoykrug_server.kit.names import has_hidden_characters
 
 MAX_NAME_CHARACTERS = 200
 DEFAULT_PAGE_SIZE = 50
@@ -49,7 +49,7 @@ class NewBusiness:
         sensitive: Whether its purchases are a secret though its category does not demand it.
 
     Raises:
-        ValueError: The name is empty, too long, or holds a control character.
+        ValueError: The name is empty, too long, or holds a hidden character.
     """
 
     name: str
@@ -58,7 +58,7 @@ class NewBusiness:
 
     def __post_init__(self) -> None:
         if not is_name(self.name):
-            raise ValueError("a name has 1 to 200 characters and no control characters")
+            raise ValueError("a name has 1 to 200 characters, and none that hides")
 
     @property
     def is_sensitive(self) -> bool:
@@ -95,7 +95,7 @@ class Business:
 
     def __post_init__(self) -> None:
         if not is_name(self.name):
-            raise ValueError("a name has 1 to 200 characters and no control characters")
+            raise ValueError("a name has 1 to 200 characters, and none that hides")
         if self.category in ALWAYS_SENSITIVE and not self.sensitive:
             raise ValueError("dental and medical businesses are sensitive")
 
@@ -131,7 +131,7 @@ class BusinessChange:
         if self.name is None and self.category is None:
             raise ValueError("a change names at least one field")
         if self.name is not None and not is_name(self.name):
-            raise ValueError("a name has 1 to 200 characters and no control characters")
+            raise ValueError("a name has 1 to 200 characters, and none that hides")
 
     def values(self) -> dict[str, str]:
         """Returns the new value of each named field, by its path."""
@@ -170,9 +170,5 @@ class BusinessPage:
 
 
 def is_name(text: str) -> bool:
-    """Tells whether a text can name a business: 1 to 200 characters, not only blanks, no control characters."""
-    return (
-        1 <= len(text) <= MAX_NAME_CHARACTERS
-        and bool(text.strip())
-        and not any(unicodedata.category(character) == "Cc" for character in text)
-    )
+    """Tells whether a text can name a business: 1 to 200 characters, not only blanks, none that hides."""
+    return 1 <= len(text) <= MAX_NAME_CHARACTERS and bool(text.strip()) and not has_hidden_characters(text)

@@ -48,10 +48,16 @@ _LOCK_STAFF = text(
     """
 )
 
-# Who is this user, and will she neither change nor sign in before this transaction ends?
+# Who is this user, and will she neither change nor sign in before this transaction ends? (without a phone nobody can)
 _LOCK_PERSON = text(
-    "SELECT display_name, status = 'active' AND NOT demo AS may_work FROM users WHERE id = :user_id FOR SHARE"
+    """
+    SELECT display_name, status = 'active' AND NOT demo AND phone IS NOT NULL AS may_work
+    FROM users WHERE id = :user_id FOR SHARE
+    """
 )
+
+# How many have a role at this business?
+_COUNT_STAFF = text("SELECT count(*) FROM business_staff WHERE business_id = :business_id")
 
 # What is this user at this business?
 _STAFF_ROLE = text(
@@ -141,6 +147,12 @@ async def lock_person(tx: Transaction, user_id: UUID) -> str | None:
     """
     row = (await tx.execute(_LOCK_PERSON, {"user_id": user_id})).first()
     return row.display_name if row is not None and row.may_work else None
+
+
+async def count_staff(tx: Transaction, business_id: UUID) -> int:
+    """Returns how many have a role at a locked business, whether they can sign in or not."""
+    count: int = (await tx.execute(_COUNT_STAFF, {"business_id": business_id})).scalar_one()
+    return count
 
 
 async def staff_role(tx: Transaction, business_id: UUID, user_id: UUID) -> tuple[StaffRole, datetime] | None:

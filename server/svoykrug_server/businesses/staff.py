@@ -1,11 +1,12 @@
 """Who works at a business: roles given, changed and taken away."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from svoykrug_server.businesses import repository
 from svoykrug_server.businesses.model import MAX_STAFF, BusinessStatus, StaffMember
 from svoykrug_server.businesses.ports import AccessTokens
-from svoykrug_server.businesses.service import caller_of, lock_for, require_owner_or_admin, target_of, visible_to
+from svoykrug_server.businesses.service import caller_of, lock_for, require_owner_or_admin, visible_to
 from svoykrug_server.kit.caller import Caller, StaffRole
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition, PermissionDenied
@@ -36,7 +37,7 @@ class StaffService:
         Raises:
             PermissionDenied: The caller is neither its owner nor an admin, or an owner who does more than that.
             NotFound: There is no such business; said to admins only.
-            FailedPrecondition: BUSINESS_ARCHIVED, or MEMBER_UNKNOWN: there is no such user who can sign in.
+            FailedPrecondition: BUSINESS_ARCHIVED; MEMBER_UNKNOWN, there is no such user who can sign in; or STAFF_FULL.
         """
         caller = caller_of(call)
         require_owner_or_admin(caller, business_id)
@@ -50,6 +51,8 @@ class StaffService:
                 raise PermissionDenied
             if name is None:
                 raise FailedPrecondition("MEMBER_UNKNOWN")
+            if before is None and await repository.count_staff(tx, business_id) >= MAX_STAFF:
+                raise FailedPrecondition("STAFF_FULL", metadata={"most": str(MAX_STAFF)})
             if before is None or before[0] is not role:
                 await self._give_role(tx, call, business_id, user_id, role, is_new=before is None)
         return StaffMember(user_id, role, name, self._clock.now() if before is None else before[1])
@@ -71,7 +74,7 @@ class StaffService:
             if is_other_owner and not caller.is_admin:
                 raise PermissionDenied
             if await repository.remove_staff(tx, business_id, user_id):
-                await self._changed(tx, call, "STAFF_REMOVED", business_id, {"user_id": str(user_id)})
+                await self._changed(tx, call, "STAFF_REMOVED", user_id, {"business_id": str(business_id)})
                 await self._access_tokens.revoke_for_user(tx, user_id)
 
     async def list_staff(self, caller: Caller, business_id: UUID) -> list[StaffMember]:
@@ -96,11 +99,13 @@ class StaffService:
             await repository.add_staff(tx, business_id, user_id, role, now)
         else:
             await repository.change_staff(tx, business_id, user_id, role, now)
-        await self._changed(tx, call, "STAFF_ADDED", business_id, {"user_id": str(user_id), "role": role.value})
+        details = {"business_id": str(business_id), "role": role.value}
+        await self._changed(tx, call, "STAFF_ADDED", user_id, details)
         await self._access_tokens.revoke_for_user(tx, user_id)
 
     async def _changed(
-        self, tx: Transaction, call: Origin, action: str, business_id: UUID, details: dict[str, object]
+        self, tx: Transaction, call: Origin, action: str, user_id: UUID, details: Mapping[str, object]
     ) -> None:
-        now = self._clock.now()
-        await audit.append(tx, event_of_call(call, action, now, target=target_of(business_id), details=details))
+        """Writes down what happened to a person: her role is hers, and belongs to what she may see of herself."""
+        event = event_of_call(call, action, self._clock.now(), target=("user", str(user_id)), details=details)
+        await audit.append(tx, event)

@@ -41,12 +41,14 @@ class Account:
         status: Whether she may sign in.
         birth_date: What proves after a long silence that the number is still hers; None when not told.
         demo: Whether she signs in by a demo phone.
+        dealt_with_time: When a partner last dealt with an unclaimed member, whose number it gave; None for others.
     """
 
     user_id: UUID
     status: AccountStatus
     birth_date: date | None = field(default=None, repr=False)
     demo: bool = False
+    dealt_with_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class SecretName(StrEnum):
     """Keys of it are added and never removed: what was hashed with one is to be found for ever."""
     KEY_ENCRYPTION = "key_encryption"
     WALLET_CODE = "wallet_code"
+    NUMBER_BAN = "number_ban"
+    """One is kept for as long as bans of numbers last after a later one took over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,7 +15,9 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import ActorKind, AuditEvent, Origin
 from svoykrug_server.storage.postgres import Transaction
 from svoykrug_server.users import repository
+from svoykrug_server.users.consent_texts import ANY_TEXT, ConsentTexts
 from svoykrug_server.users.model import REQUIRED_CONSENTS, ConsentKind, read_referral_code
+from svoykrug_server.users.number_bans import NumberBans
 
 _CODE_CANDIDATES = 4
 """Each is free with a probability of 1 - users / 2^40, so that four are never all taken."""
@@ -25,28 +28,39 @@ class UserAccounts:
 
     Args:
         origin: Returns the call in progress, or None outside of calls.
+        number_bans: Numbers that nobody joins with.
+        texts: What may be consented to.
     """
 
-    def __init__(self, origin: Callable[[], Origin | None]) -> None:
+    def __init__(
+        self, origin: Callable[[], Origin | None], number_bans: NumberBans, texts: ConsentTexts = ANY_TEXT
+    ) -> None:
         self._origin = origin
+        self._number_bans = number_bans
+        self._texts = texts
 
     async def find_by_phone(self, tx: Transaction, phone: str) -> Account | None:
         """Returns who has a phone in E.164, or None. Nobody else can join with it before the transaction ends."""
         found = await repository.lock_by_phone(tx, phone)
-        return None if found is None else found[0]
+        if found is None:
+            return None
+        account, _ = found
+        if account.status is not AccountStatus.UNCLAIMED:
+            return account
+        return replace(account, dealt_with_time=await repository.dealt_with_time(tx, account.user_id))
 
     async def join(self, tx: Transaction, joining: Joining) -> UUID | DomainError:
         """Makes a new member, or claims the unclaimed one with this phone, and takes it from its former owner.
 
         Returns:
             The user's id, or, before anything is written, the refusal: CONSENT_REQUIRED (metadata `missing`: kinds,
-            separated by commas) or REFERRAL_INVALID.
+            separated by commas), INVALID_FIELDS for a text that there is not, or REFERRAL_INVALID.
 
         Raises:
             ValueError: The phone belongs to someone who has joined already, or a consent is of an unknown kind.
         """
         consents = {ConsentKind(consent.kind): consent for consent in joining.consents}
-        refusal = _missing_consents(consents)
+        refusal = _missing_consents(consents) or self._texts.refusal(joining.consents)
         if refusal is not None:
             return refusal
         referrer_id = await _referrer(tx, joining.referral_code)
@@ -74,6 +88,10 @@ class UserAccounts:
         await repository.add_consents(tx, user_id, list(consents.values()), joining.join_time)
         await audit.append(tx, self._joined(joining, user_id, claimed=user_id != new_id))
         return user_id
+
+    async def banned_user_id(self, tx: Transaction, phone: str, now: datetime) -> UUID | None:
+        """Returns whose ban outlived her account and keeps a number in E.164 out, or None."""
+        return await self._number_bans.banned_user_id(tx, phone, now)
 
     async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
         """Takes the phone from a user; nobody can sign in to her account until she is given another."""

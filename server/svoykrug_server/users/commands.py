@@ -82,7 +82,7 @@ class GrantRole:
             created = {}
         account, roles = found
         if role not in roles:
-            refusal = refusal_to_gain(account.status, demo=account.demo, unclaimed_may=True)
+            refusal = refusal_to_gain(account.status, demo=account.demo, has_phone=True, unclaimed_may=True)
             if refusal is not None:
                 raise refusal
             await repository.change(tx, account.user_id, {"roles": sorted(roles | {role})}, now)

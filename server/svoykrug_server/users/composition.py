@@ -10,6 +10,7 @@ from svoykrug_server.users.administration.listing import UserListing
 from svoykrug_server.users.administration.reading import UserReading
 from svoykrug_server.users.administration.servicer import AdministrationUseCases
 from svoykrug_server.users.administration.trail import AuditTrail
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.ports import Sessions
 from svoykrug_server.users.service import UsersService
 
@@ -27,19 +28,22 @@ class Users:
     administration: AdministrationUseCases
 
 
-def compose_users(postgres: Postgres, sessions: Sessions, page_tokens: PageTokens, clock: Clock) -> Users:
+def compose_users(
+    postgres: Postgres, sessions: Sessions, number_bans: NumberBans, page_tokens: PageTokens, clock: Clock
+) -> Users:
     """Builds the use cases.
 
     Args:
         postgres: The system of record.
         sessions: The sessions that a ban, new roles and a new phone end.
+        number_bans: Bans that outlive accounts.
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
     """
     administration = AdministrationUseCases(
         reading=UserReading(postgres),
         listing=UserListing(postgres, page_tokens),
-        accounts=AccountAdministration(postgres, sessions, clock),
+        accounts=AccountAdministration(postgres, sessions, number_bans, clock),
         trail=AuditTrail(postgres, page_tokens),
     )
     return Users(UsersService(postgres, clock), administration)

@@ -206,9 +206,11 @@ def read_referral_code(text: str) -> str | None:
 
 
 def mask_phone(phone: str) -> str:
-    """Returns a phone number with its middle hidden: `+7999*****67`.
+    """Returns a phone number of which hardly anything is left: `+7********67`.
+
+    With the prefix of the operator 100,000 numbers would fit, few enough to try them all by BatchCreateUsers.
 
     Args:
         phone: E.164; may be empty.
     """
-    return phone[:5] + "*" * (len(phone) - 7) + phone[-2:] if len(phone) > 7 else "*" * len(phone)
+    return phone[:2] + "*" * (len(phone) - 4) + phone[-2:] if len(phone) > 7 else "*" * len(phone)

@@ -74,6 +74,17 @@ _FREE_CODE = text(
     """
 )
 
+# When did a partner last deal with this member, as far as it says? (her last purchase, else the day it brought her)
+_DEALT_WITH = text(
+    """
+    SELECT coalesce(
+        (SELECT max(purchase_time) FROM purchase_entries JOIN member_links USING (member_id)
+            WHERE user_id = users.id AND kind = 1),
+        create_time
+    ) FROM users WHERE id = :user_id
+    """
+)
+
 # Who is the member that joins: a new one, or the unclaimed one with this phone?
 _JOIN = text(
     """
@@ -141,6 +152,12 @@ async def lock_by_phone(tx: Transaction, phone: str) -> tuple[Account, frozenset
         return None
     account = Account(row.id, AccountStatus(row.status), row.birth_date, row.demo)
     return account, frozenset(map(Role, row.roles))
+
+
+async def dealt_with_time(tx: Transaction, user_id: UUID) -> datetime | None:
+    """Returns when a partner last dealt with a member, as far as it says, or None when there is no such user."""
+    found: datetime | None = (await tx.execute(_DEALT_WITH, {"user_id": user_id})).scalar()
+    return found
 
 
 async def insert_unclaimed(tx: Transaction, members: Sequence[UnclaimedMember], now: datetime) -> dict[str, UUID]:

@@ -10,6 +10,7 @@ from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Conflict, InvalidFields, NotFound, PermissionDenied, Unauthenticated
 from svoykrug_server.kit.ids import random_member_id, uuid7
+from svoykrug_server.kit.names import has_hidden_characters
 from svoykrug_server.kit.phone import parse_phone
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
@@ -25,7 +26,6 @@ from svoykrug_server.users.model import (
     ProfileField,
     UnclaimedMember,
     User,
-    is_plain_text,
 )
 
 
@@ -162,7 +162,7 @@ def _target(user_id: UUID) -> tuple[str, str]:
 
 
 def _phone_of(member: NewMember) -> str | None:
-    if len(member.display_name) > MAX_DISPLAY_NAME_CHARACTERS or not is_plain_text(member.display_name):
+    if len(member.display_name) > MAX_DISPLAY_NAME_CHARACTERS or has_hidden_characters(member.display_name):
         return None
     return parse_phone(member.phone)
 

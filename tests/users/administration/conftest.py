@@ -6,6 +6,7 @@ from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users.administration.servicer import AdministrationUseCases
 from svoykrug_server.users.composition import compose_users
 from tests.revocations import RecordedRevocations
+from tests.users.people import number_bans
 
 
 @pytest.fixture
@@ -16,4 +17,4 @@ def revocations() -> RecordedRevocations:
 @pytest.fixture
 def administration(postgres: Postgres, clock: ManualClock, revocations: RecordedRevocations) -> AdministrationUseCases:
     """What admins do with users."""
-    return compose_users(postgres, revocations, PageTokens(b"k" * 32), clock).administration
+    return compose_users(postgres, revocations, number_bans(), PageTokens(b"k" * 32), clock).administration

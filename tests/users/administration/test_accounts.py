@@ -291,7 +291,9 @@ async def test_whoever_is_let_in_again_is_what_she_was(
     assert guest.user_id is not None
     for user_id, status in ((anna, AccountStatus.ACTIVE), (guest.user_id, AccountStatus.UNCLAIMED)):
         await accounts.ban(CallBy(admin()), user_id, BanReason.TAKEN_OVER)
-        assert (await accounts.unban(CallBy(admin()), user_id)).status is status
+        let_in = await accounts.unban(CallBy(admin()), user_id)
+        assert let_in is not None
+        assert let_in.status is status
         assert await traces(postgres, user_id, "USER_UNBANNED") == [("done", {})]
         again = await accounts.unban(CallBy(admin()), user_id)
         assert again == await user_of(postgres, user_id)
@@ -306,11 +308,18 @@ async def test_nobody_bans_herself(
     assert (await user_of(postgres, anna)).status is AccountStatus.ACTIVE
 
 
-async def test_a_deleted_user_is_neither_banned_nor_changed(
+async def test_a_deleted_user_is_not_changed(
     postgres: Postgres, accounts: AccountAdministration, clock: ManualClock, anna: UUID
 ) -> None:
     await set_columns(postgres, anna, clock, status="deleted")
-    assert await reason_of(accounts.ban(CallBy(admin()), anna, BanReason.OTHER)) == "USER_STATE"
-    assert await traces(postgres, anna, "USER_BANNED") == [("refused", {"error_reason": "USER_STATE"})]
     assert await reason_of(accounts.update(CallBy(admin()), anna, naming("Анна"), "")) == "USER_STATE"
-    assert (await accounts.unban(CallBy(admin()), anna)).status is AccountStatus.DELETED
+
+
+async def test_an_account_without_a_number_gets_no_role(
+    postgres: Postgres, accounts: AccountAdministration, clock: ManualClock, anna: UUID
+) -> None:
+    await set_columns(postgres, anna, clock, phone=None)
+    with pytest.raises(FailedPrecondition) as refusal:
+        await accounts.set_roles(CallBy(superadmin()), anna, ADMIN, "")
+    assert (refusal.value.reason, refusal.value.metadata) == ("USER_STATE", {"state": "no_phone"})
+    assert (await user_of(postgres, anna)).roles == MEMBER

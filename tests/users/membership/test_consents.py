@@ -8,6 +8,7 @@ from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, PermissionDenied
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.users.consent_texts import ANY_TEXT
 from svoykrug_server.users.membership.consents import Consents
 from tests.callers import CallBy, person
 from tests.users.people import audited, join
@@ -20,7 +21,7 @@ NO_MARKETING = ConsentGrant("marketing", "2026-11", granted=False)
 
 @pytest.fixture
 def consents(postgres: Postgres, clock: ManualClock) -> Consents:
-    return Consents(postgres, clock)
+    return Consents(postgres, clock, ANY_TEXT)
 
 
 @pytest.fixture

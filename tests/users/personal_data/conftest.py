@@ -11,6 +11,7 @@ from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.personal_data.composition import PersonalData, PersonalDataOptions, compose_personal_data
 from tests.conftest import isolated_settings
 from tests.purchases.circle import Circle
+from tests.users.people import number_bans
 
 
 @pytest.fixture
@@ -30,4 +31,5 @@ def personal_data_of(circle: Circle, warehouse: Warehouse | None = None) -> Pers
     ends = SessionEnds(auth_options(isolated_settings()).session, circle.clock)
     options = PersonalDataOptions(erasure_interval=timedelta(seconds=60))
     declared = kept_of_people(circle.hashes)
-    return compose_personal_data(options, circle.postgres, warehouse or circle.warehouse, declared, ends, circle.clock)
+    kept_in = warehouse or circle.warehouse
+    return compose_personal_data(options, circle.postgres, kept_in, declared, ends, number_bans(), circle.clock)

@@ -125,6 +125,7 @@ async def _be_known(circle: Circle, her: Life, business_id: UUID) -> None:
         guessed = AuditEvent("BIRTH_DATE_WRONG", now, target_kind="user", target_id=str(her.user_id), peer_address=PEER)
         await audit.append(tx, guessed)
         await add(tx, "wallet_codes", code_hash=her.user_id.bytes * 2, user_id=her.user_id, expire_time=now)
+        await add(tx, "number_bans", user_id=her.user_id, number_hash=HASH, expire_time=now)
         await add(tx, "wallet_guesses", caller_id=her.user_id, guess_time=now)
 
 

@@ -14,7 +14,7 @@ from svoykrug_server.users.personal_data.composition import PersonalData
 from svoykrug_server.users.personal_data.deletion import AccountDeletion
 from svoykrug_server.users.personal_data.model import ErasureState
 from tests.callers import CallBy, person
-from tests.users.people import audited, join
+from tests.users.people import audited, join, new_phone, number_bans
 
 MONTH = timedelta(days=30)
 
@@ -172,3 +172,48 @@ async def test_of_two_superadmins_who_go_at_once_one_stays(
         assert refusals == ["LAST_SUPERADMIN"]
         async with postgres.transaction() as tx:
             await (await tx.driver()).execute("UPDATE users SET roles = '{member}'")
+
+
+async def test_who_was_banned_after_she_deleted_her_account_does_not_restore_it_but_is_erased(
+    postgres: Postgres, clock: ManualClock, personal_data: PersonalData, deletion: AccountDeletion
+) -> None:
+    phone = new_phone()
+    anna = await join(postgres, clock.now(), phone)
+    await deletion.delete_me(CallBy(person(anna)))
+    async with postgres.transaction() as tx:
+        await number_bans().add(tx, anna, phone, clock.now())
+    with pytest.raises(PermissionDenied) as refusal:
+        await deletion.restore_me(CallBy(person(anna)))
+    assert refusal.value.reason == "USER_BANNED"
+    assert await status_of(postgres, anna) == "deleted"
+    clock.advance(MONTH)
+    assert await personal_data.eraser.attempt()
+    assert await status_of(postgres, anna) is None
+    assert await banned_user(postgres, clock, phone) == anna
+
+
+@pytest.mark.parametrize(("status", "banned"), [("banned", True), ("active", False), ("deleted", False)])
+async def test_the_number_of_whoever_is_erased_while_banned_stays_banned(
+    postgres: Postgres,
+    clock: ManualClock,
+    personal_data: PersonalData,
+    deletion: AccountDeletion,
+    status: str,
+    banned: bool,
+) -> None:
+    phone = new_phone()
+    anna = await join(postgres, clock.now(), phone)
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute("UPDATE users SET status = $2 WHERE id = $1", anna, status)
+    await deletion.erase_user(CallBy(person()), anna)
+    assert await personal_data.eraser.attempt()
+    assert await status_of(postgres, anna) is None
+    assert await banned_user(postgres, clock, phone) == (anna if banned else None)
+    async with postgres.read() as connection:
+        kept = await connection.fetch("SELECT kept::text AS text FROM number_bans AS kept WHERE user_id = $1", anna)
+    assert not [row["text"] for row in kept if phone[1:] in row["text"]]
+
+
+async def banned_user(postgres: Postgres, clock: ManualClock, phone: str) -> UUID | None:
+    async with postgres.transaction() as tx:
+        return await number_bans().banned_user_id(tx, phone, clock.now())

@@ -71,7 +71,7 @@ async def test_nothing_in_either_store_leads_to_her_any_more(
     await erase(personal_data, anna.user_id)
 
     left = await tables_holding(circle.postgres, circle.warehouse, [*traces(anna), PEER])
-    assert left == {(str(anna.user_id), "audit_events")}
+    assert left == {(str(anna.user_id), table) for table in ("audit_events", "number_bans")}
 
 
 async def test_every_table_about_people_held_something_of_her_and_the_receipt_says_what_became_of_it(

@@ -76,6 +76,9 @@ _RAISE_EPOCH = text(
 # Is this session the user's own, alive or not?
 _OWNED = text("SELECT 1 FROM auth_sessions WHERE session_id = :session_id AND user_id = :user_id")
 
+# When was this session signed in to?
+_SIGN_IN_TIME = text("SELECT create_time FROM auth_sessions WHERE session_id = :session_id AND revoke_time IS NULL")
+
 # Which sessions of this user are alive?
 _LIST = f"""
     SELECT {_COLUMNS} FROM auth_sessions
@@ -93,6 +96,12 @@ _FORGET = text(
     WHERE rotate_time < :idle_since OR create_time < :absolute_since OR revoke_time < :idle_since
     """
 )
+
+
+async def sign_in_time(tx: Transaction, session_id: UUID) -> datetime | None:
+    """Returns when a session that has not ended was signed in to, or None."""
+    found: datetime | None = (await tx.execute(_SIGN_IN_TIME, {"session_id": session_id})).scalar_one_or_none()
+    return found
 
 
 async def insert(tx: Transaction, session: Session) -> None:

@@ -20,6 +20,7 @@ from svoykrug_server.users.administration.account_repository import PhoneTaken
 from svoykrug_server.users.administration.model import AccountChange, BanReason
 from svoykrug_server.users.administration.roles import ELEVATED, refusal_to_gain
 from svoykrug_server.users.model import User
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.ports import Sessions
 from svoykrug_server.users.service import caller_of, check_birth_date
 from svoykrug_server.users.superadmins import refusal_to_lose
@@ -33,12 +34,14 @@ class AccountAdministration:
     Args:
         postgres: The system of record.
         sessions: The sessions that a change ends.
+        number_bans: Bans that outlive accounts.
         clock: Tells the time.
     """
 
-    def __init__(self, postgres: Postgres, sessions: Sessions, clock: Clock) -> None:
+    def __init__(self, postgres: Postgres, sessions: Sessions, number_bans: NumberBans, clock: Clock) -> None:
         self._postgres = postgres
         self._sessions = sessions
+        self._number_bans = number_bans
         self._clock = clock
 
     async def update(self, call: Origin, user_id: UUID, change: AccountChange, etag: str) -> User:
@@ -84,7 +87,8 @@ class AccountAdministration:
         async def work(tx: Transaction, user: User) -> User | DomainError:
             refusal = None
             if roles - user.roles:
-                refusal = refusal_to_gain(user.status, demo=await account_repository.is_demo(tx, user_id))
+                demo = await account_repository.is_demo(tx, user_id)
+                refusal = refusal_to_gain(user.status, demo=demo, has_phone=user.phone is not None)
             if refusal is None and Role.SUPERADMIN not in roles:
                 refusal = await refusal_to_lose(tx, user)
             if refusal is not None:
@@ -97,17 +101,19 @@ class AccountAdministration:
     async def ban(self, call: Origin, user_id: UUID, reason: BanReason) -> User:
         """Shuts a user out: all her sessions end at once on all servers. Banned already, nothing changes.
 
+        Who deleted her account stays deleted, and cannot come back: her number is banned.
+
         Raises:
             NotFound: There is no such user.
             PermissionDenied: She is an admin, and the caller no superadmin; or she is the caller.
-            FailedPrecondition: LAST_SUPERADMIN, or USER_STATE: she is deleted.
+            FailedPrecondition: LAST_SUPERADMIN, or USER_STATE: she is deleted and has no number to come back with.
         """
 
         async def work(tx: Transaction, user: User) -> User | DomainError:
             if user.id == caller_of(call).subject_id:
                 return PermissionDenied()
             if user.status is AccountStatus.DELETED:
-                return _wrong_state(user)
+                return await self._ban_number(tx, call, user, reason)
             refusal = await refusal_to_lose(tx, user)
             if refusal is not None:
                 return refusal
@@ -116,22 +122,49 @@ class AccountAdministration:
 
         return await self._change(call, "USER_BANNED", user_id, work)
 
-    async def unban(self, call: Origin, user_id: UUID) -> User:
+    async def unban(self, call: Origin, user_id: UUID) -> User | None:
         """Lets a banned user sign in again. Not banned, nothing changes.
 
+        Returns:
+            The user; None for one who is erased, whose number alone was banned.
+
         Raises:
-            NotFound: There is no such user.
+            NotFound: There is no such user, and no ban of her number.
             PermissionDenied: She is an admin, and the caller no superadmin.
         """
 
         async def work(tx: Transaction, user: User) -> User | DomainError:
+            if await self._number_bans.lift(tx, user.id):
+                await self._record(tx, call, "USER_UNBANNED", user.id, {})
             if user.status is not AccountStatus.BANNED:
                 return user
             # Whoever has not signed in yet has no referral code.
             status = AccountStatus.ACTIVE if user.referral_code else AccountStatus.UNCLAIMED
             return await self._write(tx, call, "USER_UNBANNED", user, {"status": status}, "", {})
 
-        return await self._change(call, "USER_UNBANNED", user_id, work)
+        return None if await self._lifted(call, user_id) else await self._change(call, "USER_UNBANNED", user_id, work)
+
+    async def _lifted(self, call: Origin, user_id: UUID) -> bool:
+        """Lifts the ban of the number of somebody who is erased; tells whether that was to be done."""
+        async with self._postgres.transaction() as tx:
+            lifted = await repository.lock(tx, user_id) is None and await self._number_bans.lift(tx, user_id)
+            if lifted:
+                await self._record(tx, call, "USER_UNBANNED", user_id, {})
+        return lifted
+
+    async def _ban_number(self, tx: Transaction, call: Origin, user: User, reason: BanReason) -> User | DomainError:
+        if user.phone is None:
+            return _wrong_state(user)
+        if await self._number_bans.add(tx, user.id, user.phone, self._clock.now()):
+            await self._sessions.end(tx, user.id, RevokeReason.BANNED)
+            await self._record(tx, call, "USER_BANNED", user.id, {"reason": reason.value})
+        return user
+
+    async def _record(
+        self, tx: Transaction, call: Origin, action: str, user_id: UUID, details: Mapping[str, object]
+    ) -> None:
+        event = event_of_call(call, action, self._clock.now(), target=("user", str(user_id)), details=details)
+        await audit.append(tx, event)
 
     async def _change(self, call: Origin, action: str, user_id: UUID, work: Work, *, phone: str | None = None) -> User:
         """Does the work on a locked user in one transaction, or leaves the trace of a refusal and raises it."""

@@ -72,7 +72,7 @@ class AdministrationMethods:
     async def UnbanUser(self, request: pb.UnbanUserRequest, context: Context) -> pb.UnbanUserResponse:
         """Lets a banned user sign in again."""
         user = await self._administration.accounts.unban(current(), UUID(request.user_id))
-        return pb.UnbanUserResponse(user=user_to_proto(user))
+        return pb.UnbanUserResponse(user=None if user is None else user_to_proto(user))
 
     async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
         """Lists audit events."""

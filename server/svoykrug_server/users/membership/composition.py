@@ -10,6 +10,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.secrets import Secrets
+from svoykrug_server.users.consent_texts import ANY_TEXT, ConsentTexts
 from svoykrug_server.users.membership.consents import Consents
 from svoykrug_server.users.membership.referrals import Referrals
 from svoykrug_server.users.membership.servicer import MembershipUseCases
@@ -28,11 +29,13 @@ class MembershipOptions:
         tiers: What each tier asks for.
         upkeep: How tiers are kept.
         wallet: How long wallet codes live and how much guessing is borne.
+        texts: What may be consented to.
     """
 
     tiers: TierRules
     upkeep: TierUpkeepOptions
     wallet: WalletLimits
+    texts: ConsentTexts = ANY_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def compose_membership(
     """
     tiers = TierRepository(options.tiers)
     use_cases = MembershipUseCases(
-        consents=Consents(postgres, clock),
+        consents=Consents(postgres, clock, options.texts),
         referrals=Referrals(postgres, page_tokens),
         tiers=Tiers(postgres, tiers, options.tiers, clock),
         wallet=Wallet(postgres, secrets, options.wallet, clock),
@@ -100,4 +103,10 @@ def membership_options(settings: Settings) -> MembershipOptions:
             life=timedelta(seconds=settings.wallet_code_life_seconds),
             wrong_guesses_per_hour=settings.wallet_wrong_codes_per_caller_hour,
         ),
+        texts=consent_texts(settings),
     )
+
+
+def consent_texts(settings: Settings) -> ConsentTexts:
+    """Reads which texts may be consented to from the settings."""
+    return ConsentTexts(frozenset(settings.consent_versions))

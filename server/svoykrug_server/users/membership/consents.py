@@ -10,6 +10,7 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository
+from svoykrug_server.users.consent_texts import ConsentTexts
 from svoykrug_server.users.membership import consent_repository
 from svoykrug_server.users.membership.model import Consent
 from svoykrug_server.users.model import REQUIRED_CONSENTS, ConsentKind
@@ -22,11 +23,13 @@ class Consents:
     Args:
         postgres: The system of record.
         clock: Tells the time.
+        texts: What may be consented to.
     """
 
-    def __init__(self, postgres: Postgres, clock: Clock) -> None:
+    def __init__(self, postgres: Postgres, clock: Clock, texts: ConsentTexts) -> None:
         self._postgres = postgres
         self._clock = clock
+        self._texts = texts
 
     async def get(self, user_id: UUID) -> Sequence[Consent]:
         """Returns a person's consents as they stand, in the order of their kinds."""
@@ -42,11 +45,14 @@ class Consents:
             grants: What she says; the kinds that are not named stay.
 
         Raises:
-            InvalidFields: A kind is named twice.
+            InvalidFields: A kind is named twice, or a text that there is not.
             FailedPrecondition: CONSENT_REQUIRED, with the kinds that cannot be taken back as `missing`.
             PermissionDenied: The caller was erased or is deleted.
         """
         _check(grants)
+        refusal = self._texts.refusal(grants)
+        if refusal is not None:
+            raise refusal
         async with self._postgres.transaction() as tx:
             user = await repository.lock(tx, caller_of(call).subject_id)
             if user is None or user.status is AccountStatus.DELETED:

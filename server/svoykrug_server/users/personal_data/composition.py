@@ -9,6 +9,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.storage.personal_data import Declared
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.personal_data.deletion import AccountDeletion
 from svoykrug_server.users.personal_data.eraser import Eraser
 from svoykrug_server.users.personal_data.export import DataExport
@@ -60,6 +61,7 @@ def compose_personal_data(
     warehouse: Warehouse,
     declared: Declared,
     sessions: Sessions,
+    number_bans: NumberBans,
     clock: Clock,
 ) -> PersonalData:
     """Builds the use cases and the job.
@@ -70,9 +72,10 @@ def compose_personal_data(
         warehouse: The analytics copy.
         declared: What every feature keeps of a person.
         sessions: What is ended for whoever is deleted.
+        number_bans: Bans that outlive accounts.
         clock: Tells the time.
     """
-    eraser = Eraser(postgres, warehouse, declared, sessions, clock, options.erasure_interval)
-    deletion = AccountDeletion(postgres, sessions, clock, options.grace, eraser.wake)
+    eraser = Eraser(postgres, warehouse, declared, sessions, number_bans, clock, options.erasure_interval)
+    deletion = AccountDeletion(postgres, sessions, number_bans, clock, options.grace, eraser.wake)
     export = DataExport(postgres, warehouse, declared, clock)
     return PersonalData(PersonalDataUseCases(deletion, export), eraser, {"erasure": eraser.run})

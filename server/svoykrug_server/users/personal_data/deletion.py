@@ -12,6 +12,7 @@ from svoykrug_server.storage.audit import AuditEvent, Origin, event_of_call
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.users import repository as users
 from svoykrug_server.users.model import User
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.personal_data import repository
 from svoykrug_server.users.personal_data.model import Erasure, ErasureState
 from svoykrug_server.users.ports import Sessions
@@ -25,6 +26,7 @@ class AccountDeletion:
     Args:
         postgres: The system of record.
         sessions: What is ended for whoever is deleted.
+        number_bans: Bans that outlive accounts.
         clock: Tells the time.
         grace: How long she can take it back.
         wake_eraser: Called when something is to be erased at once.
@@ -34,12 +36,14 @@ class AccountDeletion:
         self,
         postgres: Postgres,
         sessions: Sessions,
+        number_bans: NumberBans,
         clock: Clock,
         grace: timedelta,
         wake_eraser: Callable[[], None],
     ) -> None:
         self._postgres = postgres
         self._sessions = sessions
+        self._number_bans = number_bans
         self._clock = clock
         self._grace = grace
         self._wake_eraser = wake_eraser
@@ -63,7 +67,7 @@ class AccountDeletion:
 
         Raises:
             FailedPrecondition: USER_STATE, the erasure is under way.
-            PermissionDenied: She was erased.
+            PermissionDenied: She was erased, or USER_BANNED a moment ago.
         """
         async with self._postgres.transaction() as tx:
             outcome = await self._restore(tx, call, caller_of(call).subject_id)
@@ -73,6 +77,8 @@ class AccountDeletion:
 
     async def erase_user(self, call: Origin, user_id: UUID) -> Erasure:
         """Has a user erased at once, whatever she is; asked already, the same erasure is returned.
+
+        The number of a banned one stays banned for a while, so that an erasure is no way around a ban.
 
         Raises:
             NotFound: There is no such user.
@@ -120,7 +126,7 @@ class AccountDeletion:
 
     async def _restore(self, tx: Transaction, call: Origin, user_id: UUID) -> User | DomainError:
         user = await users.lock(tx, user_id)
-        if user is None:
+        if user is None or user.status is AccountStatus.BANNED:
             return PermissionDenied()
         if user.status is not AccountStatus.DELETED:
             return user
@@ -128,6 +134,8 @@ class AccountDeletion:
         if known is None or known.state is not ErasureState.SCHEDULED:
             return FailedPrecondition("USER_STATE", metadata={"state": user.status.value})
         now = self._clock.now()
+        if await self._number_bans.stands(tx, user_id, now):
+            return PermissionDenied("USER_BANNED")
         await users.change(tx, user_id, {"status": AccountStatus.ACTIVE.value}, now)
         await repository.cancel(tx, known.id)
         await self._sessions.revoke_for_user(tx, user_id)
@@ -149,6 +157,8 @@ class AccountDeletion:
             known = Erasure(uuid4(), ErasureState.RUNNING, now, now)
             await repository.add(tx, user_id, known)
         await repository.hasten(tx, known.id, now)
+        if user.status is AccountStatus.BANNED and user.phone is not None:
+            await self._number_bans.add(tx, user_id, user.phone, now)
         await users.change(tx, user_id, {"status": AccountStatus.DELETED.value}, now)
         await self._sessions.end(tx, user_id, RevokeReason.REVOKED_BY_ADMIN)
         await audit.append(tx, self._event(call, "ERASURE_ORDERED", user_id, known))

@@ -21,6 +21,7 @@ from svoykrug_server.storage.audit import AuditEvent
 from svoykrug_server.storage.personal_data import Declared, Store
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
+from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.personal_data import repository
 from svoykrug_server.users.personal_data.model import DueErasure, ErasedTable
 from svoykrug_server.users.ports import Sessions
@@ -37,6 +38,7 @@ class Eraser:
         warehouse: The analytics copy.
         declared: What every feature keeps of a person.
         sessions: What is ended for whoever is erased.
+        number_bans: Bans that outlive accounts; those that are over go.
         clock: Tells the time.
         interval: How often what is due is looked for; also the wait after a first failed attempt, which doubles with
             each further one.
@@ -48,6 +50,7 @@ class Eraser:
         warehouse: Warehouse,
         declared: Declared,
         sessions: Sessions,
+        number_bans: NumberBans,
         clock: Clock,
         interval: timedelta,
     ) -> None:
@@ -55,6 +58,7 @@ class Eraser:
         self._warehouse = warehouse
         self._declared = declared
         self._sessions = sessions
+        self._number_bans = number_bans
         self._clock = clock
         self._interval = interval
         self._woken = asyncio.Event()
@@ -70,6 +74,8 @@ class Eraser:
             try:
                 while await self.attempt():
                     """The next one that is due."""
+                async with self._postgres.transaction() as tx:
+                    await self._number_bans.forget(tx, self._clock.now())
             except StoreUnavailable:
                 _log.warning("erasure.not_looked_for")
             try:

@@ -174,7 +174,7 @@ class CompleteSignInRequest(_message.Message):
     request_id: _builtins.str
     """Makes the call repeatable: a new UUID for each new try, the same one for a repeat."""
     device_name: _builtins.str
-    """What the list of sessions shows, such as `iPhone 17`; default `unknown device`."""
+    """What the list of sessions shows, such as `iPhone 17`; default `unknown device`. Format characters of Unicode are left out of it."""
     referral_code: _builtins.str
     """Who brought her: another member's code. Only at the first sign-in; ignored later."""
     start_new_account: _builtins.bool

@@ -34,7 +34,7 @@ class AuthServiceStub:
     member a partner brought; it then needs the required consents. A code is good once; a wrong guess is counted though the call fails.
 
     A number that nobody signed in with for 180 days may have a new owner: the sign-in then needs the birth date, or starts a new
-    account and leaves the old one without a phone. A deleted account can be signed in to until it is erased, for RestoreMe.
+    account and leaves the old one without a phone. So it is with an unclaimed member who last bought, or was brought, as long ago. A deleted account can be signed in to until it is erased, for RestoreMe.
 
     Callers: anyone. Atomic. Idempotent by `request_id`: the same challenge, code and request id within the challenge's life
     return the same session and refresh token.
@@ -75,9 +75,11 @@ class AuthServiceStub:
     """
     StartPhoneChange: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StartPhoneChangeRequest, _auth_service_pb2.StartPhoneChangeResponse]
     """Sends a code to a phone that the caller wants as her own from now on. The answer is the same whether the number has a user or not.
+    Her session must have been signed in to within 10 minutes, with the phone she has now: after SIGN_IN_NOT_RECENT sign in again and
+    repeat the call with the new session. Who lost that phone asks the circle (UpdateUser).
 
     Callers: a signed-in person. Atomic. Not idempotent: each call is a send against the limits of StartSignIn.
-    Errors: INVALID_FIELDS (also for the phone she has), RESEND_TOO_SOON, SIGN_IN_LIMITED.
+    Errors: INVALID_FIELDS (also for the phone she has), SIGN_IN_NOT_RECENT, RESEND_TOO_SOON, SIGN_IN_LIMITED.
     """
     CompletePhoneChange: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.CompletePhoneChangeRequest, _auth_service_pb2.CompletePhoneChangeResponse]
     """Makes the phone of a challenge the caller's own. The old phone is told by SMS; all her other sessions end. ResendCode works for
@@ -145,7 +147,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         member a partner brought; it then needs the required consents. A code is good once; a wrong guess is counted though the call fails.
 
         A number that nobody signed in with for 180 days may have a new owner: the sign-in then needs the birth date, or starts a new
-        account and leaves the old one without a phone. A deleted account can be signed in to until it is erased, for RestoreMe.
+        account and leaves the old one without a phone. So it is with an unclaimed member who last bought, or was brought, as long ago. A deleted account can be signed in to until it is erased, for RestoreMe.
 
         Callers: anyone. Atomic. Idempotent by `request_id`: the same challenge, code and request id within the challenge's life
         return the same session and refresh token.
@@ -222,9 +224,11 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_auth_service_pb2.StartPhoneChangeRequest, _abc.Awaitable[_auth_service_pb2.StartPhoneChangeResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.StartPhoneChangeResponse]:
         """Sends a code to a phone that the caller wants as her own from now on. The answer is the same whether the number has a user or not.
+        Her session must have been signed in to within 10 minutes, with the phone she has now: after SIGN_IN_NOT_RECENT sign in again and
+        repeat the call with the new session. Who lost that phone asks the circle (UpdateUser).
 
         Callers: a signed-in person. Atomic. Not idempotent: each call is a send against the limits of StartSignIn.
-        Errors: INVALID_FIELDS (also for the phone she has), RESEND_TOO_SOON, SIGN_IN_LIMITED.
+        Errors: INVALID_FIELDS (also for the phone she has), SIGN_IN_NOT_RECENT, RESEND_TOO_SOON, SIGN_IN_LIMITED.
         """
 
     @_abc_1.abstractmethod

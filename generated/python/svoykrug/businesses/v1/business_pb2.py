@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from svoykrug.users.v1 import user_pb2 as svoykrug_dot_users_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%svoykrug/businesses/v1/business.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xf7\x02\n\x08\x42usiness\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12*\n\x04name\x18\x02 \x01(\tB\x16\xbaH\x13r\x11\x18\xc8\x01\x32\x0c^[^\\p{Cc}]*$R\x04name\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x04 \x01(\x08R\tsensitive\x12;\n\x05state\x18\x05 \x01(\x0e\x32%.svoykrug.businesses.v1.BusinessStateR\x05state\x12\x12\n\x04\x65tag\x18\x06 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xb8\x01\n\x0bStaffMember\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x30\n\x04role\x18\x02 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleR\x04role\x12!\n\x0c\x64isplay_name\x18\x03 \x01(\tR\x0b\x64isplayName\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime*\xee\x01\n\x08\x43\x61tegory\x12\x18\n\x14\x43\x41TEGORY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41TEGORY_BEAUTY\x10\x01\x12\x18\n\x14\x43\x41TEGORY_COSMETOLOGY\x10\x02\x12\x13\n\x0f\x43\x41TEGORY_DENTAL\x10\x03\x12\x14\n\x10\x43\x41TEGORY_MEDICAL\x10\x04\x12\x17\n\x13\x43\x41TEGORY_GASTRONOMY\x10\x05\x12\x16\n\x12\x43\x41TEGORY_FLORISTRY\x10\x06\x12\x13\n\x0f\x43\x41TEGORY_OPTICS\x10\x07\x12\x14\n\x10\x43\x41TEGORY_TEXTILE\x10\x08\x12\x12\n\x0e\x43\x41TEGORY_LEGAL\x10\t*g\n\rBusinessState\x12\x1e\n\x1a\x42USINESS_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42USINESS_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x42USINESS_STATE_ARCHIVED\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%svoykrug/businesses/v1/business.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csvoykrug/users/v1/user.proto\"\x89\x03\n\x08\x42usiness\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12<\n\x04name\x18\x02 \x01(\tB(\xbaH%r#\x18\xc8\x01\x32\x1e^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]*$R\x04name\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x04 \x01(\x08R\tsensitive\x12;\n\x05state\x18\x05 \x01(\x0e\x32%.svoykrug.businesses.v1.BusinessStateR\x05state\x12\x12\n\x04\x65tag\x18\x06 \x01(\tR\x04\x65tag\x12;\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12;\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nupdateTime\"\xb8\x01\n\x0bStaffMember\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x30\n\x04role\x18\x02 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleR\x04role\x12!\n\x0c\x64isplay_name\x18\x03 \x01(\tR\x0b\x64isplayName\x12;\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime*\xee\x01\n\x08\x43\x61tegory\x12\x18\n\x14\x43\x41TEGORY_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41TEGORY_BEAUTY\x10\x01\x12\x18\n\x14\x43\x41TEGORY_COSMETOLOGY\x10\x02\x12\x13\n\x0f\x43\x41TEGORY_DENTAL\x10\x03\x12\x14\n\x10\x43\x41TEGORY_MEDICAL\x10\x04\x12\x17\n\x13\x43\x41TEGORY_GASTRONOMY\x10\x05\x12\x16\n\x12\x43\x41TEGORY_FLORISTRY\x10\x06\x12\x13\n\x0f\x43\x41TEGORY_OPTICS\x10\x07\x12\x14\n\x10\x43\x41TEGORY_TEXTILE\x10\x08\x12\x12\n\x0e\x43\x41TEGORY_LEGAL\x10\t*g\n\rBusinessState\x12\x1e\n\x1a\x42USINESS_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x42USINESS_STATE_ACTIVE\x10\x01\x12\x1b\n\x17\x42USINESS_STATE_ARCHIVED\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.businesses.v1.busi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUSINESS'].fields_by_name['name']._loaded_options = None
-  _globals['_BUSINESS'].fields_by_name['name']._serialized_options = b'\272H\023r\021\030\310\0012\014^[^\\p{Cc}]*$'
+  _globals['_BUSINESS'].fields_by_name['name']._serialized_options = b'\272H%r#\030\310\0012\036^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]*$'
   _globals['_BUSINESS'].fields_by_name['category']._loaded_options = None
   _globals['_BUSINESS'].fields_by_name['category']._serialized_options = b'\272H\005\202\001\002\020\001'
-  _globals['_CATEGORY']._serialized_start=723
-  _globals['_CATEGORY']._serialized_end=961
-  _globals['_BUSINESSSTATE']._serialized_start=963
-  _globals['_BUSINESSSTATE']._serialized_end=1066
+  _globals['_CATEGORY']._serialized_start=741
+  _globals['_CATEGORY']._serialized_end=979
+  _globals['_BUSINESSSTATE']._serialized_start=981
+  _globals['_BUSINESSSTATE']._serialized_end=1084
   _globals['_BUSINESS']._serialized_start=158
-  _globals['_BUSINESS']._serialized_end=533
-  _globals['_STAFFMEMBER']._serialized_start=536
-  _globals['_STAFFMEMBER']._serialized_end=720
+  _globals['_BUSINESS']._serialized_end=551
+  _globals['_STAFFMEMBER']._serialized_start=554
+  _globals['_STAFFMEMBER']._serialized_end=738
 # @@protoc_insertion_point(module_scope)

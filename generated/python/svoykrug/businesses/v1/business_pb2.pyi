@@ -112,7 +112,7 @@ class Business(_message.Message):
     id: _builtins.str
     """The business's id, a UUID."""
     name: _builtins.str
-    """Its name, 1 to 200 characters; unique in the circle."""
+    """Its name, 1 to 200 characters, none that hides (control and format characters, separators of lines); unique in the circle."""
     category: Global___Category.ValueType
     """What it sells."""
     sensitive: _builtins.bool

@@ -30,7 +30,7 @@ from svoykrug.businesses.v1 import business_pb2 as svoykrug_dot_businesses_dot_v
 from svoykrug.users.v1 import user_pb2 as svoykrug_dot_users_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/businesses/v1/businesses_service.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a%svoykrug/businesses/v1/business.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xd6\x01\n\x15\x43reateBusinessRequest\x12,\n\x04name\x18\x01 \x01(\tB\x18\xbaH\x15r\x13\x10\x01\x18\xc8\x01\x32\x0c^[^\\p{Cc}]+$R\x04name\x12H\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x03 \x01(\x08R\tsensitive\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"V\n\x16\x43reateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"?\n\x12GetBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"S\n\x13GetBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\xae\x01\n\x15ListBusinessesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\"\x82\x01\n\x16ListBusinessesResponse\x12@\n\nbusinesses\x18\x01 \x03(\x0b\x32 .svoykrug.businesses.v1.BusinessR\nbusinesses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n\x15UpdateBusinessRequest\x12\x44\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessB\x06\xbaH\x03\xc8\x01\x01R\x08\x62usiness\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\"V\n\x16UpdateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"`\n\x16\x41rchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"W\n\x17\x41rchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"b\n\x18UnarchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"Y\n\x19UnarchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\x9d\x01\n\x0f\x41\x64\x64StaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12<\n\x04role\x18\x03 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\"Z\n\x10\x41\x64\x64StaffResponse\x12\x46\n\x0cstaff_member\x18\x01 \x01(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x0bstaffMember\"b\n\x12RemoveStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"\x15\n\x13RemoveStaffResponse\"=\n\x10ListStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"N\n\x11ListStaffResponse\x12\x39\n\x05staff\x18\x01 \x03(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x05staff2\xb8\x0c\n\x11\x42usinessesService\x12\x94\x01\n\x0e\x43reateBusiness\x12-.svoykrug.businesses.v1.CreateBusinessRequest\x1a..svoykrug.businesses.v1.CreateBusinessResponse\"#\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/businesses:\x01*\x12\xb6\x01\n\x0bGetBusiness\x12*.svoykrug.businesses.v1.GetBusinessRequest\x1a+.svoykrug.businesses.v1.GetBusinessResponse\"N\x90\x02\x01\xca\xf3\x18#\n\x03\x03\x06\x05\x12\x0f\x62usinesses.read\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/businesses/{business_id}\x12\xa4\x01\n\x0eListBusinesses\x12-.svoykrug.businesses.v1.ListBusinessesRequest\x1a..svoykrug.businesses.v1.ListBusinessesResponse\"3\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0f\x62usinesses.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/businesses\x12\xb4\x01\n\x0eUpdateBusiness\x12-.svoykrug.businesses.v1.UpdateBusinessRequest\x1a..svoykrug.businesses.v1.UpdateBusinessResponse\"C\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness.id\x82\xd3\xe4\x93\x02(2\x1c/v1/businesses/{business.id}:\x08\x62usiness\x12\xad\x01\n\x0f\x41rchiveBusiness\x12..svoykrug.businesses.v1.ArchiveBusinessRequest\x1a/.svoykrug.businesses.v1.ArchiveBusinessResponse\"9\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02)\"$/v1/businesses/{business_id}:archive:\x01*\x12\xb5\x01\n\x11UnarchiveBusiness\x12\x30.svoykrug.businesses.v1.UnarchiveBusinessRequest\x1a\x31.svoykrug.businesses.v1.UnarchiveBusinessResponse\";\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02+\"&/v1/businesses/{business_id}:unarchive:\x01*\x12\xae\x01\n\x08\x41\x64\x64Staff\x12\'.svoykrug.businesses.v1.AddStaffRequest\x1a(.svoykrug.businesses.v1.AddStaffResponse\"O\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02\x31\x1a,/v1/businesses/{business_id}/staff/{user_id}:\x01*\x12\xb4\x01\n\x0bRemoveStaff\x12*.svoykrug.businesses.v1.RemoveStaffRequest\x1a+.svoykrug.businesses.v1.RemoveStaffResponse\"L\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02.*,/v1/businesses/{business_id}/staff/{user_id}\x12\xa4\x01\n\tListStaff\x12(.svoykrug.businesses.v1.ListStaffRequest\x1a).svoykrug.businesses.v1.ListStaffResponse\"B\x90\x02\x01\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02$\x12\"/v1/businesses/{business_id}/staffb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/svoykrug/businesses/v1/businesses_service.proto\x12\x16svoykrug.businesses.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fsvoykrug/access/v1/access.proto\x1a%svoykrug/businesses/v1/business.proto\x1a\x1csvoykrug/users/v1/user.proto\"\xe8\x01\n\x15\x43reateBusinessRequest\x12>\n\x04name\x18\x01 \x01(\tB*\xbaH\'r%\x10\x01\x18\xc8\x01\x32\x1e^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]+$R\x04name\x12H\n\x08\x63\x61tegory\x18\x02 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x08\x63\x61tegory\x12\x1c\n\tsensitive\x18\x03 \x01(\x08R\tsensitive\x12\'\n\nrequest_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\trequestId\"V\n\x16\x43reateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"?\n\x12GetBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"S\n\x13GetBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\xae\x01\n\x15ListBusinessesRequest\x12$\n\tpage_size\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00R\x08pageSize\x12\'\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x04R\tpageToken\x12\x46\n\x08\x63\x61tegory\x18\x03 \x01(\x0e\x32 .svoykrug.businesses.v1.CategoryB\x08\xbaH\x05\x82\x01\x02\x10\x01R\x08\x63\x61tegory\"\x82\x01\n\x16ListBusinessesResponse\x12@\n\nbusinesses\x18\x01 \x03(\x0b\x32 .svoykrug.businesses.v1.BusinessR\nbusinesses\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n\x15UpdateBusinessRequest\x12\x44\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessB\x06\xbaH\x03\xc8\x01\x01R\x08\x62usiness\x12\x43\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\nupdateMask\"V\n\x16UpdateBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"`\n\x16\x41rchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"W\n\x17\x41rchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"b\n\x18UnarchiveBusinessRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@R\x04\x65tag\"Y\n\x19UnarchiveBusinessResponse\x12<\n\x08\x62usiness\x18\x01 \x01(\x0b\x32 .svoykrug.businesses.v1.BusinessR\x08\x62usiness\"\x9d\x01\n\x0f\x41\x64\x64StaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\x12<\n\x04role\x18\x03 \x01(\x0e\x32\x1c.svoykrug.users.v1.StaffRoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00R\x04role\"Z\n\x10\x41\x64\x64StaffResponse\x12\x46\n\x0cstaff_member\x18\x01 \x01(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x0bstaffMember\"b\n\x12RemoveStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\x12!\n\x07user_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\x06userId\"\x15\n\x13RemoveStaffResponse\"=\n\x10ListStaffRequest\x12)\n\x0b\x62usiness_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01R\nbusinessId\"N\n\x11ListStaffResponse\x12\x39\n\x05staff\x18\x01 \x03(\x0b\x32#.svoykrug.businesses.v1.StaffMemberR\x05staff2\xb8\x0c\n\x11\x42usinessesService\x12\x94\x01\n\x0e\x43reateBusiness\x12-.svoykrug.businesses.v1.CreateBusinessRequest\x1a..svoykrug.businesses.v1.CreateBusinessResponse\"#\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/businesses:\x01*\x12\xb6\x01\n\x0bGetBusiness\x12*.svoykrug.businesses.v1.GetBusinessRequest\x1a+.svoykrug.businesses.v1.GetBusinessResponse\"N\x90\x02\x01\xca\xf3\x18#\n\x03\x03\x06\x05\x12\x0f\x62usinesses.read\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02\x1e\x12\x1c/v1/businesses/{business_id}\x12\xa4\x01\n\x0eListBusinesses\x12-.svoykrug.businesses.v1.ListBusinessesRequest\x1a..svoykrug.businesses.v1.ListBusinessesResponse\"3\x90\x02\x01\xca\xf3\x18\x16\n\x03\x02\x06\x05\x12\x0f\x62usinesses.read\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/businesses\x12\xb4\x01\n\x0eUpdateBusiness\x12-.svoykrug.businesses.v1.UpdateBusinessRequest\x1a..svoykrug.businesses.v1.UpdateBusinessResponse\"C\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness.id\x82\xd3\xe4\x93\x02(2\x1c/v1/businesses/{business.id}:\x08\x62usiness\x12\xad\x01\n\x0f\x41rchiveBusiness\x12..svoykrug.businesses.v1.ArchiveBusinessRequest\x1a/.svoykrug.businesses.v1.ArchiveBusinessResponse\"9\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02)\"$/v1/businesses/{business_id}:archive:\x01*\x12\xb5\x01\n\x11UnarchiveBusiness\x12\x30.svoykrug.businesses.v1.UnarchiveBusinessRequest\x1a\x31.svoykrug.businesses.v1.UnarchiveBusinessResponse\";\x90\x02\x02\xca\xf3\x18\x03\n\x01\x06\x82\xd3\xe4\x93\x02+\"&/v1/businesses/{business_id}:unarchive:\x01*\x12\xae\x01\n\x08\x41\x64\x64Staff\x12\'.svoykrug.businesses.v1.AddStaffRequest\x1a(.svoykrug.businesses.v1.AddStaffResponse\"O\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02\x31\x1a,/v1/businesses/{business_id}/staff/{user_id}:\x01*\x12\xb4\x01\n\x0bRemoveStaff\x12*.svoykrug.businesses.v1.RemoveStaffRequest\x1a+.svoykrug.businesses.v1.RemoveStaffResponse\"L\x90\x02\x02\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02.*,/v1/businesses/{business_id}/staff/{user_id}\x12\xa4\x01\n\tListStaff\x12(.svoykrug.businesses.v1.ListStaffRequest\x1a).svoykrug.businesses.v1.ListStaffResponse\"B\x90\x02\x01\xca\xf3\x18\x11\n\x02\x04\x06\x1a\x0b\x62usiness_id\x82\xd3\xe4\x93\x02$\x12\"/v1/businesses/{business_id}/staffb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.businesses.v1.busi
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATEBUSINESSREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CREATEBUSINESSREQUEST'].fields_by_name['name']._serialized_options = b'\272H\025r\023\020\001\030\310\0012\014^[^\\p{Cc}]+$'
+  _globals['_CREATEBUSINESSREQUEST'].fields_by_name['name']._serialized_options = b'\272H\'r%\020\001\030\310\0012\036^[^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]+$'
   _globals['_CREATEBUSINESSREQUEST'].fields_by_name['category']._loaded_options = None
   _globals['_CREATEBUSINESSREQUEST'].fields_by_name['category']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_CREATEBUSINESSREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -94,41 +94,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUSINESSESSERVICE'].methods_by_name['ListStaff']._loaded_options = None
   _globals['_BUSINESSESSERVICE'].methods_by_name['ListStaff']._serialized_options = b'\220\002\001\312\363\030\021\n\002\004\006\032\013business_id\202\323\344\223\002$\022\"/v1/businesses/{business_id}/staff'
   _globals['_CREATEBUSINESSREQUEST']._serialized_start=271
-  _globals['_CREATEBUSINESSREQUEST']._serialized_end=485
-  _globals['_CREATEBUSINESSRESPONSE']._serialized_start=487
-  _globals['_CREATEBUSINESSRESPONSE']._serialized_end=573
-  _globals['_GETBUSINESSREQUEST']._serialized_start=575
-  _globals['_GETBUSINESSREQUEST']._serialized_end=638
-  _globals['_GETBUSINESSRESPONSE']._serialized_start=640
-  _globals['_GETBUSINESSRESPONSE']._serialized_end=723
-  _globals['_LISTBUSINESSESREQUEST']._serialized_start=726
-  _globals['_LISTBUSINESSESREQUEST']._serialized_end=900
-  _globals['_LISTBUSINESSESRESPONSE']._serialized_start=903
-  _globals['_LISTBUSINESSESRESPONSE']._serialized_end=1033
-  _globals['_UPDATEBUSINESSREQUEST']._serialized_start=1036
-  _globals['_UPDATEBUSINESSREQUEST']._serialized_end=1198
-  _globals['_UPDATEBUSINESSRESPONSE']._serialized_start=1200
-  _globals['_UPDATEBUSINESSRESPONSE']._serialized_end=1286
-  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_start=1288
-  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_end=1384
-  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_start=1386
-  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_end=1473
-  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_start=1475
-  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_end=1573
-  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_start=1575
-  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_end=1664
-  _globals['_ADDSTAFFREQUEST']._serialized_start=1667
-  _globals['_ADDSTAFFREQUEST']._serialized_end=1824
-  _globals['_ADDSTAFFRESPONSE']._serialized_start=1826
-  _globals['_ADDSTAFFRESPONSE']._serialized_end=1916
-  _globals['_REMOVESTAFFREQUEST']._serialized_start=1918
-  _globals['_REMOVESTAFFREQUEST']._serialized_end=2016
-  _globals['_REMOVESTAFFRESPONSE']._serialized_start=2018
-  _globals['_REMOVESTAFFRESPONSE']._serialized_end=2039
-  _globals['_LISTSTAFFREQUEST']._serialized_start=2041
-  _globals['_LISTSTAFFREQUEST']._serialized_end=2102
-  _globals['_LISTSTAFFRESPONSE']._serialized_start=2104
-  _globals['_LISTSTAFFRESPONSE']._serialized_end=2182
-  _globals['_BUSINESSESSERVICE']._serialized_start=2185
-  _globals['_BUSINESSESSERVICE']._serialized_end=3777
+  _globals['_CREATEBUSINESSREQUEST']._serialized_end=503
+  _globals['_CREATEBUSINESSRESPONSE']._serialized_start=505
+  _globals['_CREATEBUSINESSRESPONSE']._serialized_end=591
+  _globals['_GETBUSINESSREQUEST']._serialized_start=593
+  _globals['_GETBUSINESSREQUEST']._serialized_end=656
+  _globals['_GETBUSINESSRESPONSE']._serialized_start=658
+  _globals['_GETBUSINESSRESPONSE']._serialized_end=741
+  _globals['_LISTBUSINESSESREQUEST']._serialized_start=744
+  _globals['_LISTBUSINESSESREQUEST']._serialized_end=918
+  _globals['_LISTBUSINESSESRESPONSE']._serialized_start=921
+  _globals['_LISTBUSINESSESRESPONSE']._serialized_end=1051
+  _globals['_UPDATEBUSINESSREQUEST']._serialized_start=1054
+  _globals['_UPDATEBUSINESSREQUEST']._serialized_end=1216
+  _globals['_UPDATEBUSINESSRESPONSE']._serialized_start=1218
+  _globals['_UPDATEBUSINESSRESPONSE']._serialized_end=1304
+  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_start=1306
+  _globals['_ARCHIVEBUSINESSREQUEST']._serialized_end=1402
+  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_start=1404
+  _globals['_ARCHIVEBUSINESSRESPONSE']._serialized_end=1491
+  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_start=1493
+  _globals['_UNARCHIVEBUSINESSREQUEST']._serialized_end=1591
+  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_start=1593
+  _globals['_UNARCHIVEBUSINESSRESPONSE']._serialized_end=1682
+  _globals['_ADDSTAFFREQUEST']._serialized_start=1685
+  _globals['_ADDSTAFFREQUEST']._serialized_end=1842
+  _globals['_ADDSTAFFRESPONSE']._serialized_start=1844
+  _globals['_ADDSTAFFRESPONSE']._serialized_end=1934
+  _globals['_REMOVESTAFFREQUEST']._serialized_start=1936
+  _globals['_REMOVESTAFFREQUEST']._serialized_end=2034
+  _globals['_REMOVESTAFFRESPONSE']._serialized_start=2036
+  _globals['_REMOVESTAFFRESPONSE']._serialized_end=2057
+  _globals['_LISTSTAFFREQUEST']._serialized_start=2059
+  _globals['_LISTSTAFFREQUEST']._serialized_end=2120
+  _globals['_LISTSTAFFRESPONSE']._serialized_start=2122
+  _globals['_LISTSTAFFRESPONSE']._serialized_end=2200
+  _globals['_BUSINESSESSERVICE']._serialized_start=2203
+  _globals['_BUSINESSESSERVICE']._serialized_end=3795
 # @@protoc_insertion_point(module_scope)

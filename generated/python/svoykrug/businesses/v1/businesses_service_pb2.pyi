@@ -32,7 +32,7 @@ class CreateBusinessRequest(_message.Message):
     SENSITIVE_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Its name, 1 to 200 characters; unique in the circle."""
+    """Its name, 1 to 200 characters, as `Business.name`; unique in the circle."""
     category: _business_pb2.Category.ValueType
     """What it sells."""
     sensitive: _builtins.bool

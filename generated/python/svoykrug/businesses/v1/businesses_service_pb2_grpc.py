@@ -154,7 +154,7 @@ class BusinessesServiceServicer:
         banned or deleted is to be unknown here.
 
         Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
-        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), STAFF_FULL, PERMISSION_DENIED (also an owner who gives
         or changes the owner role), NOT_FOUND (to admins).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -173,7 +173,7 @@ class BusinessesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListStaff(self, request, context):
-        """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
+        """Lists the people who work at a business, owners first: all of them, since AddStaff takes at most 1,000; who deleted her account is left out.
 
         Callers: its owner, admin. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).

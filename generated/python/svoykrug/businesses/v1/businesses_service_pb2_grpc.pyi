@@ -60,7 +60,7 @@ class BusinessesServiceStub:
     banned or deleted is to be unknown here.
 
     Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
-    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), STAFF_FULL, PERMISSION_DENIED (also an owner who gives
     or changes the owner role), NOT_FOUND (to admins).
     """
     RemoveStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.RemoveStaffRequest, _businesses_service_pb2.RemoveStaffResponse]
@@ -71,7 +71,7 @@ class BusinessesServiceStub:
     Errors: INVALID_FIELDS, PERMISSION_DENIED (also an owner who removes another owner), NOT_FOUND (to admins).
     """
     ListStaff: _aio.UnaryUnaryMultiCallable[_businesses_service_pb2.ListStaffRequest, _businesses_service_pb2.ListStaffResponse]
-    """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
+    """Lists the people who work at a business, owners first: all of them, since AddStaff takes at most 1,000; who deleted her account is left out.
 
     Callers: its owner, admin. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).
@@ -165,7 +165,7 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         banned or deleted is to be unknown here.
 
         Callers: its owner, admin. Atomic. Idempotent: the role she has already changes nothing.
-        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), PERMISSION_DENIED (also an owner who gives
+        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, MEMBER_UNKNOWN (no such user who can sign in), STAFF_FULL, PERMISSION_DENIED (also an owner who gives
         or changes the owner role), NOT_FOUND (to admins).
         """
 
@@ -188,7 +188,7 @@ class BusinessesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _businesses_service_pb2.ListStaffRequest,
         context: _aio.ServicerContext[_businesses_service_pb2.ListStaffRequest, _abc.Awaitable[_businesses_service_pb2.ListStaffResponse]],
     ) -> _abc.Awaitable[_businesses_service_pb2.ListStaffResponse]:
-        """Lists the people who work at a business, owners first, at most 1,000; who deleted her account is left out.
+        """Lists the people who work at a business, owners first: all of them, since AddStaff takes at most 1,000; who deleted her account is left out.
 
         Callers: its owner, admin. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins).

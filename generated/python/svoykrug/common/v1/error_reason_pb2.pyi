@@ -104,6 +104,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The service account is disabled for good."""
     ERROR_REASON_SIGNING_KEY_STATE: _ErrorReason.ValueType  # 123
     """The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
+    ERROR_REASON_SIGN_IN_NOT_RECENT: _ErrorReason.ValueType  # 124
+    """The session was signed in to too long ago for this: sign in again with the present phone, and repeat with the new session."""
     ERROR_REASON_PHONE_TAKEN: _ErrorReason.ValueType  # 200
     """The phone number belongs to another user."""
     ERROR_REASON_BUSINESS_EXISTS: _ErrorReason.ValueType  # 201
@@ -118,6 +120,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
     ERROR_REASON_WALLET_GUESSES_EXHAUSTED: _ErrorReason.ValueType  # 206
     """The caller gave too many wrong wallet codes within the last hour."""
+    ERROR_REASON_STAFF_FULL: _ErrorReason.ValueType  # 207
+    """The business has as many people as a business may have. Metadata: `most`."""
     ERROR_REASON_EXTERNAL_ID_CONFLICT: _ErrorReason.ValueType  # 300
     """The business has another purchase or refund with this external id."""
     ERROR_REASON_CURRENCY_FOREIGN: _ErrorReason.ValueType  # 301
@@ -230,6 +234,8 @@ ERROR_REASON_SERVICE_ACCOUNT_DISABLED: ErrorReason.ValueType  # 122
 """The service account is disabled for good."""
 ERROR_REASON_SIGNING_KEY_STATE: ErrorReason.ValueType  # 123
 """The signing key is not in the state that this needs. Metadata: `state`; `ready_time` when it only has to wait."""
+ERROR_REASON_SIGN_IN_NOT_RECENT: ErrorReason.ValueType  # 124
+"""The session was signed in to too long ago for this: sign in again with the present phone, and repeat with the new session."""
 ERROR_REASON_PHONE_TAKEN: ErrorReason.ValueType  # 200
 """The phone number belongs to another user."""
 ERROR_REASON_BUSINESS_EXISTS: ErrorReason.ValueType  # 201
@@ -244,6 +250,8 @@ ERROR_REASON_WALLET_CODE_INVALID: ErrorReason.ValueType  # 205
 """The wallet code is unknown, used, or older than 60 seconds: ask her to show a new one."""
 ERROR_REASON_WALLET_GUESSES_EXHAUSTED: ErrorReason.ValueType  # 206
 """The caller gave too many wrong wallet codes within the last hour."""
+ERROR_REASON_STAFF_FULL: ErrorReason.ValueType  # 207
+"""The business has as many people as a business may have. Metadata: `most`."""
 ERROR_REASON_EXTERNAL_ID_CONFLICT: ErrorReason.ValueType  # 300
 """The business has another purchase or refund with this external id."""
 ERROR_REASON_CURRENCY_FOREIGN: ErrorReason.ValueType  # 301

@@ -87,7 +87,7 @@ class _UserStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UserState.V
     USER_STATE_ACTIVE: _UserState.ValueType  # 2
     """Can sign in."""
     USER_STATE_BANNED: _UserState.ValueType  # 3
-    """Shut out by an admin."""
+    """Shut out by an admin. A deleted user who is banned stays deleted, and cannot sign in."""
     USER_STATE_DELETED: _UserState.ValueType  # 4
     """Deleted by herself; can be restored for 30 days."""
 
@@ -101,7 +101,7 @@ USER_STATE_UNCLAIMED: UserState.ValueType  # 1
 USER_STATE_ACTIVE: UserState.ValueType  # 2
 """Can sign in."""
 USER_STATE_BANNED: UserState.ValueType  # 3
-"""Shut out by an admin."""
+"""Shut out by an admin. A deleted user who is banned stays deleted, and cannot sign in."""
 USER_STATE_DELETED: UserState.ValueType  # 4
 """Deleted by herself; can be restored for 30 days."""
 Global___UserState: _TypeAlias = UserState  # noqa: Y015
@@ -238,7 +238,9 @@ class ConsentGrant(_message.Message):
     kind: Global___ConsentKind.ValueType
     """What is allowed."""
     version: _builtins.str
-    """The version of the text she saw, such as `2026-11`."""
+    """The version of the text she saw, such as `2026-11`; one of those that the server is told of (`SVOYKRUG_CONSENT_VERSIONS`), when it is.
+    Taking back takes any.
+    """
     granted: _builtins.bool
     """True when given, false when taken back."""
     def __init__(
@@ -305,9 +307,11 @@ class User(_message.Message):
     id: _builtins.str
     """The user's id, a UUID."""
     phone: _builtins.str
-    """The phone in E.164, such as `+79991234567`; masked (`+7999*****67`) to services without the scope `users.read_phone`."""
+    """The phone in E.164, such as `+79991234567`; masked (`+7********67`) to services without the scope `users.read_phone`."""
     display_name: _builtins.str
-    """The name she goes by; may be empty, at most 100 characters, no control characters."""
+    """The name she goes by; may be empty, at most 100 characters, none that hides: no control characters, no format characters of Unicode
+    (bidirectional overrides, zero-width characters), no line or paragraph separators.
+    """
     email: _builtins.str
     """An e-mail address; may be empty. Not verified."""
     locale: _builtins.str

@@ -207,7 +207,7 @@ class NewUser(_message.Message):
     phone: _builtins.str
     """A phone number in any spelling; read as Russian when it has no plus."""
     display_name: _builtins.str
-    """The name the partner knows; may be empty."""
+    """The name the partner knows; may be empty; as `User.display_name`."""
     def __init__(
         self,
         *,
@@ -1191,7 +1191,7 @@ class UnbanUserResponse(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user(self) -> _user_pb2.User:
-        """The user after the change."""
+        """The user after the change; absent when she is erased."""
 
     def __init__(
         self,

@@ -175,7 +175,7 @@ class UsersServiceServicer:
         """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
 
         Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
-        Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+        Errors: INVALID_FIELDS (also a kind named twice, or an unknown version), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -251,7 +251,7 @@ class UsersServiceServicer:
         """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
         Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
-        Errors: USER_STATE (the erasure is already under way).
+        Errors: USER_STATE (the erasure is already under way), USER_BANNED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -268,7 +268,8 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetUser(self, request, context):
-        """Returns a user. A service is not told of a deleted one.
+        """Returns a user. A service is not told of a deleted one: she is to be shown to nobody, and NOT_FOUND says that what the service keeps
+        of her should go. Should she come back, she is found by the same id.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS, NOT_FOUND.
@@ -289,7 +290,7 @@ class UsersServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchGetUsers(self, request, context):
-        """Returns several users. Unknown ids are left out, for a service also those of deleted users.
+        """Returns several users. Unknown ids are left out, for a service also those of deleted users, as in GetUser.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS (no ids, or more than 1,000).
@@ -334,7 +335,8 @@ class UsersServiceServicer:
         """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
 
         Callers: superadmin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in; metadata state, also
+        `demo` and `no_phone`).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -342,17 +344,21 @@ class UsersServiceServicer:
 
     def BanUser(self, request, context):
         """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
-        only, and nobody bans herself.
+        only, and nobody bans herself. Who deleted her account stays deleted and is erased in time, but can neither sign in nor restore it:
+        her number is banned, and stays so for 180 days, also when she is erased, as a keyed hash. So it is with the number of a banned user
+        whom EraseUser erases.
 
         Callers: admin. Atomic. Idempotent: banned already, nothing changes.
-        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted, and
+        without a number to come back with).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnbanUser(self, request, context):
-        """Lets a banned user sign in again; an admin is let in by a superadmin only.
+        """Lets a banned user sign in again; an admin is let in by a superadmin only. For somebody who was erased it lifts the ban of her number:
+        the audit event USER_BANNED of a refused sign-in names her id.
 
         Callers: admin. Atomic. Idempotent: not banned, nothing changes.
         Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).

@@ -32,7 +32,7 @@ class UsersServiceStub:
     """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
 
     Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
-    Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+    Errors: INVALID_FIELDS (also a kind named twice, or an unknown version), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
     """
     GetMyConsents: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetMyConsentsRequest, _users_service_pb2.GetMyConsentsResponse]
     """Returns the caller's consents as they stand.
@@ -80,7 +80,7 @@ class UsersServiceStub:
     """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
     Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
-    Errors: USER_STATE (the erasure is already under way).
+    Errors: USER_STATE (the erasure is already under way), USER_BANNED.
     """
     GetErasureReceipt: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetErasureReceiptRequest, _users_service_pb2.GetErasureReceiptResponse]
     """Says what an erasure did. Whoever holds its id, which is not to be guessed, may ask: after it nobody is left to sign in.
@@ -89,7 +89,8 @@ class UsersServiceStub:
     Errors: INVALID_FIELDS, PERMISSION_DENIED (unknown).
     """
     GetUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.GetUserRequest, _users_service_pb2.GetUserResponse]
-    """Returns a user. A service is not told of a deleted one.
+    """Returns a user. A service is not told of a deleted one: she is to be shown to nobody, and NOT_FOUND says that what the service keeps
+    of her should go. Should she come back, she is found by the same id.
 
     Callers: admin, service with `users.read`. Read only.
     Errors: INVALID_FIELDS, NOT_FOUND.
@@ -102,7 +103,7 @@ class UsersServiceStub:
     Errors: INVALID_FIELDS (no rows, or more than 1,000).
     """
     BatchGetUsers: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BatchGetUsersRequest, _users_service_pb2.BatchGetUsersResponse]
-    """Returns several users. Unknown ids are left out, for a service also those of deleted users.
+    """Returns several users. Unknown ids are left out, for a service also those of deleted users, as in GetUser.
 
     Callers: admin, service with `users.read`. Read only.
     Errors: INVALID_FIELDS (no ids, or more than 1,000).
@@ -131,17 +132,22 @@ class UsersServiceStub:
     """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
 
     Callers: superadmin. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+    Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in; metadata state, also
+    `demo` and `no_phone`).
     """
     BanUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.BanUserRequest, _users_service_pb2.BanUserResponse]
     """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
-    only, and nobody bans herself.
+    only, and nobody bans herself. Who deleted her account stays deleted and is erased in time, but can neither sign in nor restore it:
+    her number is banned, and stays so for 180 days, also when she is erased, as a keyed hash. So it is with the number of a banned user
+    whom EraseUser erases.
 
     Callers: admin. Atomic. Idempotent: banned already, nothing changes.
-    Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+    Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted, and
+    without a number to come back with).
     """
     UnbanUser: _aio.UnaryUnaryMultiCallable[_users_service_pb2.UnbanUserRequest, _users_service_pb2.UnbanUserResponse]
-    """Lets a banned user sign in again; an admin is let in by a superadmin only.
+    """Lets a banned user sign in again; an admin is let in by a superadmin only. For somebody who was erased it lifts the ban of her number:
+    the audit event USER_BANNED of a refused sign-in names her id.
 
     Callers: admin. Atomic. Idempotent: not banned, nothing changes.
     Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).
@@ -196,7 +202,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives consents or takes them back; each is kept with its time and the version of the text. Consents that are not named stay.
 
         Callers: a signed-in person. Atomic. Idempotent: what already stands is not written again.
-        Errors: INVALID_FIELDS (also a kind named twice), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
+        Errors: INVALID_FIELDS (also a kind named twice, or an unknown version), CONSENT_REQUIRED (a required one cannot be taken back: delete the account instead).
         """
 
     @_abc_1.abstractmethod
@@ -286,7 +292,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes DeleteMe back. Refresh the tokens afterwards: those at hand end, as they are the ones of a deleted account.
 
         Callers: a signed-in person whose account is deleted. Atomic. Idempotent: not deleted, nothing changes.
-        Errors: USER_STATE (the erasure is already under way).
+        Errors: USER_STATE (the erasure is already under way), USER_BANNED.
         """
 
     @_abc_1.abstractmethod
@@ -307,7 +313,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.GetUserRequest,
         context: _aio.ServicerContext[_users_service_pb2.GetUserRequest, _abc.Awaitable[_users_service_pb2.GetUserResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.GetUserResponse]:
-        """Returns a user. A service is not told of a deleted one.
+        """Returns a user. A service is not told of a deleted one: she is to be shown to nobody, and NOT_FOUND says that what the service keeps
+        of her should go. Should she come back, she is found by the same id.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS, NOT_FOUND.
@@ -332,7 +339,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.BatchGetUsersRequest,
         context: _aio.ServicerContext[_users_service_pb2.BatchGetUsersRequest, _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.BatchGetUsersResponse]:
-        """Returns several users. Unknown ids are left out, for a service also those of deleted users.
+        """Returns several users. Unknown ids are left out, for a service also those of deleted users, as in GetUser.
 
         Callers: admin, service with `users.read`. Read only.
         Errors: INVALID_FIELDS (no ids, or more than 1,000).
@@ -385,7 +392,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         """Replaces a user's roles in the circle. Her access tokens end at once; a refresh brings one with the new roles.
 
         Callers: superadmin. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in).
+        Errors: INVALID_FIELDS, STALE_ETAG, NOT_FOUND, LAST_SUPERADMIN, USER_STATE (a role for somebody who cannot sign in; metadata state, also
+        `demo` and `no_phone`).
         """
 
     @_abc_1.abstractmethod
@@ -395,10 +403,13 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_users_service_pb2.BanUserRequest, _abc.Awaitable[_users_service_pb2.BanUserResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.BanUserResponse]:
         """Shuts a user out: all her sessions end on every server within a second, and she cannot sign in. An admin is banned by a superadmin
-        only, and nobody bans herself.
+        only, and nobody bans herself. Who deleted her account stays deleted and is erased in time, but can neither sign in nor restore it:
+        her number is banned, and stays so for 180 days, also when she is erased, as a keyed hash. So it is with the number of a banned user
+        whom EraseUser erases.
 
         Callers: admin. Atomic. Idempotent: banned already, nothing changes.
-        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted).
+        Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin; herself), LAST_SUPERADMIN, USER_STATE (deleted, and
+        without a number to come back with).
         """
 
     @_abc_1.abstractmethod
@@ -407,7 +418,8 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _users_service_pb2.UnbanUserRequest,
         context: _aio.ServicerContext[_users_service_pb2.UnbanUserRequest, _abc.Awaitable[_users_service_pb2.UnbanUserResponse]],
     ) -> _abc.Awaitable[_users_service_pb2.UnbanUserResponse]:
-        """Lets a banned user sign in again; an admin is let in by a superadmin only.
+        """Lets a banned user sign in again; an admin is let in by a superadmin only. For somebody who was erased it lifts the ban of her number:
+        the audit event USER_BANNED of a refused sign-in names her id.
 
         Callers: admin. Atomic. Idempotent: not banned, nothing changes.
         Errors: INVALID_FIELDS, NOT_FOUND, PERMISSION_DENIED (an admin, asked by an admin).
