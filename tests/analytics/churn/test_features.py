@@ -16,6 +16,7 @@ from tests.analytics.circles import BUSINESSES, SENSITIVE, WATERMARK, Entry, cor
 
 CUTOFF = datetime(2026, 3, 1, tzinfo=UTC)
 HORIZON = 28
+YEAR = 365
 EVERYONE = sample(1.0)
 Row = dict[str, float]
 
@@ -38,14 +39,16 @@ def known_entries(
 
 def expected_row(entries: Sequence[Entry], cutoff: datetime) -> Row | None:
     """Returns the columns of one member by their definitions."""
-    ago = [((cutoff.date() - entry.purchase_time.date()).days, entry) for entry in entries]
+    ever = [((cutoff.date() - entry.purchase_time.date()).days, entry) for entry in entries]
+    of_the_year = {entry.purchase_id for day, entry in ever if day <= YEAR and entry.kind == "purchase"}
+    ago = [(day, entry) for day, entry in ever if day <= YEAR and entry.purchase_id in of_the_year]
     days = sorted({day for day, entry in ago if entry.kind == "purchase"})
     if not days:
         return None
     gaps = [later - earlier for earlier, later in pairwise(days)]
     mean = sum(gaps) / len(gaps) if gaps else 0.0
-    tenure, recency = days[-1], days[0]
-    periods = (max(tenure, 1) - 1) // HORIZON + 1
+    tenure, recency = max(day for day, entry in ever if entry.kind == "purchase"), days[0]
+    periods = (min(max(tenure, 1), YEAR) - 1) // HORIZON + 1
     return {
         "recency_days": recency,
         "tenure_days": tenure,
@@ -68,7 +71,7 @@ def expected_row(entries: Sequence[Entry], cutoff: datetime) -> Row | None:
         "spend_minor": sum(entry.amount_minor for _, entry in ago),
         "recent_spend_minor": sum(entry.amount_minor for day, entry in ago if day <= 4 * HORIZON),
         "last_year_days": sum(365 - HORIZON < day <= 365 for day in days),
-        "net_spend_minor": sum(entry.amount_minor for day, entry in ago if day <= 365),
+        "net_spend_minor": sum(entry.amount_minor for _, entry in ago),
     }
 
 
@@ -122,6 +125,29 @@ async def test_labels_say_who_bought_within_the_horizon_and_kept_it(warehouse: W
         member_id: float(member_id not in buyers) for member_id in found
     }
     assert 0 < sum(row["churned"] for row in found.values()) < len(found)
+    days = {member_id: {e.purchase_time.date() for e in later if e.member_id == member_id} for member_id in found}
+    assert {member_id: row["later_days"] for member_id, row in found.items()} == {
+        member_id: float(len(each)) for member_id, each in days.items()
+    }
+
+
+async def test_what_was_spent_later_is_net_of_what_was_given_back_within_the_horizon(warehouse: Warehouse) -> None:
+    later = CUTOFF + timedelta(days=3)
+    kept, returned = purchase(2, 1, 500, later), purchase(3, 1, 700, later)
+    await fill_entries(
+        warehouse,
+        [
+            purchase(1, 1, 100, CUTOFF - timedelta(days=3)),
+            kept,
+            returned,
+            correction(4, kept, "refund", 200, timedelta(days=1), timedelta(0)),
+            correction(5, returned, "refund", 700, timedelta(days=1), timedelta(0)),
+            purchase(6, 1, 50, later + timedelta(days=2)),
+            purchase(7, 1, 900, CUTOFF + timedelta(days=HORIZON, hours=1)),
+        ],
+    )
+    found = (await rows_of(warehouse))[1]
+    assert (found["later_days"], found["later_spend_minor"], found["churned"]) == (2.0, 350.0, 0.0)
 
 
 async def test_a_purchase_at_the_cutoff_is_known_and_the_last_moment_of_the_horizon_counts(

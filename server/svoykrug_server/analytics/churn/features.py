@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from svoykrug_server.analytics.churn.bgnbd import BgNbd
+from svoykrug_server.analytics.churn.statements import LOOK_BACK_DAYS
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-FEATURES_VERSION = "1"
+FEATURES_VERSION = "2"
 """Changes when a column or its meaning changes: a model reads only the version it learned from."""
 
 RAW = (
@@ -42,18 +43,19 @@ RAW = (
     "recent_spend_minor",
     "last_year_days",
 )
-"""The warehouse's columns, shape (members, 23), all float64 and none missing.
+"""The warehouse's columns, shape (members, 23), all float64 and none missing, of the year before the cutoff.
 
-- recency_days, tenure_days: from the last, the first purchase day to the cutoff; a purchase the day before is 1.
+- recency_days, tenure_days: from the last, the first purchase day to the cutoff; a purchase the day before is 1. Only
+  the first may lie before that year.
 - purchase_days: days with a purchase. Gaps are between successive ones, 0 where she has only one.
 - mean_gap_days, gap_deviation_days: of all gaps. recent_gap_days: mean of the last five.
 - long_gap_count: gaps longer than H. outlasted_*: gaps longer than her present silence, and than it plus H.
 - days_in_*: purchase days in the last H/4, H/2, H, 2 H, 4 H.
 - recent_weight, lasting_weight: purchase days weighted by exp(-days/H), exp(-days/(3 H)).
-- active_period_share: share of the periods of H since her first purchase in which she bought.
+- active_period_share: share of the periods of H since her first purchase, or of the year, in which she bought.
 - active_quarter_count: in how many of the last twelve H/4 she bought.
-- business_count, recent_business_count: businesses she bought at, ever and in the last 2 H.
-- spend_minor, recent_spend_minor: net, ever and in the last 4 H.
+- business_count, recent_business_count: businesses she bought at, in all and in the last 2 H.
+- spend_minor, recent_spend_minor: net, in all and in the last 4 H.
 - last_year_days: purchase days in the H days that begin a year before the cutoff: the season.
 """
 COLUMN = {name: index for index, name in enumerate(RAW)}
@@ -133,12 +135,20 @@ def logit(probability: Vector) -> Vector:
 def bg_nbd_statistics(raw: Matrix) -> tuple[Vector, Vector, Vector]:
     """Returns x, t_x and T of each member, each of shape (members,).
 
+    Of a member who first bought before the year that is read, T is that year, and all of its days are after the first.
     A member whose columns were made typical one group at a time (see `reasons`) may be silent for longer than she is
     known: then she was silent since her first purchase.
     """
     recency = np.maximum(raw[:, COLUMN["recency_days"]], 0.0)
-    tenure = np.maximum(raw[:, COLUMN["tenure_days"]], recency)
-    return np.maximum(raw[:, COLUMN["purchase_days"]] - 1.0, 0.0), tenure - recency, tenure
+    tenure = raw[:, COLUMN["tenure_days"]]
+    observed = np.maximum(observed_days(raw), recency)
+    later_days = raw[:, COLUMN["purchase_days"]] - np.where(tenure > LOOK_BACK_DAYS, 0.0, 1.0)
+    return np.maximum(later_days, 0.0), observed - recency, observed
+
+
+def observed_days(raw: Matrix) -> Vector:
+    """Returns for how many days each member is observed: since her first purchase, or the year; shape (members,)."""
+    return np.minimum(raw[:, COLUMN["tenure_days"]], float(LOOK_BACK_DAYS))
 
 
 def design(raw: Matrix, bg_nbd: BgNbd, horizon_days: int) -> Matrix:

@@ -3,6 +3,8 @@
 What counts: a purchase that was not wholly given back. The circle never reads a sensitive purchase; a business reads
 its own alone. What is known at a cutoff: what had happened by then and had been ingested by then. A cutoff before the
 scope's first ingestion is a replay of imported history, and then what had happened decides alone (`known_until`).
+What is read: the year before the cutoff, so that a member is described alike at every cutoff and whatever is kept of
+older years; and since when she has been a member.
 """
 
 # ruff: noqa: S608  statements are put together from texts of this module only; every value is bound
@@ -18,13 +20,19 @@ _DAY = "toInt32(toDate({instant}, {{zone:String}}))"
 _MEMBER_BY_MEMBER = "SETTINGS optimize_aggregation_in_order = 1"
 """The table is in the order of members, so groups end one after another: a third faster, and flat in memory."""
 
+LOOK_BACK_DAYS = 365
+_LOOK_BACK = f"purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS + 2} DAY AND days_ago <= {LOOK_BACK_DAYS}"
+
 # Which purchases of a scope and a block of members are known at the cutoff, and how many days ago were they?
-_KNOWN = f"""
+_EVER = f"""
     SELECT member_id, purchase_id, business_id, kind, amount_minor,
         {_DAY.format(instant=_CUTOFF)} - {_DAY.format(instant="purchase_time")} AS days_ago
     FROM purchases
     WHERE {_BLOCK} AND purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND {_SCOPE}
 """
+
+# Which of them are of the year before the cutoff?
+_KNOWN = f"{_EVER} AND {_LOOK_BACK}"
 
 # Which purchases of a source were wholly given back?
 _RETURNED = """
@@ -47,10 +55,18 @@ _MEMBERS = """
     HAVING notEmpty(days) AND ({population_days:Int32} = 0 OR days[1] <= {population_days:Int32})
 """
 
+# How many days ago did each member first buy what she kept?
+_FIRSTS = f"""
+    SELECT member_id, max(days_ago) AS first_days_ago
+    FROM ({_EVER} AND kind = 'purchase')
+    WHERE purchase_id NOT IN ({_RETURNED.format(source=f"({_EVER})")})
+    GROUP BY member_id
+"""
+
 # The columns `features.RAW`: what do the days and sums of each member say?
 _RAW = """
     toFloat64(days[1]) AS recency_days,
-    toFloat64(days[-1]) AS tenure_days,
+    toFloat64(first_days_ago) AS tenure_days,
     toFloat64(length(days)) AS purchase_days,
     if(empty(gaps), 0., arrayAvg(gaps)) AS mean_gap_days,
     if(empty(gaps), 0., sqrt(greatest(0., arrayAvg(gap -> toFloat64(gap) * gap, gaps) - mean_gap_days * mean_gap_days)))
@@ -67,7 +83,7 @@ _RAW = """
     arraySum(day -> exp(-day / horizon), days) AS recent_weight,
     arraySum(day -> exp(-day / (3 * horizon)), days) AS lasting_weight,
     arrayUniq(arrayMap(day -> intDiv(greatest(day, 1) - 1, horizon), days))
-        / (intDiv(greatest(tenure_days, 1) - 1, horizon) + 1) AS active_period_share,
+        / (intDiv(least(greatest(tenure_days, 1), $look_back) - 1, horizon) + 1) AS active_period_share,
     toFloat64(arrayUniq(arrayMap(
         day -> floor((greatest(day, 1) - 1) / (horizon / 4)), arrayFilter(day -> day <= 3 * horizon, days)
     ))) AS active_quarter_count,
@@ -84,11 +100,11 @@ _FEATURES = f"""
         known AS ({_KNOWN}),
         returned AS ({_RETURNED.format(source="known")}),
         members AS ({_MEMBERS})
-    SELECT member_id, {_RAW}, net_spend_minor, $extra
+    SELECT member_id, {_RAW.replace("$look_back", str(LOOK_BACK_DAYS))}, net_spend_minor, $extra
     FROM (
         SELECT *, arrayMap(
             (later, earlier) -> toInt32(earlier) - toInt32(later), arrayPopBack(days), arrayPopFront(days)
-        ) AS gaps FROM members
+        ) AS gaps FROM members INNER JOIN ({_FIRSTS}) AS firsts USING (member_id)
     ) AS members
 """
 
@@ -106,9 +122,25 @@ _BUYERS = f"""
         AND purchase_id NOT IN ({_RETURNED.format(source=f"({_AFTER})")})
 """
 
-# What was known of each member at a cutoff, and did she stay away in the window after it?
+# On how many days did each member buy in the window after the cutoff, and how much did she spend there?
+_LATER = f"""
+    SELECT member_id, uniqExactIf({_DAY.format(instant="purchase_time")}, kind = 'purchase') AS bought_days,
+        sum(amount_minor) AS bought_minor
+    FROM ({_AFTER})
+    WHERE purchase_time <= {_HORIZON_END}
+        AND purchase_id NOT IN ({_RETURNED.format(source=f"({_AFTER})")})
+    GROUP BY member_id
+"""
+
+_LATER_COLUMNS = """
+    toFloat64(bought_days = 0) AS churned, toFloat64(bought_days) AS later_days,
+    toFloat64(bought_minor) AS later_spend_minor
+"""
+
+# What was known of each member at a cutoff, did she stay away in the window after it, and what did she buy in it?
 WINDOW = f"""
-    {_FEATURES.replace("$extra", f"toFloat64(member_id NOT IN ({_BUYERS})) AS churned")}
+    {_FEATURES.replace("$extra", _LATER_COLUMNS)}
+    LEFT JOIN ({_LATER}) AS later USING (member_id)
     ORDER BY member_id
     {_MEMBER_BY_MEMBER}
 """
@@ -123,10 +155,11 @@ SCORING_BLOCK = f"""
     {_MEMBER_BY_MEMBER}
 """
 
-# How many members bought in a scope before a cutoff?
+# How many members bought in a scope in the year before a cutoff?
 COUNT = f"""
     SELECT uniq(member_id) FROM purchases
-    WHERE purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND kind = 'purchase' AND {_SCOPE}
+    WHERE purchase_time <= {_CUTOFF} AND purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS} DAY
+        AND ingest_time <= {_KNOWN_UNTIL} AND kind = 'purchase' AND {_SCOPE}
 """
 
 # When was anything of a scope first ingested?
@@ -137,7 +170,8 @@ USUAL_GAP = f"""
     SELECT count(), quantileExact(0.9)(mean_gap) FROM (
         SELECT member_id, (max(day) - min(day)) / (uniqExact(day) - 1) AS mean_gap FROM (
             SELECT member_id, {_DAY.format(instant="purchase_time")} AS day FROM purchases
-            WHERE purchase_time <= {_CUTOFF} AND ingest_time <= {_WATERMARK} AND kind = 'purchase' AND {_SCOPE}
+            WHERE purchase_time <= {_CUTOFF} AND purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS} DAY
+                AND ingest_time <= {_WATERMARK} AND kind = 'purchase' AND {_SCOPE}
         ) GROUP BY member_id HAVING uniqExact(day) > 1
     )
 """
