@@ -67,10 +67,16 @@ class OwnCircle:
         return Totals(count, count, sum(map(_amount_minor, range(count))), sum(digests) % 2**64)
 
     def _digest(self, number: int, entry_id: UUID) -> int:
-        time_us = (_time(number) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-        member_id = self.member_ids[number % MEMBERS]
-        text = f"{entry_id}|{self.business_id}|{member_id}|{_amount_minor(number)}|RUB|{time_us}|1"
-        return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big")
+        return digest(
+            entry_id, self.business_id, self.member_ids[number % MEMBERS], _amount_minor(number), _time(number)
+        )
+
+
+def digest(entry_id: UUID, business_id: UUID, member_id: int, amount_minor: int, purchase_time: datetime) -> int:
+    """Returns what a purchase adds to the hash of a store."""
+    time_us = (purchase_time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    text = f"{entry_id}|{business_id}|{member_id}|{amount_minor}|RUB|{time_us}|1"
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:8], "big")
 
 
 def _amount_minor(number: int) -> int:

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 from svoykrug_server.storage import outbox
@@ -28,6 +29,16 @@ _PIPELINE = """
         coalesce(sum(entry_count), 0)::bigint AS sealed_rows,
         coalesce(sum(entry_count) FILTER (WHERE shipped_time IS NOT NULL), 0)::bigint AS shipped_rows
     FROM sealed_batches
+"""
+
+# What does ClickHouse hold: rows, different ones, sum and hash?
+WAREHOUSE_TOTALS = """
+    SELECT count(), uniqExact(entry_id), sum(amount_minor),
+        sum(reinterpretAsUInt64(reverse(substring(MD5(concat(
+            toString(entry_id), '|', toString(business_id), '|', toString(member_id), '|', toString(amount_minor), '|',
+            currency, '|', toString(toUnixTimestamp64Micro(purchase_time)), '|', toString(toInt8(kind))
+        )), 1, 8))))
+    FROM svoykrug.purchases
 """
 
 
@@ -71,15 +82,22 @@ async def entry_ids(postgres: Postgres) -> dict[str, UUID]:
         return {row["external_id"]: row["entry_id"] for row in rows}
 
 
-async def warehouse_totals(data_dir: Path) -> Totals:
-    """Returns what ClickHouse holds in a folder that no server has open."""
+async def ask_warehouse(data_dir: Path, *statements: str) -> list[list[list[Any]]]:
+    """Runs statements on the ClickHouse of a folder that no server has open; returns the rows of each."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(Path(__file__).with_name("warehouse_totals.py")), str(data_dir / "warehouse")),
+        *(sys.executable, str(Path(__file__).with_name("ask_warehouse.py")), str(data_dir / "warehouse"), *statements),
         stdout=asyncio.subprocess.PIPE,
     )
     printed, _ = await process.communicate()
     assert process.returncode == 0
-    return Totals(*json.loads(printed))
+    answers: list[list[list[Any]]] = json.loads(printed)
+    return answers
+
+
+async def warehouse_totals(data_dir: Path) -> Totals:
+    """Returns what ClickHouse holds in a folder that no server has open."""
+    (answer,) = await ask_warehouse(data_dir, WAREHOUSE_TOTALS)
+    return Totals(*map(int, answer[0]))
 
 
 async def hold_lease(postgres: Postgres) -> UUID:

@@ -47,16 +47,17 @@ class ClickHouseServer:
 
     Args:
         path: The embedded engine's path.
+        port: Where it listens; 0 for a free port.
 
     Attributes:
         is_silent: While it is set, requests are taken and never answered.
         unanswered: How many requests were.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, port: int = 0) -> None:
         self._path = path
         self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._port = port
         self.is_silent = False
         self.unanswered = 0
 
@@ -136,9 +137,9 @@ async def read_statement(request: web.Request) -> Statement:
 
 
 @asynccontextmanager
-async def clickhouse_server(path: str) -> AsyncIterator[ClickHouseServer]:
+async def clickhouse_server(path: str, port: int = 0) -> AsyncIterator[ClickHouseServer]:
     """Runs a server over the embedded engine for one block."""
-    server = ClickHouseServer(path)
+    server = ClickHouseServer(path, port)
     await server.start()
     yield server
     await server.stop()
