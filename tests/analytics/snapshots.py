@@ -1,7 +1,8 @@
 """A circle's analytics for tests: real stores, a watermark and disputes that a test sets."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,7 @@ from svoykrug_server.analytics.service import NewSnapshot, SnapshotService
 from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.operations.model import Operation
 from svoykrug_server.operations.repository import OperationsRepository
@@ -39,10 +41,19 @@ class Proofs:
         """Returns the watermark that was set."""
         return self.known_up_to
 
-    async def disputed(self, business_id: UUID | None, cutoff: datetime) -> bool:
-        """Returns the next answer that was set, else that nothing is disputed."""
-        self.asked.append((business_id, cutoff))
-        return self.disputed_answers.pop(0) if self.disputed_answers else False
+    @asynccontextmanager
+    async def undisputed(
+        self, business_id: UUID | None, cutoff: datetime
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Gives the next answers that were set, else that nothing is disputed."""
+
+        async def refuse_disputed() -> None:
+            self.asked.append((business_id, cutoff))
+            if self.disputed_answers and self.disputed_answers.pop(0):
+                raise Unavailable("STORES_DISAGREE", retry_after=timedelta(seconds=5))
+
+        await refuse_disputed()
+        yield refuse_disputed
 
 
 class Scores:

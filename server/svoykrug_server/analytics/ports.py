@@ -1,6 +1,7 @@
 """What analytics needs of other parts, wired in `app.py`: proof that the warehouse is whole, and long work."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -19,12 +20,22 @@ class Watermarks(Protocol):
 class Disputes(Protocol):
     """Knows where the two stores disagree."""
 
-    async def disputed(self, business_id: UUID | None, cutoff: datetime) -> bool:
-        """Tells whether any day of a scope before a cutoff is known to disagree and waits for repair.
+    def undisputed(
+        self, business_id: UUID | None, cutoff: datetime
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[None]]]:
+        """Keeps the rows of a scope as they are while a block computes from them: nothing is repaired meanwhile.
 
         Args:
             business_id: The business; None for the circle.
             cutoff: Days that begin before it count.
+
+        Returns:
+            A context that gives the same question again, to be asked before what was computed is published: a day that
+            was found to disagree meanwhile refuses it.
+
+        Raises:
+            Unavailable: STORES_DISAGREE, a day of the scope before the cutoff waits for repair.
+            StoreUnavailable: PostgreSQL is away.
         """
         ...
 

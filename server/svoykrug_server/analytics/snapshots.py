@@ -5,8 +5,7 @@ So half written rows are never seen, and an attempt that lost its lease cannot d
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -22,7 +21,6 @@ from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.kit.failpoints import failpoint
 
 KIND = "create_snapshot"
-REPAIR_DELAY = timedelta(seconds=5)
 _log = structlog.get_logger(__name__)
 
 
@@ -64,14 +62,16 @@ class SnapshotBuilder:
         if begun is not None:
             plan, earlier_build_id = begun
             await progress.report("verify", 5)
-            await self._refuse_disputed(plan)
-            if earlier_build_id is not None:
-                await progress.report("clear", 10)
-                await self._warehouse.clear(earlier_build_id)
-            await self._build(plan, build_id, progress)
+            async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
+                if earlier_build_id is not None:
+                    await progress.report("clear", 10)
+                    await self._warehouse.clear(earlier_build_id)
+                await self._build(plan, build_id, refuse_disputed, progress)
         return {"snapshot_id": str(snapshot_id)}
 
-    async def _build(self, plan: SnapshotPlan, build_id: UUID, progress: Progress) -> None:
+    async def _build(
+        self, plan: SnapshotPlan, build_id: UUID, refuse_disputed: Callable[[], Awaitable[None]], progress: Progress
+    ) -> None:
         published = False
         try:
             await progress.report("score", 15)
@@ -80,7 +80,7 @@ class SnapshotBuilder:
             failpoint("snapshot.scored")
             contents = await self._warehouse.contents(build_id)
             await progress.report("publish", 95, contents.member_count)
-            await self._refuse_disputed(plan)
+            await refuse_disputed()
             published = await self._repository.publish(plan.id, build_id, contents, self._clock.now())
             failpoint("snapshot.published")
         finally:
@@ -88,10 +88,6 @@ class SnapshotBuilder:
                 await self._clear_quietly(build_id)
         if not published:
             raise asyncio.CancelledError
-
-    async def _refuse_disputed(self, plan: SnapshotPlan) -> None:
-        if await self._disputes.disputed(plan.business_id, plan.cutoff):
-            raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
 
     async def _clear_quietly(self, build_id: UUID) -> None:
         """Removes what this attempt wrote; where that fails it stays, seen by nobody, until the next attempt."""

@@ -12,7 +12,7 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
-from svoykrug_server.purchases.old_rows import writing_old_rows
+from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.relay import Relay
 from svoykrug_server.purchases.retention import Retention

@@ -7,7 +7,7 @@ missing. PostgreSQL makes the finished scoring visible in one step; it never cha
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -21,14 +21,13 @@ from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Sco
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import FailedPrecondition, Unavailable
+from svoykrug_server.kit.errors import FailedPrecondition
 from svoykrug_server.kit.failpoints import failpoint
 
 if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.blocks import BlockScorer
 
 KIND = "score_members"
-REPAIR_DELAY = timedelta(seconds=5)
 BLOCK_MEMBERS = 100_000
 _log = structlog.get_logger(__name__)
 
@@ -82,11 +81,11 @@ class MemberScorer:
         plan = _plan(parameters)
         if await self._repository.find_scoring(plan.scoring_id) is None:
             await progress.report("verify", 2)
-            await self._refuse_disputed(plan)
-            scoring = await self._score(plan, progress)
-            await progress.report("publish", 90, scoring.scored_count)
-            await self._refuse_disputed(plan)
-            await self._repository.add_scoring(scoring)
+            async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
+                scoring = await self._score(plan, progress)
+                await progress.report("publish", 90, scoring.scored_count)
+                await refuse_disputed()
+                await self._repository.add_scoring(scoring)
             failpoint("scoring.published")
             _warn_of_drift(scoring)
         await progress.report("grade", 95)
@@ -135,10 +134,6 @@ class MemberScorer:
                 await self._warehouse.insert_scores(scored, _token(plan, number, len(all_blocks)))
                 failpoint("scoring.inserted")
             done += scored.num_rows
-
-    async def _refuse_disputed(self, plan: ScoringPlan) -> None:
-        if await self._disputes.disputed(plan.business_id, plan.cutoff):
-            raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
 
 
 def _plan(parameters: Mapping[str, Any]) -> ScoringPlan:

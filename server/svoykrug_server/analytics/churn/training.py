@@ -1,7 +1,7 @@
 """Trains churn models: the work function of the operation `train_churn_model`."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import FailedPrecondition, Unavailable
+from svoykrug_server.kit.errors import FailedPrecondition
 from svoykrug_server.kit.failpoints import failpoint
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.learning import Learned
 
 KIND = "train_churn_model"
-REPAIR_DELAY = timedelta(seconds=5)
 MOST_TRAINING_MEMBERS = 200_000
 """Members of all training windows together; of a larger scope a random sample learns as well."""
 MOST_TEST_MEMBERS = 50_000
@@ -76,7 +75,10 @@ class ChurnTrainer:
         if await self._repository.find_model(business_id, model_id) is None:
             await progress.report("verify", 2)
             plan = await self._plan(model_id, business_id, parameters)
-            await self._train(plan, chosen=bool(parameters["training_cutoff_times"]), progress=progress)
+            known_until = plan.test_cutoff + timedelta(days=plan.horizon_days)
+            async with self._disputes.undisputed(business_id, known_until) as refuse_disputed:
+                chosen = bool(parameters["training_cutoff_times"])
+                await self._train(plan, refuse_disputed, chosen=chosen, progress=progress)
         return {"churn_model_id": str(model_id)}
 
     async def compare(self, model: ChurnModel, serving: ChurnModel) -> tuple[Difference, ...]:
@@ -126,8 +128,9 @@ class ChurnTrainer:
         weeks = round(gap_days / _WEEK_DAYS)
         return min(max(weeks * _WEEK_DAYS, MIN_HORIZON_DAYS), MAX_HORIZON_DAYS)
 
-    async def _train(self, plan: TrainingPlan, *, chosen: bool, progress: Progress) -> None:
-        await self._refuse_disputed(plan)
+    async def _train(
+        self, plan: TrainingPlan, refuse_disputed: Callable[[], Awaitable[None]], *, chosen: bool, progress: Progress
+    ) -> None:
         test = await self._window(plan, plan.test_cutoff, plan.population_days, MOST_TEST_MEMBERS)
         loan, borrowed_from = None, None
         try:
@@ -146,7 +149,7 @@ class ChurnTrainer:
             plan, training, test, everyone, () if loan is None else loan.documents, borrowed_from
         )
         await progress.report("keep", 95)
-        await self._refuse_disputed(plan)
+        await refuse_disputed()
         now = self._clock.now()
         model = ChurnModel(plan, learned.card, learned.algorithm, learned.features, ModelState.CANDIDATE, now)
         failpoint("training.learned")
@@ -224,10 +227,6 @@ class ChurnTrainer:
         document = None if serving_id is None else await self._repository.document(serving_id)
         material = (training, test, everyone, plan.horizon_days, serving_id, document, *loan)
         return await asyncio.to_thread(_learn, *material)
-
-    async def _refuse_disputed(self, plan: TrainingPlan) -> None:
-        if await self._disputes.disputed(plan.business_id, plan.test_cutoff + timedelta(days=plan.horizon_days)):
-            raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
 
 
 def _refuse_little(window: "Window", name: str) -> None:

@@ -1,6 +1,7 @@
 """Use cases of freshness, and what snapshots ask of it."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -9,13 +10,15 @@ from svoykrug_server.analytics.freshness.model import DayPage, FreshnessReport
 from svoykrug_server.analytics.freshness.repository import Day, FreshnessRepository
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import PermissionDenied
+from svoykrug_server.kit.errors import PermissionDenied, Unavailable
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.storage import outbox
+from svoykrug_server.storage.old_rows import reading_old_rows
 from svoykrug_server.storage.postgres import Postgres
 
 DEFAULT_DAYS = 100
 MAX_DAYS = 1_000
+REPAIR_DELAY = timedelta(seconds=5)
 
 
 class Prover(Protocol):
@@ -83,15 +86,31 @@ class FreshnessService:
         async with self._postgres.read() as connection:
             return (await outbox.backlog(connection)).watermark
 
-    async def disputed(self, business_id: UUID | None, cutoff: datetime) -> bool:
-        """Tells whether any day of a scope before a cutoff is known to disagree and waits for repair.
+    @asynccontextmanager
+    async def undisputed(
+        self, business_id: UUID | None, cutoff: datetime
+    ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        """Keeps the rows of a scope as they are while a block computes from them: nothing is repaired meanwhile.
 
         Args:
             business_id: The business; None for the circle, which holds no purchases of sensitive businesses.
             cutoff: Days that begin before it count.
+
+        Yields:
+            The same question again: a day that was found to disagree meanwhile refuses what was computed.
+
+        Raises:
+            Unavailable: STORES_DISAGREE, a day of the scope before the cutoff waits for repair.
+            StoreUnavailable: PostgreSQL is away.
         """
-        async with self._postgres.read() as connection:
-            return await self._proofs.disputed(connection, business_id, cutoff, with_sensitive=business_id is not None)
+        async with reading_old_rows(self._postgres) as connection:
+
+            async def refuse_disputed() -> None:
+                if await self._proofs.disputed(connection, business_id, cutoff, with_sensitive=business_id is not None):
+                    raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
+
+            await refuse_disputed()
+            yield refuse_disputed
 
     async def _page(self, business_id: UUID | None, asked: DayPage, with_sensitive: bool) -> tuple[Sequence[Day], str]:
         """Returns the days of a page, and the token of the next."""
