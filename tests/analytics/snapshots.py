@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring
 from svoykrug_server.analytics.insight import InsightService
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import Snapshot
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.service import NewSnapshot, SnapshotService
@@ -79,13 +80,13 @@ class Analytics:
         self.proofs, self.scores = Proofs(), Scores()
         self.repository = SnapshotRepository(postgres)
         self.rows = SnapshotWarehouse(warehouse, MOSCOW)
-        tokens = PageTokens(bytes(32))
+        tokens, kept = PageTokens(bytes(32)), KeptHistory(postgres, MOSCOW)
         self.operations = OperationsService(postgres, OperationsRepository(postgres), tokens, clock, 0.01)
         self.service = SnapshotService(
-            postgres, self.repository, self.rows, self.proofs, self.operations, tokens, clock
+            postgres, self.repository, self.rows, self.proofs, kept, self.operations, tokens, clock
         )
-        self.insight = InsightService(self.repository, self.rows, self.scores, self.proofs, MOSCOW)
-        self.builder = SnapshotBuilder(self.repository, self.rows, self.proofs, clock)
+        self.insight = InsightService(self.repository, self.rows, self.scores, self.proofs, kept, MOSCOW)
+        self.builder = SnapshotBuilder(self.repository, self.rows, self.proofs, kept, clock)
 
     def runner(self) -> OperationRunner:
         """Returns a worker for snapshots."""

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
 from svoykrug_server.analytics.dashboards.composition import Dashboards, compose_dashboards
 from svoykrug_server.analytics.insight import InsightService
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.scheduled.jobs import AnalyticsJobs
@@ -72,14 +73,15 @@ def compose_analytics(
     """
     repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
     churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock, registry)
-    builder = SnapshotBuilder(repository, rows, disputes, clock)
-    snapshots = SnapshotService(postgres, repository, rows, watermarks, operations, page_tokens, clock)
+    kept = KeptHistory(postgres, zone)
+    builder = SnapshotBuilder(repository, rows, disputes, kept, clock)
+    snapshots = SnapshotService(postgres, repository, rows, watermarks, kept, operations, page_tokens, clock)
     jobs = AnalyticsJobs(
         ScopeRepository(postgres), snapshots, churn.models, churn.risk, churn.repository, churn.grader, watermarks
     )
     return Analytics(
         snapshots=snapshots,
-        insight=InsightService(repository, rows, churn.risk, watermarks, zone),
+        insight=InsightService(repository, rows, churn.risk, watermarks, kept, zone),
         churn=churn,
         dashboards=compose_dashboards(postgres, warehouse, zone, clock),
         jobs=jobs,

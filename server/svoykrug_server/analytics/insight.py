@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring
 from svoykrug_server.analytics.history import MOST_STEPS, MemberHistory, Place, steps_of
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import MemberRow, Snapshot
 from svoykrug_server.analytics.ports import Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
@@ -59,6 +60,7 @@ class InsightService:
         warehouse: The rows of snapshots.
         churn_scores: How likely a member is to leave.
         watermarks: How far the warehouse is.
+        kept: From when on purchases are held.
         zone: The circle's time zone.
     """
 
@@ -68,12 +70,14 @@ class InsightService:
         warehouse: SnapshotWarehouse,
         churn_scores: ChurnScores,
         watermarks: Watermarks,
+        kept: KeptHistory,
         zone: ZoneInfo,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._churn_scores = churn_scores
         self._watermarks = watermarks
+        self._kept = kept
         self._zone = zone
 
     async def get(
@@ -103,6 +107,8 @@ class InsightService:
     async def history(self, caller: Caller, business_id: UUID | None, user_id: UUID) -> MemberHistory:
         """Returns a member's segment in each of the last snapshots of the usual window, and why it changed.
 
+        A snapshot of a time from which not every purchase is held is left out: its cause could not be told.
+
         Args:
             caller: Who asks.
             business_id: The scope; None for the circle.
@@ -113,7 +119,9 @@ class InsightService:
             NotFound: There is no such user, said to admins and services.
         """
         member_id = await self._member_id(caller, user_id)
-        snapshots = (await self._repository.latest_usual(business_id, MOST_STEPS))[::-1]
+        earliest = await self._kept.earliest()
+        latest = (await self._repository.latest_usual(business_id, MOST_STEPS))[::-1]
+        snapshots = [each for each in latest if earliest is None or each.plan.cutoff >= earliest]
         build_ids = [snapshot.build_id for snapshot in snapshots]
         rows, entries = await self._warehouse.history(business_id, build_ids, member_id)
         if not rows and not entries and not _sees_all(caller):

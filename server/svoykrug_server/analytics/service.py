@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import (
     DEFAULT_WINDOW_DAYS,
     MemberPage,
@@ -75,6 +76,7 @@ class SnapshotService:
         repository: Which snapshots there are.
         warehouse: Their rows.
         watermarks: How far the warehouse is.
+        kept: From when on purchases are held.
         operations: Starts long work.
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
@@ -86,6 +88,7 @@ class SnapshotService:
         repository: SnapshotRepository,
         warehouse: SnapshotWarehouse,
         watermarks: Watermarks,
+        kept: KeptHistory,
         operations: Operations,
         page_tokens: PageTokens,
         clock: Clock,
@@ -94,6 +97,7 @@ class SnapshotService:
         self._repository = repository
         self._warehouse = warehouse
         self._watermarks = watermarks
+        self._kept = kept
         self._operations = operations
         self._page_tokens = page_tokens
         self._clock = clock
@@ -102,7 +106,8 @@ class SnapshotService:
         """Queues the computation of a snapshot; the same request id again returns the operation of the first time.
 
         Raises:
-            FailedPrecondition: CUTOFF_AHEAD_OF_WATERMARK, not everything before the cutoff is known yet.
+            FailedPrecondition: CUTOFF_AHEAD_OF_WATERMARK, not everything before the cutoff is known yet; or
+                HISTORY_NOT_KEPT, not everything in the window is held any more.
             InvalidFields: REQUEST_ID_REUSED; or there is no such business, or the cutoff lies before any purchase.
         """
         body = {"business_id": asked.business_id, "cutoff": asked.cutoff, "window_days": asked.window_days}
@@ -116,6 +121,7 @@ class SnapshotService:
             if asked.business_id is not None and not await self._repository.knows_business(tx, asked.business_id):
                 raise InvalidFields.of("business_id", "must name a business of the circle")
             plan = _plan(asked, watermark, uuid7(now))
+            await self._kept.refuse_before(self._warehouse.window_start(plan))
             await self._repository.add(tx, plan, now)
             operation = await self._operations.start(tx, KIND, {"snapshot_id": str(plan.id)}, caller.subject_id)
             await idempotency.remember(tx, key, {"operation_id": str(operation.id)})

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import SnapshotPlan
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.analytics.repository import SnapshotRepository
@@ -31,15 +32,22 @@ class SnapshotBuilder:
         repository: Which snapshots there are.
         warehouse: Their rows.
         disputes: Where the stores disagree.
+        kept: From when on purchases are held.
         clock: Tells the time.
     """
 
     def __init__(
-        self, repository: SnapshotRepository, warehouse: SnapshotWarehouse, disputes: Disputes, clock: Clock
+        self,
+        repository: SnapshotRepository,
+        warehouse: SnapshotWarehouse,
+        disputes: Disputes,
+        kept: KeptHistory,
+        clock: Clock,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._disputes = disputes
+        self._kept = kept
         self._clock = clock
 
     async def run(self, parameters: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:
@@ -53,6 +61,7 @@ class SnapshotBuilder:
             `snapshot_id`.
 
         Raises:
+            FailedPrecondition: HISTORY_NOT_KEPT, not everything in its window is held any more.
             Unavailable: STORES_DISAGREE, a day it covers is being repaired.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -63,6 +72,7 @@ class SnapshotBuilder:
             plan, earlier_build_id = begun
             await progress.report("verify", 5)
             async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
+                await self._kept.refuse_before(self._warehouse.window_start(plan))
                 if earlier_build_id is not None:
                     await progress.report("clear", 10)
                     await self._warehouse.clear(earlier_build_id)

@@ -271,7 +271,7 @@ class SnapshotWarehouse:
         parameters: dict[str, Any] = {
             "build_id": build_id,
             "cutoff_us": _microseconds(plan.cutoff),
-            "window_start_us": _microseconds(self._window_start(plan)),
+            "window_start_us": _microseconds(self.window_start(plan)),
             "watermark_us": _microseconds(plan.watermark),
             "zone": self._zone.key,
             "cells": list(SEGMENT_BY_SCORES),
@@ -285,7 +285,7 @@ class SnapshotWarehouse:
             parameters["business_id"] = plan.business_id
         return parameters
 
-    def _window_start(self, plan: SnapshotPlan) -> datetime:
+    def window_start(self, plan: SnapshotPlan) -> datetime:
         """Returns the instant at which the circle's clock showed the cutoff's time so many days before."""
         return (plan.cutoff.astimezone(self._zone) - timedelta(days=plan.window_days)).astimezone(UTC)
 

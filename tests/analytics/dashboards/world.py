@@ -14,6 +14,7 @@ from svoykrug_server.analytics.dashboards.repository import DashboardRepository
 from svoykrug_server.analytics.dashboards.service import Asked, DashboardService
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
 from svoykrug_server.analytics.dashboards.watchers import Watchers
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
@@ -33,11 +34,19 @@ class Dashboards:
         self.changes = Changes(self.repository, poll_seconds=0.05)
         self.watchers = Watchers(most=4, most_per_caller=2)
         self.cache = DashboardCache()
+        history = KeptHistory(postgres, zone)
         self.service = DashboardService(
-            self.repository, self.rows, self.calendar, self.changes, self.cache, self.watchers, look_seconds=0.05
+            self.repository,
+            self.rows,
+            self.calendar,
+            history,
+            self.changes,
+            self.cache,
+            self.watchers,
+            look_seconds=0.05,
         )
-        self.cohorts = CohortService(self.repository, self.rows, self.calendar)
-        self.matrix = MatrixService(self.repository, self.rows, self.calendar)
+        self.cohorts = CohortService(self.repository, self.rows, self.calendar, history)
+        self.matrix = MatrixService(self.repository, self.rows, self.calendar, history)
         self._batch_id = 0
 
     async def open_businesses(self) -> None:

@@ -17,6 +17,7 @@ from svoykrug_server.analytics.churn.service import ModelService
 from svoykrug_server.analytics.churn.starts import OperationStarts
 from svoykrug_server.analytics.churn.training import ChurnTrainer
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.kit.clock import Clock
@@ -72,9 +73,10 @@ def compose_churn(
     """
     repository, snapshots = ChurnRepository(postgres), SnapshotRepository(postgres)
     known = ChurnWarehouse(warehouse, zone)
-    trainer = ChurnTrainer(repository, known, disputes, clock)
-    grader = ForecastGrader(repository, known, clock)
-    scorer = MemberScorer(repository, known, snapshots, grader, disputes, DriftMetrics(registry), clock)
+    kept = KeptHistory(postgres, zone)
+    trainer = ChurnTrainer(repository, known, disputes, kept, clock)
+    grader = ForecastGrader(repository, known, kept, clock)
+    scorer = MemberScorer(repository, known, snapshots, grader, disputes, kept, DriftMetrics(registry), clock)
     starts = OperationStarts(postgres, operations, watermarks, clock)
     return Churn(
         models=ModelService(postgres, repository, trainer, starts, page_tokens, clock),

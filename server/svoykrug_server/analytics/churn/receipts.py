@@ -8,6 +8,7 @@ from uuid import UUID
 from svoykrug_server.analytics.churn.model import CalibrationBin, ForecastReceipt, Scoring
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
 
@@ -20,22 +21,28 @@ class ForecastGrader:
     Args:
         repository: Scorings and receipts.
         warehouse: The scores, and who bought since.
+        kept: From when on purchases are held.
         clock: Tells the time.
     """
 
-    def __init__(self, repository: ChurnRepository, warehouse: ChurnWarehouse, clock: Clock) -> None:
+    def __init__(self, repository: ChurnRepository, warehouse: ChurnWarehouse, kept: KeptHistory, clock: Clock) -> None:
         self._repository = repository
         self._warehouse = warehouse
+        self._kept = kept
         self._clock = clock
 
     async def grade_closed(self, business_id: UUID | None, watermark: datetime) -> int:
         """Grades every scoring of a scope whose horizon has closed and that has no receipt, and returns how many.
 
+        One of a time from which not every purchase is held can be graded no more.
+
         Args:
             business_id: The business; None for the circle.
             watermark: Purchases ingested by then count.
         """
-        closed = await self._repository.ungraded(business_id, watermark)
+        earliest = await self._kept.earliest()
+        ungraded = await self._repository.ungraded(business_id, watermark)
+        closed = [scoring for scoring in ungraded if earliest is None or scoring.plan.cutoff >= earliest]
         for scoring in closed:
             receipt = await self._grade(scoring, watermark)
             failpoint("receipt.graded")

@@ -17,7 +17,9 @@ from svoykrug_server.analytics.churn.drift_metrics import DriftMetrics
 from svoykrug_server.analytics.churn.model import OUT_OF_DATE, ChurnModel, FeatureBins, Scoring, ScoringPlan
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.starts import look_back_start
 from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Scope, blocks
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.kit.clock import Clock
@@ -41,6 +43,7 @@ class MemberScorer:
         snapshots: Which snapshot says the segments.
         grader: Grades the forecasts whose horizon has closed.
         disputes: Where the stores disagree.
+        kept: From when on purchases are held.
         metrics: Shown how far the members have moved.
         clock: Tells the time.
     """
@@ -52,6 +55,7 @@ class MemberScorer:
         snapshots: SnapshotRepository,
         grader: ForecastGrader,
         disputes: Disputes,
+        kept: KeptHistory,
         metrics: DriftMetrics,
         clock: Clock,
     ) -> None:
@@ -60,6 +64,7 @@ class MemberScorer:
         self._snapshots = snapshots
         self._grader = grader
         self._disputes = disputes
+        self._kept = kept
         self._metrics = metrics
         self._clock = clock
 
@@ -75,13 +80,15 @@ class MemberScorer:
             `scoring_id`.
 
         Raises:
-            FailedPrecondition: TOO_LITTLE_DATA, nobody is to be scored.
+            FailedPrecondition: TOO_LITTLE_DATA, nobody is to be scored; or HISTORY_NOT_KEPT, not all of the year before
+                the cutoff is held.
             Unavailable: STORES_DISAGREE, a day it covers is being repaired; or the warehouse is away.
         """
         plan = _plan(parameters)
         if await self._repository.find_scoring(plan.scoring_id) is None:
             await progress.report("verify", 2)
             async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
+                await self._kept.refuse_before(look_back_start(plan.cutoff))
                 scoring = await self._score(plan, progress)
                 await progress.report("publish", 90, scoring.scored_count)
                 await refuse_disputed()

@@ -1,9 +1,10 @@
 """Queues long work of churn: idempotent by request id, and only up to what the warehouse is proven to hold."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from svoykrug_server.analytics.churn.statements import LOOK_BACK_DAYS
 from svoykrug_server.analytics.ports import Operation, Operations, Watermarks
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
@@ -72,6 +73,11 @@ class OperationStarts:
         if watermark is None:
             raise FailedPrecondition("CUTOFF_AHEAD_OF_WATERMARK")
         return watermark
+
+
+def look_back_start(cutoff: datetime) -> datetime:
+    """Returns an instant from which on everything is needed to describe members at a cutoff: no later day is."""
+    return cutoff - timedelta(days=LOOK_BACK_DAYS + 1)
 
 
 def refuse_ahead(needed: datetime, watermark: datetime) -> None:

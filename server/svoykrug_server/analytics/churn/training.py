@@ -20,7 +20,9 @@ from svoykrug_server.analytics.churn.model import (
     too_little_data,
 )
 from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.starts import look_back_start
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition
@@ -44,15 +46,22 @@ class ChurnTrainer:
         repository: The models.
         warehouse: What was known of members.
         disputes: Where the stores disagree.
+        kept: From when on purchases are held.
         clock: Tells the time.
     """
 
     def __init__(
-        self, repository: ChurnRepository, warehouse: ChurnWarehouse, disputes: Disputes, clock: Clock
+        self,
+        repository: ChurnRepository,
+        warehouse: ChurnWarehouse,
+        disputes: Disputes,
+        kept: KeptHistory,
+        clock: Clock,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._disputes = disputes
+        self._kept = kept
         self._clock = clock
 
     async def run(self, parameters: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:
@@ -67,7 +76,8 @@ class ChurnTrainer:
             `churn_model_id`.
 
         Raises:
-            FailedPrecondition: TOO_LITTLE_DATA, or CUTOFF_AHEAD_OF_WATERMARK: the test window is not complete.
+            FailedPrecondition: TOO_LITTLE_DATA; CUTOFF_AHEAD_OF_WATERMARK: the test window is not complete; or
+                HISTORY_NOT_KEPT: not all of the year before a cutoff is held.
             Unavailable: STORES_DISAGREE, a day it covers is being repaired; or the warehouse is away.
         """
         model_id = UUID(parameters["churn_model_id"])
@@ -78,6 +88,7 @@ class ChurnTrainer:
             known_until = plan.test_cutoff + timedelta(days=plan.horizon_days)
             async with self._disputes.undisputed(business_id, known_until) as refuse_disputed:
                 chosen = bool(parameters["training_cutoff_times"])
+                plan = await self._held(plan, chosen=chosen)
                 await self._train(plan, refuse_disputed, chosen=chosen, progress=progress)
         return {"churn_model_id": str(model_id)}
 
@@ -89,9 +100,11 @@ class ChurnTrainer:
             serving: The one that serves, of the same horizon.
 
         Raises:
+            FailedPrecondition: HISTORY_NOT_KEPT, not all of the year before its test cutoff is held any more.
             WarehouseUnavailable: The warehouse is away.
         """
         plan = model.plan
+        await self._kept.refuse_before(look_back_start(plan.test_cutoff))
         test = await self._window(plan, plan.test_cutoff, plan.population_days, MOST_TEST_MEMBERS)
         documents = [await self._repository.document(each.id) for each in (model, serving)]
         return await asyncio.to_thread(_compare, documents, test)
@@ -112,6 +125,19 @@ class ChurnTrainer:
             training_cutoffs=tuple(sorted(chosen)) or default_training_cutoffs(test_cutoff, horizon_days),
             watermark=watermark,
         )
+
+    async def _held(self, plan: TrainingPlan, *, chosen: bool) -> TrainingPlan:
+        """Returns the plan with the training cutoffs before each of which a year is held.
+
+        One that was asked for and lies too early is refused, and so is the last of those that were not, and the test's.
+        """
+        earliest = await self._kept.earliest()
+        held = tuple(
+            cutoff for cutoff in plan.training_cutoffs if earliest is None or look_back_start(cutoff) >= earliest
+        )
+        needed = min(plan.training_cutoffs) if chosen else max(plan.training_cutoffs)
+        await self._kept.refuse_before(look_back_start(min(needed, plan.test_cutoff)))
+        return replace(plan, training_cutoffs=held)
 
     async def _horizon(self, scope: Scope, known_by: datetime) -> int:
         """Chooses the horizon: the mean gap that nine of ten repeat members stay below, in whole weeks.

@@ -7,6 +7,7 @@ from svoykrug_server.analytics.dashboards.calendar import AskedMonths, CircleCal
 from svoykrug_server.analytics.dashboards.model import Cohort, Cohorts
 from svoykrug_server.analytics.dashboards.repository import DashboardRepository
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import SMALLEST_GROUP
 from svoykrug_server.analytics.small_groups import hidden_groups, sees_small_groups
 from svoykrug_server.kit.caller import Caller
@@ -20,20 +21,27 @@ class CohortService:
         repository: What PostgreSQL knows of a scope.
         warehouse: The figures.
         calendar: What a month is.
+        history: From when on purchases are held.
     """
 
     def __init__(
-        self, repository: DashboardRepository, warehouse: DashboardWarehouse, calendar: CircleCalendar
+        self,
+        repository: DashboardRepository,
+        warehouse: DashboardWarehouse,
+        calendar: CircleCalendar,
+        history: KeptHistory,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._calendar = calendar
+        self._history = history
 
     async def get(self, caller: Caller, business_id: UUID | None, asked: AskedMonths) -> Cohorts:
         """Returns a cohort for each month, also the empty ones; the circle's hold no sensitive purchases.
 
         Raises:
             InvalidFields: There are no months, too many, or they lie outside the years 2000 to 2199.
+            FailedPrecondition: HISTORY_NOT_KEPT, the first month is not held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -42,7 +50,10 @@ class CohortService:
         standing = await self._repository.standing(business_id)
         if standing.is_sensitive and caller.is_service:
             raise PermissionDenied
+        start = self._calendar.start_of(months[0].first_day)
+        await self._history.refuse_before(start)
         found = await self._warehouse.cohorts(business_id, months[0], months[-1], present)
+        await self._history.refuse_before(start)
         cohorts = tuple(_cohort(month, present, found) for month in months)
         if not sees_small_groups(caller, business_id):
             cohorts = without_small_cohorts(cohorts)

@@ -13,6 +13,7 @@ from svoykrug_server.analytics.dashboards.repository import DashboardRepository
 from svoykrug_server.analytics.dashboards.service import DashboardService
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
 from svoykrug_server.analytics.dashboards.watchers import Watchers
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
@@ -47,11 +48,11 @@ def compose_dashboards(postgres: Postgres, warehouse: Warehouse, zone: ZoneInfo,
         clock: Tells the time.
     """
     calendar, repository = CircleCalendar(zone, clock), DashboardRepository(postgres)
-    rows, changes = DashboardWarehouse(warehouse, calendar), Changes(repository)
+    rows, changes, history = DashboardWarehouse(warehouse, calendar), Changes(repository), KeptHistory(postgres, zone)
     return Dashboards(
-        dashboards=DashboardService(repository, rows, calendar, changes, DashboardCache(), Watchers()),
-        cohorts=CohortService(repository, rows, calendar),
-        matrix=MatrixService(repository, rows, calendar),
+        dashboards=DashboardService(repository, rows, calendar, history, changes, DashboardCache(), Watchers()),
+        cohorts=CohortService(repository, rows, calendar, history),
+        matrix=MatrixService(repository, rows, calendar, history),
         shipped=changes.shipped,
         follow=changes.run,
     )

@@ -1,8 +1,8 @@
 """Use case of the cross-business matrix: where members go on to buy, against chance.
 
 An owner gets one answer a month: the twelve whole months before the present one, within 30 days, as it was known when
-the month began. Could she choose the days, or see each purchase come in, two answers would differ by one member of
-hers, and tell whether that member bought elsewhere.
+the month began, with noise (`blur`). Could she choose the days, or see each purchase come in, two answers would differ
+by one member of hers, and tell whether that member bought elsewhere.
 """
 
 import asyncio
@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from svoykrug_server.analytics.churn.warehouse import blocks
+from svoykrug_server.analytics.dashboards.blur import blurred
 from svoykrug_server.analytics.dashboards.calendar import AskedDays, CircleCalendar, Month
 from svoykrug_server.analytics.dashboards.model import Matrix, MatrixCell, MatrixPlan
 from svoykrug_server.analytics.dashboards.permutations import Judged, Ways, judge
 from svoykrug_server.analytics.dashboards.repository import DashboardRepository
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse, OpenBusiness
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import SMALLEST_GROUP
+from svoykrug_server.analytics.small_groups import sees_small_groups
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied
 
@@ -59,14 +62,20 @@ class MatrixService:
         repository: What PostgreSQL knows of a scope.
         warehouse: The purchases.
         calendar: What a day is.
+        history: From when on purchases are held.
     """
 
     def __init__(
-        self, repository: DashboardRepository, warehouse: DashboardWarehouse, calendar: CircleCalendar
+        self,
+        repository: DashboardRepository,
+        warehouse: DashboardWarehouse,
+        calendar: CircleCalendar,
+        history: KeptHistory,
     ) -> None:
         self._repository = repository
         self._warehouse = warehouse
         self._calendar = calendar
+        self._history = history
         self._one_at_a_time = asyncio.Lock()
 
     async def get(self, caller: Caller, asked: AskedMatrix) -> Matrix:
@@ -74,6 +83,7 @@ class MatrixService:
 
         Raises:
             InvalidFields: There are no days, too many, or an owner chose them.
+            FailedPrecondition: HISTORY_NOT_KEPT, the first day is not held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -81,17 +91,21 @@ class MatrixService:
         standing = await self._repository.standing(asked.business_id)
         if standing.is_sensitive and caller.is_service:
             raise PermissionDenied
+        await self._history.refuse_before(plan.start)
         async with self._one_at_a_time:
             businesses = await self._warehouse.open_businesses(plan)
             permutations, drawn_blocks, block_count = _effort(sum(business.purchase_count for business in businesses))
             ways = await self._count(plan, businesses, permutations, drawn_blocks, block_count)
+        await self._history.refuse_before(plan.start)
         judged = await asyncio.to_thread(judge, ways, permutations, SMALLEST_GROUP)
         cells = _cells(businesses, ways, judged, asked.business_id)
+        if not sees_small_groups(caller, None):
+            cells = blurred(cells, {business.business_id: business.fingerprint for business in businesses})
         return Matrix(cells, permutations, standing.watermark)
 
     def _plan(self, caller: Caller, asked: AskedMatrix) -> MatrixPlan:
         today = self._calendar.today()
-        if caller.is_admin or caller.is_service:
+        if sees_small_groups(caller, None):
             days = asked.days.on(today, DEFAULT_DAYS, MOST_DAYS)
             start, end = self._calendar.start_of(days.from_day), self._calendar.start_of(days.to_day)
             return MatrixPlan(start, end, None, asked.within_days or DEFAULT_WITHIN_DAYS)
@@ -157,4 +171,4 @@ def _cells(
         and ways.drawn_shared[here, there] >= SMALLEST_GROUP
         and business_id in (None, businesses[here].business_id, businesses[there].business_id)
     ]
-    return tuple(sorted(cells, key=lambda cell: (cell.q_value, -cell.lift, cell.from_business_id, cell.to_business_id)))
+    return tuple(sorted(cells, key=lambda cell: cell.place))

@@ -189,6 +189,11 @@ class MatrixCell:
         """How many times as many as by chance."""
         return self.member_count / self.expected_member_count
 
+    @property
+    def place(self) -> tuple[float, float, UUID, UUID]:
+        """Its place among others: the least likely by chance comes first."""
+        return self.q_value, -self.lift, self.from_business_id, self.to_business_id
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:

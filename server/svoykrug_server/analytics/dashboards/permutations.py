@@ -146,7 +146,7 @@ def judge(ways: Ways, permutations: int, least_shared: int) -> Judged:
     p_values = np.ones(len(seen))
     p_values[tested] = betainc(seen[tested], shared[tested] - seen[tested] + 1, mean[tested] / shared[tested])
     expected[looked_at] = mean * ways.shared[looked_at] / shared
-    q_values[looked_at] = _benjamini_hochberg(p_values)
+    q_values[looked_at] = benjamini_hochberg(p_values)
     return Judged(expected, q_values)
 
 
@@ -169,7 +169,8 @@ def _shuffled(places: Whole, businesses: Whole, random: np.random.Generator) -> 
     return shuffled
 
 
-def _benjamini_hochberg(p_values: Real) -> Real:
+def benjamini_hochberg(p_values: Real) -> Real:
+    """Returns p-values adjusted for how many there are: the share of false discoveries up to each."""
     order = np.argsort(p_values)[::-1]
     ranks = np.arange(len(p_values), 0, -1)
     adjusted = np.empty_like(p_values)

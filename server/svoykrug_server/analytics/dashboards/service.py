@@ -13,6 +13,7 @@ from svoykrug_server.analytics.dashboards.model import Dashboard, DashboardAnswe
 from svoykrug_server.analytics.dashboards.repository import DashboardRepository, Standing
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
 from svoykrug_server.analytics.dashboards.watchers import Watchers
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.errors import PermissionDenied
 
@@ -43,6 +44,7 @@ class DashboardService:
         repository: What PostgreSQL knows of a scope.
         warehouse: The figures.
         calendar: What a day is.
+        history: From when on purchases are held.
         changes: Which scope was last touched by which batch.
         cache: Remembers dashboards.
         watchers: The bound on those who watch.
@@ -54,6 +56,7 @@ class DashboardService:
         repository: DashboardRepository,
         warehouse: DashboardWarehouse,
         calendar: CircleCalendar,
+        history: KeptHistory,
         changes: Changes,
         cache: DashboardCache,
         watchers: Watchers,
@@ -62,6 +65,7 @@ class DashboardService:
         self._repository = repository
         self._warehouse = warehouse
         self._calendar = calendar
+        self._history = history
         self._changes = changes
         self._cache = cache
         self._watchers = watchers
@@ -72,6 +76,7 @@ class DashboardService:
 
         Raises:
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
+            FailedPrecondition: HISTORY_NOT_KEPT, of the three periods that are compared not all is held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -81,6 +86,7 @@ class DashboardService:
         standing = await self._repository.standing(asked.business_id, ends)
         if standing.is_sensitive and caller.is_service:
             raise PermissionDenied
+        await self._refuse_let_go(days)
         with_sensitive = asked.business_id is None and standing.any_sensitive and caller.is_admin
         key = (asked.business_id, days, with_sensitive, standing.any_sensitive, standing.scoring_ids)
         dashboard = await self._cache.get(
@@ -102,6 +108,7 @@ class DashboardService:
         Raises:
             Limited: OVERLOADED, too many watch already.
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
+            FailedPrecondition: HISTORY_NOT_KEPT, of the three periods that are compared not all is held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -137,6 +144,7 @@ class DashboardService:
             self._warehouse.at_risk_value(scoring_ids),
             self._sensitive(days, with_sensitive),
         )
+        await self._refuse_let_go(days)
         values = [0 if scoring_id is None else at_risk.get(scoring_id, 0) for scoring_id in standing.scoring_ids]
         return Dashboard(
             days=days,
@@ -145,6 +153,10 @@ class DashboardService:
             by_day=by_day,
             withheld=business_id is None and standing.any_sensitive,
         )
+
+    async def _refuse_let_go(self, days: Days) -> None:
+        """Refuses days of which the period before the one before is not held: whoever returned is told by it."""
+        await self._history.refuse_before(self._calendar.start_of(days.before.before.from_day))
 
     async def _sensitive(self, days: Days, with_sensitive: bool) -> tuple[Sales, Sales]:
         return await self._warehouse.sensitive(days) if with_sensitive else (Sales(), Sales())

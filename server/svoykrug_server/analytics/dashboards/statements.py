@@ -136,9 +136,9 @@ _AT_OPEN_BUSINESSES = f"""
         AND purchase_id NOT IN ({_RETURNED.replace("__SCOPE__", CIRCLE)})
 """
 
-# Which businesses sold anything, how often, and to how many members?
+# Which businesses sold anything, how often, to how many members, and what is the hash of who bought what?
 MATRIX_BUSINESSES = f"""
-    SELECT business_id, count(), uniqExact(member_id)
+    SELECT business_id, count(), uniqExact(member_id), sum(sipHash64(purchase_id, member_id, purchase_time))
     {_AT_OPEN_BUSINESSES.replace("__KNOWN__", _KNOWN_TIME)}
     GROUP BY business_id
     ORDER BY business_id

@@ -40,11 +40,13 @@ class OpenBusiness:
         business_id: Which.
         purchase_count: Purchases that were not wholly given back.
         member_count: Members who made them.
+        fingerprint: A hash of who made which.
     """
 
     business_id: UUID
     purchase_count: int
     member_count: int
+    fingerprint: int
 
 
 class DashboardWarehouse:
@@ -111,7 +113,7 @@ class DashboardWarehouse:
     async def open_businesses(self, plan: MatrixPlan) -> list[OpenBusiness]:
         """Returns the businesses of a matrix in the order of their ids."""
         rows = await self._warehouse.query(MATRIX_BUSINESSES, _matrix(plan), background=True)
-        return [OpenBusiness(UUID(str(row[0])), row[1], row[2]) for row in rows]
+        return [OpenBusiness(UUID(str(row[0])), *row[1:]) for row in rows]
 
     async def matrix_block(self, plan: MatrixPlan, business_ids: Sequence[UUID], block: Block) -> "pa.Table":
         """Returns `member_id`, `time_us` and `business`, its place in `business_ids`, of a block of members."""
