@@ -171,19 +171,19 @@ def walk(first_number: int, members: range, day: date, known: datetime | None = 
 
 
 async def test_an_owners_matrix_does_not_move_with_what_she_sells_today(dashboards: Dashboards) -> None:
-    await dashboards.ship(*walk(1, range(1, 7), MONDAY))
+    await dashboards.ship(*walk(1, range(1, 41), MONDAY))
     question = AskedMatrix(FLORIST, AskedDays(), 0)
     before = await dashboards.matrix.get(owner(), question)
-    assert [cell.member_count for cell in before.cells] == [6]
+    assert [abs(cell.member_count - 40) < 30 for cell in before.cells] == [True]
     dashboards.clock.advance(timedelta(days=3))
     today = at(date(2026, 6, 4))
     # She sells to a member whom she suspects to buy at the baker's, and enters a sale of last month for another.
     await dashboards.ship(
-        *walk(50, range(70, 71), date(2026, 6, 1)),
-        *walk(60, range(71, 72), MONDAY, known=today),
+        *walk(150, range(70, 71), date(2026, 6, 1)),
+        *walk(160, range(71, 72), MONDAY, known=today),
     )
     assert (await dashboards.matrix.get(owner(), question)).cells == before.cells
-    assert [cell.member_count for cell in (await dashboards.matrix.get(admin(), question)).cells] == [8]
+    assert [cell.member_count for cell in (await dashboards.matrix.get(admin(), question)).cells] == [42]
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,8 @@ async def test_an_owner_does_not_choose_what_her_matrix_is_made_of(
 
 async def test_an_owner_sees_the_cells_of_her_business_only(dashboards: Dashboards) -> None:
     third = BUSINESSES[2]
-    rows = walk(1, range(1, 8), MONDAY)
-    rows += [purchase(500 + member, member, 500, at(MONDAY + 3 * DAY), third) for member in range(1, 8)]
+    rows = walk(1, range(1, 41), MONDAY)
+    rows += [purchase(500 + member, member, 500, at(MONDAY + 3 * DAY), third) for member in range(1, 41)]
     await dashboards.ship(*rows)
     ways = {
         (cell.from_business_id, cell.to_business_id)
