@@ -1,8 +1,6 @@
 """Forged `x-forwarded-for` through a real Envoy, and past it: a caller chooses her address with neither."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -10,12 +8,15 @@ import pytest
 from svoykrug.auth.v1 import auth_service_pb2 as auth_pb
 from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 
+from svoykrug_server.gateway import process
+from svoykrug_server.gateway.configuration import configuration
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
-from tests.e2e.running import Running, running
-from tests.gateway.envoy import PROXY_ADDRESS, envoy_before
+from tests.gateway.front import Front, front_of
 from tests.rpc.rich import RichError
 
+PROXY_ADDRESS = "127.0.0.2"
+"""Where Envoy calls the server from, so that the server can tell it from Envoy's own callers, who are 127.0.0.1."""
 FORGED = (
     "203.0.113.9",
     "203.0.113.9, 198.51.100.7",
@@ -30,31 +31,20 @@ FORGED = (
 SENDS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Front:
-    """A server behind Envoy, and both ways to it.
-
-    Attributes:
-        server: The server, which trusts Envoy.
-        through: A channel through Envoy.
-    """
-
-    server: Running
-    through: grpc.aio.Channel
-
-
 @pytest.fixture
-async def front(postgres: Postgres, warehouse: Warehouse, unused_tcp_port: int) -> AsyncIterator[Front]:
-    """The whole server behind Envoy, which takes calls."""
+async def front(postgres: Postgres, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Front]:
+    """The whole server behind a gateway that has an address of its own, which the server trusts."""
+
+    def with_address(*arguments: Any) -> dict[str, Any]:
+        made = configuration(*arguments)
+        source = {"source_address": {"address": PROXY_ADDRESS, "port_value": 0}}
+        made["static_resources"]["clusters"][0]["upstream_bind_config"] = source
+        return made
+
+    monkeypatch.setattr(process, "configuration", with_address)
     limits: dict[str, Any] = {"code_sends_per_address_hour": SENDS, "code_sends_per_doubtful_address_hour": SENDS}
-    async with (
-        running(postgres, warehouse, trusted_proxies=(f"{PROXY_ADDRESS}/32",), **limits) as server,
-        envoy_before(server.circle.target, unused_tcp_port) as address,
-        grpc.aio.insecure_channel(address) as channel,
-    ):
-        async with asyncio.timeout(30):
-            await channel.channel_ready()
-        yield Front(server, channel)
+    async with front_of(postgres, warehouse, trusted_proxies=(f"{PROXY_ADDRESS}/32",), **limits) as started:
+        yield started
 
 
 async def sent_through(channel: grpc.aio.Channel) -> int:
@@ -71,7 +61,8 @@ async def sent_through(channel: grpc.aio.Channel) -> int:
 
 
 async def test_whatever_a_caller_claims_envoy_and_server_know_her_address(front: Front, postgres: Postgres) -> None:
-    assert await sent_through(front.through) == SENDS
+    async with grpc.aio.insecure_channel(front.gateway.address) as channel:
+        assert await sent_through(channel) == SENDS
     async with postgres.read() as connection:
         rows = await connection.fetch("SELECT DISTINCT address FROM auth_code_sends")
     # Envoy names this machine by its own address, and not by loopback.
@@ -80,4 +71,4 @@ async def test_whatever_a_caller_claims_envoy_and_server_know_her_address(front:
 
 
 async def test_a_caller_who_goes_past_envoy_is_no_proxy(front: Front) -> None:
-    assert await sent_through(front.server.circle.channel) == SENDS
+    assert await sent_through(front.circle.channel) == SENDS

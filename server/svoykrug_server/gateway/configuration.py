@@ -10,7 +10,7 @@ from typing import Any
 from svoykrug_server.config import Settings
 from svoykrug_server.gateway.contract import SERVICES, descriptor_set
 from svoykrug_server.gateway.replies import Json, local_replies
-from svoykrug_server.gateway.routes import CLUSTER, TRANSCODER, routes
+from svoykrug_server.gateway.routes import CLUSTER, TRANSCODER, WHOLE_BODIES, routes
 
 ADMIN_SOCKET = "admin.sock"
 CERTIFICATE_FILE = "certificate.json"
@@ -22,8 +22,8 @@ IDLE_CONNECTION_SECONDS = 600
 """How long a connection without calls is kept."""
 HEALTH_SECONDS = 2
 """How often each server is asked whether it takes calls."""
-JSON_GROWTH = 4
-"""How many times larger than its protobuf a message may be as JSON: names and base64 take room."""
+JSON_GROWTH = 2
+"""How many times larger than its protobuf a request may be as JSON: names and base64 take room. Answers: twice that."""
 _TYPES = "type.googleapis.com/envoy"
 _ANY_NUMBER = 1_000_000
 """For limits that the servers keep themselves, and better."""
@@ -78,7 +78,7 @@ def _listener(settings: Settings, port: int, folder: Path) -> Json:
         # A second gateway on the same port must fail, and not share it.
         "enable_reuse_port": False,
         "filter_chains": [chain],
-        "per_connection_buffer_limit_bytes": JSON_GROWTH * settings.max_message_bytes,
+        "per_connection_buffer_limit_bytes": 2 * JSON_GROWTH * settings.max_message_bytes,
     }
 
 
@@ -127,6 +127,13 @@ def _http_filters(settings: Settings) -> list[Json]:
         {"name": "cors", "typed_config": {"@type": f"{prefix}.cors.v3.Cors"}},
         {"name": "readyz", "typed_config": readiness},
         {"name": "grpc_web", "typed_config": {"@type": f"{prefix}.grpc_web.v3.GrpcWeb"}},
+        {
+            "name": WHOLE_BODIES,
+            "typed_config": {
+                "@type": f"{prefix}.buffer.v3.Buffer",
+                "max_request_bytes": JSON_GROWTH * settings.max_message_bytes,
+            },
+        },
         {"name": TRANSCODER, "typed_config": _transcoder(settings)},
         {"name": "router", "typed_config": {"@type": f"{prefix}.router.v3.Router", "suppress_envoy_headers": True}},
     ]
@@ -146,7 +153,7 @@ def _transcoder(settings: Settings, *, for_keys: bool = False) -> Json:
         "convert_grpc_status": True,
         "match_incoming_request_route": True,
         "max_request_body_size": JSON_GROWTH * settings.max_message_bytes,
-        "max_response_body_size": JSON_GROWTH * settings.max_message_bytes,
+        "max_response_body_size": 2 * JSON_GROWTH * settings.max_message_bytes,
         "print_options": {
             "preserve_proto_field_names": True,
             "always_print_primitive_fields": not for_keys,
@@ -175,7 +182,7 @@ def _cluster(settings: Settings, servers: tuple[str, ...]) -> Json:
                 "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
             }
         },
-        "per_connection_buffer_limit_bytes": JSON_GROWTH * settings.max_message_bytes,
+        "per_connection_buffer_limit_bytes": 2 * JSON_GROWTH * settings.max_message_bytes,
         "circuit_breakers": {
             "thresholds": [
                 {"max_connections": _ANY_NUMBER, "max_pending_requests": _ANY_NUMBER, "max_requests": _ANY_NUMBER}

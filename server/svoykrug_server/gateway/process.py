@@ -118,19 +118,20 @@ class Gateway:
         """Finds out when and where Envoy takes calls, then offers it its certificate again whenever that changes."""
         while not self._live:
             await asyncio.sleep(POLL_SECONDS)
-            self._live = await self._is_live()
-        self._port = await asyncio.to_thread(self._admin.port)
+            if port := await asyncio.to_thread(self._listening_port):
+                self._port, self._live = port, True
         _log.info("gateway_ready", address=self.address)
         while self._certificate is not None:
             await asyncio.sleep(WATCH_SECONDS)
             if await asyncio.to_thread(self._certificate.offer_if_changed):
                 _log.info("gateway_certificate_changed")
 
-    async def _is_live(self) -> bool:
+    def _listening_port(self) -> int:
+        """Returns where Envoy takes calls; 0 when it does not yet."""
         try:
-            return await asyncio.to_thread(self._admin.is_live)
+            return self._admin.port() if self._admin.is_live() else 0
         except OSError:
-            return False
+            return 0
 
     async def _ask(self, question: Callable[[], Answer]) -> Answer | None:
         """Returns None when Envoy does not answer: it has ended, and nothing is left to wait for."""

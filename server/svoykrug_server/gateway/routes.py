@@ -4,7 +4,6 @@ import mimetypes
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from svoykrug_server.config import Settings
 from svoykrug_server.gateway.contract import SERVICES
@@ -13,6 +12,8 @@ from svoykrug_server.gateway.replies import Json
 CLUSTER = "servers"
 TRANSCODER = "json"
 """What the filter that turns JSON into protobuf is called; routes configure it by this name."""
+WHOLE_BODIES = "whole_bodies"
+"""What the filter that takes a body in, and refuses it when it is too large, is called; streams do without."""
 PAGES = Path(__file__).parent / "pages"
 """The documentation, as `make generate` made it."""
 LARGEST_PAGE_BYTES = 16 * 1024 * 1024
@@ -44,7 +45,10 @@ def routes(settings: Settings, jwks_filter: Json) -> Json:
         "typed_per_filter_config": {TRANSCODER: jwks_filter},
         "response_headers_to_add": [_header("cache-control", f"public, max-age={settings.jwks_cache_seconds}")],
     }
-    called = [{"match": {"prefix": f"/{service}/"}, "route": _to_servers()} for service in (*SERVICES, *_STANDARD)]
+    called = [
+        {"match": {"prefix": f"/{service}/"}, "route": _to_servers(), **_without(WHOLE_BODIES)}
+        for service in (*SERVICES, *_STANDARD)
+    ]
     return {
         "name": "routes",
         "max_direct_response_body_size_bytes": LARGEST_PAGE_BYTES,
@@ -78,7 +82,7 @@ def _to_servers() -> Json:
 def _alive() -> Json:
     """Says that the gateway lives; `/readyz` says whether a server behind it takes calls."""
     answer = {"status": 200, "body": {"inline_string": "alive\n"}}
-    return {"match": {"path": "/healthz"}, "direct_response": answer, **_without_json()}
+    return {"match": {"path": "/healthz"}, "direct_response": answer, **_without(TRANSCODER)}
 
 
 def _cors(settings: Settings) -> Json:
@@ -117,19 +121,19 @@ def _page(path: Path, address: str) -> Json:
         "match": {"path": re.sub(r"index\.html$", "", address)},
         "direct_response": {"status": 200, "body": {"filename": str(path.resolve())}},
         "response_headers_to_add": [_header(name, value) for name, value in headers.items()],
-        **_without_json(),
+        **_without(TRANSCODER),
     }
 
 
 def _redirect(address: str) -> Json:
     there = {"path_redirect": "/docs/", "response_code": "FOUND"}
-    return {"match": {"path": address}, "redirect": there, **_without_json()}
+    return {"match": {"path": address}, "redirect": there, **_without(TRANSCODER)}
 
 
-def _without_json() -> dict[str, Any]:
-    """What is no method is not looked for among them."""
+def _without(name: str) -> Json:
+    """Returns what makes a route pass a filter by."""
     disabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": True}
-    return {"typed_per_filter_config": {TRANSCODER: disabled}}
+    return {"typed_per_filter_config": {name: disabled}}
 
 
 def _header(name: str, value: str) -> Json:
