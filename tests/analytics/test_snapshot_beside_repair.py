@@ -11,6 +11,7 @@ import pytest
 
 from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import SnapshotPlan
 from svoykrug_server.analytics.snapshots import SnapshotBuilder
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
@@ -85,11 +86,11 @@ async def damaged(postgres: Postgres, warehouse: Warehouse, clock: ManualClock) 
     await circle.reconciler.step()
     await warehouse.command(ONE_KOPECK_MORE)
     circle.pass_time(60)
-    tokens = PageTokens(bytes(32))
+    tokens, kept = PageTokens(bytes(32)), KeptHistory(postgres, ZoneInfo(TIME_ZONE))
     proofs = FreshnessService(postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, tokens, clock)
     analytics.proofs.known_up_to = clock.now()
     analytics.rows = SnapshotWarehouse(warehouse, ZoneInfo(TIME_ZONE))
-    analytics.builder = SnapshotBuilder(analytics.repository, analytics.rows, proofs, clock)
+    analytics.builder = SnapshotBuilder(analytics.repository, analytics.rows, proofs, kept, clock)
     return Damaged(circle, analytics)
 
 

@@ -169,8 +169,23 @@ async def test_a_statement_over_the_limit_is_a_deadline_exceeded(store: Warehous
 
 async def test_a_mistake_in_a_statement_is_told_as_it_is(store: Warehouse) -> None:
     with pytest.raises(DatabaseError) as mistake:
-        await store.query("SELECT number FROM nowhere")
-    assert mistake.value.code == 60
+        await store.query("SELECT nothing FROM numbers(1)")
+    assert mistake.value.code == 47
+
+
+async def test_a_table_that_somebody_dropped_is_unavailable(store: Warehouse) -> None:
+    await store.command("CREATE TABLE lost (number UInt8) ENGINE = MergeTree ORDER BY number")
+    await store.command("DROP TABLE lost SYNC")
+    with pytest.raises(WarehouseUnavailable):
+        await store.query("SELECT number FROM lost")
+
+
+async def test_a_database_that_somebody_dropped_is_unavailable_until_it_is_made_again(store: Warehouse) -> None:
+    await store.command(f"DROP DATABASE `{store.database}` SYNC")
+    with pytest.raises(WarehouseUnavailable):
+        await store.query("SELECT number FROM sales")
+    await store.make_database()
+    assert await store.query("SHOW TABLES") == []
 
 
 async def test_statements_run_side_by_side(store: Warehouse) -> None:

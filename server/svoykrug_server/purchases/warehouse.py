@@ -1,5 +1,6 @@
 """ClickHouse SQL of the ledger's copy."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from svoykrug_server.storage.warehouse import Warehouse
 
 _EARLIEST_DAY = date(1970, 1, 2)
+_OUR_TABLE = re.compile(r"(TABLE (?:IF NOT EXISTS )?)purchases\b")
 
 # What does the warehouse hold of this batch? (the instant of sealing leads straight to its part)
 _BATCH = """
@@ -123,17 +125,20 @@ class PurchaseWarehouse:
         await self._warehouse.command(_DELETE_DAY, parameters, background=True)
 
     async def begin_rebuild(self, table_definitions: Sequence[str]) -> None:
-        """Makes an empty table beside the real one, which is made anew when somebody dropped it.
+        """Makes an empty table beside the real one.
+
+        A real one that somebody dropped stays away until the rebuilt one takes its place: an empty one would be read as
+        if nobody had ever bought anything.
 
         Args:
             table_definitions: The statements that make the warehouse's tables where they are missing.
         """
-        for definition in table_definitions:
-            await self._warehouse.command(definition)
+        await self._warehouse.make_database()
         # Is anything left of a rebuild that was cut short?
         await self._warehouse.command("DROP TABLE IF EXISTS purchases_rebuilt")
         # Where do the rows go until all are there?
-        await self._warehouse.command("CREATE TABLE purchases_rebuilt AS purchases")
+        for definition in table_definitions:
+            await self._warehouse.command(_OUR_TABLE.sub(r"\1purchases_rebuilt", definition))
 
     async def insert_rebuilt(self, rows: "pa.Table", deduplication_token: str) -> None:
         """Inserts rows into the table that is being rebuilt."""
@@ -141,8 +146,13 @@ class PurchaseWarehouse:
 
     async def exchange_rebuilt(self) -> None:
         """Puts the rebuilt table in the place of the real one, in one step."""
-        # From now on the rebuilt rows are the ones that count.
-        await self._warehouse.command("EXCHANGE TABLES purchases AND purchases_rebuilt")
+        # Is there a table to replace?
+        if (await self._warehouse.query("EXISTS TABLE purchases"))[0][0]:
+            # From now on the rebuilt rows are the ones that count.
+            await self._warehouse.command("EXCHANGE TABLES purchases AND purchases_rebuilt")
+        else:
+            # From now on there are rows again.
+            await self._warehouse.command("RENAME TABLE purchases_rebuilt TO purchases")
 
     async def drop_replaced(self) -> None:
         """Drops the table that the rebuilt one replaced."""

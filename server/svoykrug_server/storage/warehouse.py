@@ -42,6 +42,8 @@ Parameters = Mapping[str, Any]
 TIMEOUT_EXCEEDED = 159
 AWAY = frozenset({202, 209, 210, 236, 242, 243, 279, 439})
 """Codes of a server that is overloaded, stopping, read-only, or cannot be reached."""
+LOST = frozenset({60, 81})
+"""Codes of a table or a database that is not there: somebody dropped it, and a rebuild brings it back."""
 KILL_INTERVAL_SECONDS = 0.1
 CONNECT_SECONDS = 5
 """How long a server may be silent when we connect."""
@@ -192,6 +194,15 @@ class Warehouse:
         """
         await self._run(lambda client, settings: client.command(sql, _bound(parameters), settings=settings), background)
 
+    async def make_database(self) -> None:
+        """Makes our database when somebody dropped it; its tables are for whoever asks to make.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+        """
+        statement = _create_database(self.options.database)
+        await self._run(lambda client, _: client.command(statement, use_database=False), False)
+
     async def version(self) -> str:
         """Returns the engine's version."""
         # Which version is this engine?
@@ -252,7 +263,7 @@ class Warehouse:
                 compress="lz4",
             )
         # Where do our tables live?
-        bare.command(f"CREATE DATABASE IF NOT EXISTS `{options.database}`")
+        bare.command(_create_database(options.database))
         bare.database = options.database
         if isinstance(bare, HttpClient):
             bare.timeout = Timeout(connect=CONNECT_SECONDS, read=silence_seconds)
@@ -280,6 +291,10 @@ def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settin
         wait_for([future], timeout=KILL_INTERVAL_SECONDS)
 
 
+def _create_database(name: str) -> str:
+    return f"CREATE DATABASE IF NOT EXISTS `{name}`"
+
+
 def _bound(parameters: Parameters | None) -> dict[str, Any] | None:
     return None if parameters is None else dict(parameters)
 
@@ -292,6 +307,8 @@ def _warehouse_error(error: Exception) -> Exception:
     code = error.code if isinstance(error, DatabaseError) else None
     if code == TIMEOUT_EXCEEDED:
         return DomainError("DEADLINE_EXCEEDED")
-    if code in AWAY or isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None):
+    if code in LOST:
+        log.error("warehouse_table_lost", reason=str(error))
+    if code in AWAY | LOST or isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None):
         return WarehouseUnavailable()
     return error

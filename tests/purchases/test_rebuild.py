@@ -1,0 +1,60 @@
+"""The warehouse dropped, in part or whole, and rebuilt: nobody is told that there are no purchases meanwhile."""
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pyarrow as pa
+import pytest
+
+from svoykrug_server.kit.errors import WarehouseUnavailable
+from tests.purchases.circle import Circle
+
+DROPPED = ["DROP TABLE purchases SYNC", "DROP DATABASE `{database}` SYNC"]
+
+
+async def bought(circle: Circle) -> UUID:
+    """Ships five purchases in five batches; returns the business."""
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(5):
+        await circle.buy(business_id, member, f"receipt-{number}", 100)
+        circle.pass_time()
+        await circle.relay.step()
+    return business_id
+
+
+@pytest.mark.parametrize("drop", DROPPED, ids=["table", "database"])
+async def test_what_was_dropped_is_unavailable_until_all_of_it_is_back(circle: Circle, drop: str) -> None:
+    business_id = await bought(circle)
+    before = await circle.warehouse_rows()
+    await circle.warehouse.command(drop.format(database=circle.warehouse.database))
+    insert, copied, go_on = circle.copy.insert_rebuilt, asyncio.Event(), asyncio.Event()
+
+    async def insert_when_told(rows: pa.Table, token: str) -> None:
+        await insert(rows, token)
+        copied.set()
+        await go_on.wait()
+
+    circle.copy.insert_rebuilt = insert_when_told  # type: ignore[method-assign]  # the rebuild is looked at in its middle
+    rebuilding = asyncio.create_task(circle.rebuild.run(uuid4()))
+    await copied.wait()
+    with pytest.raises(WarehouseUnavailable):
+        await circle.warehouse_rows()
+    await circle.buy(business_id, await circle.add_member(), "meanwhile", 100)
+    with pytest.raises(WarehouseUnavailable):
+        await circle.relay.step()
+    go_on.set()
+    await rebuilding
+
+    assert await circle.warehouse_rows() == before
+    await circle.relay.step()
+    await circle.reconciler.step()
+    assert await circle.warehouse_rows() == await circle.ledger()
+    assert circle.metric("pipeline_mismatched_days_total") == 0
+
+
+async def test_a_rebuilt_table_is_as_the_migrations_make_it(circle: Circle) -> None:
+    await bought(circle)
+    asked = "SHOW CREATE TABLE purchases"
+    before = await circle.warehouse.query(asked)
+    await circle.rebuild.run(uuid4())
+    assert await circle.warehouse.query(asked) == before
