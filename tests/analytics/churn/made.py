@@ -7,7 +7,7 @@ from svoykrug_server.analytics.churn.features import COLUMN, RAW
 
 
 def window(members: int = 600, seed: int = 1) -> Window:
-    """Returns members whose silence and rate decide, with noise, whether they stay away."""
+    """Returns members whose silence and rate decide, with noise, whether they stay away and how often they come."""
     random = np.random.default_rng(seed)
     raw = random.uniform(0, 10, (members, len(RAW)))
     recency = random.integers(1, 120, members)
@@ -20,4 +20,5 @@ def window(members: int = 600, seed: int = 1) -> Window:
         raw[once, COLUMN[name]] = 0
     silence = recency / 60 - raw[:, COLUMN["purchase_days"]] / 20
     churned = (random.random(members) < 1 / (1 + np.exp(-2 * silence))).astype(np.float64)
-    return Window(raw, churned)
+    later_days = np.where(churned > 0, 0.0, 1.0 + random.poisson(raw[:, COLUMN["purchase_days"]] / 4))
+    return Window(raw, churned, later_days, later_days * 50_000.0)

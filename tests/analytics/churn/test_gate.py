@@ -4,36 +4,17 @@ The test window is December 2017; nothing was tuned on it (see `docs/decisions/c
 """
 
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4, uuid5
+from uuid import uuid4
 
-import numpy as np
 import pytest
 
-from demo.source import receipts
 from svoykrug_server.analytics.churn.promotion import obstacles
 from svoykrug_server.analytics.churn.service import NewModel
-from tests.analytics.churn.circle import Circle, fill, purchases_table
+from tests.analytics.churn.circle import Circle
+from tests.analytics.churn.journey import import_complete_journey
 
 CUTOFF = datetime(2017, 12, 1, tzinfo=UTC)
 TRAINING = [datetime(2017, month, day, tzinfo=UTC) for month, day in ((7, 7), (8, 4), (9, 1), (9, 29), (10, 27))]
-NAMESPACE = UUID(int=0xC0FFEE)
-
-
-async def import_complete_journey(circle: Circle) -> None:
-    """Puts every receipt into the warehouse; households get random member ids."""
-    table = receipts()
-    random = np.random.default_rng(5)
-    households = np.unique(table["household"])
-    member_ids = random.integers(1, 2**63 - 1, len(households))[np.searchsorted(households, table["household"])]
-    businesses = {name: uuid5(NAMESPACE, name).bytes for name in table["partner"].unique()}
-    times = table["purchase_time"].dt.tz_localize("UTC")
-    rows = purchases_table(
-        member_ids.tolist(),
-        times.astype("datetime64[us, UTC]"),
-        table["amount_minor"].to_numpy(),
-        business_ids=[businesses[name] for name in table["partner"]],
-    )
-    await fill(circle.warehouse, rows)
 
 
 async def test_the_model_reaches_the_gate_on_complete_journey(circle: Circle) -> None:

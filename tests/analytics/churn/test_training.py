@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from svoykrug_server.analytics.churn import estimator, evaluation
 from svoykrug_server.analytics.churn.estimator import Window
 from svoykrug_server.analytics.churn.features import RAW
+from svoykrug_server.analytics.churn.learning import window_of
 from svoykrug_server.analytics.churn.model import ModelState, default_training_cutoffs
 from svoykrug_server.analytics.churn.warehouse import Scope, sample
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields
@@ -75,10 +76,10 @@ async def test_the_same_windows_with_their_labels_do_teach() -> None:
 async def test_a_column_from_the_future_shows_as_a_figure_too_good(circle: Circle) -> None:
     await fill(circle.warehouse, simulated())
     honest = await window_at(circle, TEST_CUTOFF)
-    leaking = Window(honest.raw.copy(), honest.churned)
+    leaking = replace(honest, raw=honest.raw.copy())
     leaking.raw[:, RAW.index("last_year_days")] = honest.churned
     past = [await window_at(circle, cutoff) for cutoff in default_training_cutoffs(TEST_CUTOFF, HORIZON_DAYS)]
-    leaked = [Window(part.raw.copy(), part.churned) for part in past]
+    leaked = [replace(part, raw=part.raw.copy()) for part in past]
     for part in leaked:
         part.raw[:, RAW.index("last_year_days")] = part.churned
     areas = [
@@ -92,8 +93,7 @@ async def test_a_column_from_the_future_shows_as_a_figure_too_good(circle: Circl
 async def window_at(circle: Circle, cutoff: datetime) -> Window:
     """Returns what was known at a cutoff."""
     table = await circle.known.window(Scope(None, WATERMARK), cutoff, WATERMARK, HORIZON_DAYS, 0, sample(1.0))
-    raw = np.column_stack([table[name].to_numpy() for name in RAW])
-    return Window(raw, table["churned"].to_numpy())
+    return window_of(table)
 
 
 async def test_too_few_members_are_refused_with_what_is_missing(circle: Circle) -> None:

@@ -14,7 +14,9 @@ from svoykrug_server.analytics.churn.model import FeatureBins
 from svoykrug_server.analytics.churn.reasons import REASONS_PER_MEMBER, Reasons, Typical, explain
 from svoykrug_server.analytics.churn.scorer import Scorer
 from svoykrug_server.analytics.value import spending
-from svoykrug_server.analytics.value.forecast import Rates, forecast
+from svoykrug_server.analytics.value.calibration import Tails
+from svoykrug_server.analytics.value.forecast import forecast
+from svoykrug_server.analytics.value.outlook import Outlook, Rates
 from svoykrug_server.analytics.value.spending import GammaGamma
 
 _log = structlog.get_logger(__name__)
@@ -36,6 +38,7 @@ class BlockScorer:
 
     def __init__(self, document: dict[str, Any], bins: Sequence[FeatureBins]) -> None:
         self._scorer = Scorer.from_document(document)
+        self._tails = Tails.from_document(document.get("value"))
         self._meter = DriftMeter(bins)
         self._typical: Typical | None = None
         self._spending: GammaGamma | None = None
@@ -76,7 +79,8 @@ class BlockScorer:
             self._spending = spending.fit(days, spend)
             _log.info("member_spending_fitted", members=len(raw), independence=spending.independence(days, spend))
         horizon, bg_nbd = self._scorer.horizon_days, self._scorer.bg_nbd
-        said = forecast(raw, Rates.of(raw, bg_nbd.r, bg_nbd.alpha, horizon), self._spending, horizon)
+        rates = Rates.of(raw, bg_nbd.r, bg_nbd.alpha, horizon)
+        said = forecast(Outlook.of(raw, rates, self._spending, horizon), self._tails)
         return {
             "expected_purchase_count": pa.array(said.purchase_count),
             "purchase_count_low": pa.array(said.purchase_count_low, pa.uint32()),

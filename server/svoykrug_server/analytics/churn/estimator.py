@@ -37,10 +37,14 @@ class Window:
     Attributes:
         raw: The warehouse's columns `features.RAW`, shape (members, 23).
         churned: 1 for no purchase, else 0, shape (members,).
+        later_days: Days with a purchase, shape (members,).
+        later_spend_minor: What was spent, net, shape (members,).
     """
 
     raw: Matrix
     churned: Vector
+    later_days: Vector
+    later_spend_minor: Vector
 
 
 def fit(windows: list[Window], horizon_days: int) -> Scorer:

@@ -32,8 +32,8 @@ class Judgement:
 
     Attributes:
         measurements: The model, then `recency`, `rfm_sum`, `bg_nbd`.
-        differences: The model less each baseline in ROC-AUC, and less the serving model in ROC-AUC and Brier score when
-            there is one.
+        differences: The model less each baseline, and less the serving model when there is one, in every figure that
+            both have.
         calibration: The model's bins.
     """
 
@@ -120,9 +120,9 @@ def _differences(samples: dict[str, dict[str, Vector]]) -> list[Difference]:
     for name in samples:
         if name == "model":
             continue
-        for figure in ("roc_auc", "brier") if name == "serving" else ("roc_auc",):
+        for figure in samples[name]:
             difference = samples["model"][figure] - samples[name][figure]
-            better = difference[1:] < 0 if figure == "brier" else difference[1:] > 0
+            better = difference[1:] < 0 if figure in metrics.LOWER_IS_BETTER else difference[1:] > 0
             found.append(Difference(name, figure, _estimate(difference), float(better.mean())))
     return found
 

@@ -1,5 +1,6 @@
 """The part of training that computes. Run it in a thread: it imports scikit-learn and takes seconds."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -7,14 +8,22 @@ from uuid import UUID
 import numpy as np
 
 from svoykrug_server.analytics.churn import borrowing, drift, estimator, evaluation
+from svoykrug_server.analytics.churn.bgnbd import BgNbd
 from svoykrug_server.analytics.churn.estimator import Window
-from svoykrug_server.analytics.churn.features import DESIGN, RAW, Vector
+from svoykrug_server.analytics.churn.features import COLUMN, DESIGN, RAW, Vector
 from svoykrug_server.analytics.churn.loan import Borrowed
 from svoykrug_server.analytics.churn.model import Difference, Measurement, ModelCard
 from svoykrug_server.analytics.churn.scorer import Scorer
+from svoykrug_server.analytics.value import spending
+from svoykrug_server.analytics.value.calibration import Outcome, Tails, calibrate
+from svoykrug_server.analytics.value.outlook import Outlook, Rates
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_VALUE_WINDOWS = 3
+_VALUE_MEMBERS = 10_000
+"""Of each window at most: member ids are random, so the first of them are a random sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +65,10 @@ def window_of(table: "pa.Table") -> Window:
     """Turns a window of the warehouse into arrays.
 
     Args:
-        table: With the columns `features.RAW` and `churned`.
+        table: With the columns `features.RAW`, `churned`, `later_days` and `later_spend_minor`.
     """
     raw = np.column_stack([table[name].to_numpy() for name in RAW])
-    return Window(raw, table["churned"].to_numpy())
+    return Window(raw, *(table[name].to_numpy() for name in ("churned", "later_days", "later_spend_minor")))
 
 
 def learn(material: Material) -> Learned:
@@ -83,7 +92,25 @@ def learn(material: Material) -> Learned:
         feature_bins=drift.bins_of(np.vstack([window.raw for window in material.training])),
         borrowed_from=material.borrowed_from,
     )
-    return Learned(card, scorer.document(), algorithm)
+    tails = value_tails(scorer.bg_nbd, material.training, material.horizon_days)
+    return Learned(card, scorer.document() | {"value": tails.document()}, algorithm)
+
+
+def value_tails(bg_nbd: BgNbd, windows: Sequence[Window], horizon_days: int) -> Tails:
+    """Returns how wide the intervals of member value must be, measured on the last training windows.
+
+    Args:
+        bg_nbd: The model's.
+        windows: The earliest first, together with at least one member.
+        horizon_days: H.
+    """
+    outcomes: list[Outcome] = []
+    for window in windows[-_VALUE_WINDOWS:]:
+        raw = window.raw[:_VALUE_MEMBERS]
+        spend = spending.fit(raw[:, COLUMN["purchase_days"]], raw[:, COLUMN["spend_minor"]])
+        outlook = Outlook.of(raw, Rates.of(raw, bg_nbd.r, bg_nbd.alpha, horizon_days), spend, horizon_days)
+        outcomes.append(Outcome(outlook, window.later_days[: len(raw)], window.later_spend_minor[: len(raw)]))
+    return calibrate(outcomes)
 
 
 def compare(document: dict[str, Any], serving_document: dict[str, Any], test: Window) -> tuple[Difference, ...]:

@@ -151,3 +151,5 @@ FORECAST_FIGURES: dict[str, Figure] = {
     "ece": expected_calibration_error,
 }
 """Figures of a forecast that says probabilities."""
+
+LOWER_IS_BETTER = frozenset({"brier", "ece"})

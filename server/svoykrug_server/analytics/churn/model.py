@@ -108,7 +108,7 @@ class Difference:
 
     Attributes:
         other: `recency`, `rfm_sum`, `bg_nbd` or `serving`.
-        figure: `roc_auc` or `brier`.
+        figure: A name of `metrics.FORECAST_FIGURES`.
         estimate: The difference with its interval.
         share_better: The share of resamples in which the model was better.
     """

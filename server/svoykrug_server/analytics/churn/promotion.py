@@ -14,7 +14,7 @@ def obstacles(model: ChurnModel) -> tuple[str, ...]:
     - `no_skill`: its Brier score does not beat that of the base rate.
     - `fewer_training_windows`: it learned from fewer than two windows, so that its probabilities are not calibrated.
     """
-    ahead = {difference.other: difference for difference in model.card.differences}
+    ahead = {row.other: row for row in model.card.differences if row.figure == "roc_auc"}
     found = [f"not_better_than_{name}" for name in BASELINES if not _beats(ahead.get(name))]
     measured = {row.name: row for row in model.card.metrics}
     skill = measured["model"].figures["brier_skill"]

@@ -129,7 +129,9 @@ class ChurnWarehouse:
         population_days: int,
         block: Block,
     ) -> "pa.Table":
-        """Returns `member_id`, the columns `features.RAW`, `net_spend_minor` and `churned` of a block of members.
+        """Returns `member_id`, the columns `features.RAW`, `net_spend_minor`, `churned` and what came later of a block.
+
+        `later_days` are days with a purchase in the window after the cutoff, `later_spend_minor` what was spent there.
 
         Args:
             scope: Whose purchases.
