@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.UUID("8f0c5a52-5f0e-4d3b-9a39-2f7f5f3b6d10")
 _USERS_A_CALL = 1_000
 _NANOSECONDS = 1_000_000_000
-_SECONDS_A_DAY = 86_400
 _REFUNDS_AT_ONCE = 16
 # The data has no refunds; the demo makes them for a stated 1 % of the receipts, chosen by this seed.
 REFUND_SHARE = 0.01
@@ -105,14 +105,20 @@ def _rows(
     return rows
 
 
+def refunded(receipts: "pd.DataFrame") -> "pd.DataFrame":
+    """Returns the receipts that the demo gives back in whole, with their `refund_time`: a day later, to the second."""
+    paid = receipts[receipts["amount_minor"] > 0].sample(frac=REFUND_SHARE, random_state=REFUND_SEED)
+    return paid.assign(refund_time=paid["purchase_time"].dt.floor("s") + timedelta(days=1))
+
+
 async def refund_some(service: Client, business_ids: Mapping[str, str], receipts: "pd.DataFrame") -> tuple[int, int]:
     """Gives back the whole of a seeded 1 % of the receipts, a day after each.
 
     Returns:
         How many refunds are new, and how many were there already.
     """
-    paid = receipts[receipts["amount_minor"] > 0].sample(frac=REFUND_SHARE, random_state=REFUND_SEED)
-    times = paid["purchase_time"].to_numpy().astype("datetime64[s]").astype("int64") + _SECONDS_A_DAY
+    paid = refunded(receipts)
+    times = paid["refund_time"].to_numpy().astype("datetime64[s]").astype("int64")
     columns = (paid["partner"].tolist(), paid["basket"].tolist(), paid["amount_minor"].tolist(), times.tolist())
     limit = asyncio.Semaphore(_REFUNDS_AT_ONCE)
 

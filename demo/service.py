@@ -61,7 +61,7 @@ class Service:
 
 
 def environment(folder: Path, target: str) -> dict[str, str]:
-    """Returns the environment of the service: a folder of its own, UTC and the currency of the data."""
+    """Returns the environment of the service: a folder of its own, UTC, the currency of the data, and all its years."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("SVOYKRUG_")},
         "SVOYKRUG_DATA_DIR": str(folder),
@@ -69,6 +69,8 @@ def environment(folder: Path, target: str) -> dict[str, str]:
         "SVOYKRUG_CIRCLE_CURRENCY_CODE": CURRENCY_CODE,
         "SVOYKRUG_CIRCLE_TIME_ZONE": "UTC",
         "SVOYKRUG_HTTP_PORT": "0",
+        "SVOYKRUG_DRAIN_SECONDS": "0",
+        "SVOYKRUG_WAREHOUSE_RETENTION_MONTHS": "0",
     }
 
 
