@@ -176,3 +176,21 @@ async def test_a_warehouse_that_is_away_is_said(
 def test_a_range_of_days_that_is_none_is_refused(from_date: Date, to_date: Date | None) -> None:
     with pytest.raises(InvalidFields):
         convert.days_from_proto(pb.GetFreshnessRequest(from_date=from_date, to_date=to_date))
+
+
+async def test_what_waits_at_a_sensitive_business_is_counted_for_admins_and_that_business_only(
+    circle: Circle, freshness: FreshnessService
+) -> None:
+    clinic_id, florist_id = await circle.add_business(sensitive=True), await circle.add_business()
+    await circle.buy(clinic_id, await circle.add_member(), "receipt", 100)
+    circle.pass_time(2.5)
+    await circle.buy(florist_id, await circle.add_member(), "receipt", 100)
+    owner = person(staff={clinic_id: StaffRole.OWNER})
+
+    waiting = [
+        (report.waiting_count, report.lag_ms)
+        for caller, scope in ((admin(), None), (owner, clinic_id), (READER, None))
+        for report in [await freshness.report(caller, scope, None)]
+    ]
+
+    assert waiting == [(2, 2_500), (1, 2_500), (1, 0)]

@@ -201,7 +201,8 @@ _BACKLOG = """
         SELECT outbox.entry_count, outbox.record_time, outbox.business_id
         FROM sealed_batches JOIN outbox USING (batch_id) WHERE shipped_time IS NULL
     ) AS waiting
-    WHERE $1::uuid IS NULL OR business_id = $1
+    WHERE ($1::uuid IS NULL OR business_id = $1)
+        AND ($2 OR business_id NOT IN (SELECT id FROM businesses WHERE sensitive))
 """
 
 
@@ -290,9 +291,11 @@ async def shipped_up_to(connection: ReadConnection) -> int:
     return batch_id
 
 
-async def backlog(connection: ReadConnection, business_id: UUID | None = None) -> Backlog:
-    """Returns what waits for the warehouse: of a business, or of all."""
-    row = await connection.fetchrow(_BACKLOG, business_id)
+async def backlog(
+    connection: ReadConnection, business_id: UUID | None = None, *, with_sensitive: bool = True
+) -> Backlog:
+    """Returns what waits for the warehouse: of a business, or of all, with or without sensitive businesses."""
+    row = await connection.fetchrow(_BACKLOG, business_id, with_sensitive)
     if row is None:
         raise LookupError("an aggregate has one row")
     return Backlog(row["watermark"], row["waiting_count"], row["oldest_record_time"])

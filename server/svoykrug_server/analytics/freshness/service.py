@@ -71,7 +71,7 @@ class FreshnessService:
         with_sensitive = await self._may_see_sensitive(caller, business_id)
         # Read before the proof: what is shipped by now is in the totals, so that 0 waiting means that they are whole.
         async with self._postgres.read() as connection:
-            backlog = await outbox.backlog(connection, business_id)
+            backlog = await outbox.backlog(connection, business_id, with_sensitive=with_sensitive)
         days, token = ((), "") if asked is None else await self._page(business_id, asked, with_sensitive)
         await self._prover.prove_again(days)
         async with self._postgres.read() as connection:
