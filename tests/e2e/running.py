@@ -49,7 +49,7 @@ async def running(
     """
     secrets, supervisor = random_secrets(), Supervisor()
     foundation = Foundation(
-        settings=isolated_settings(listen=("127.0.0.1:0",), drain_seconds=0, grace_seconds=1, **settings),
+        settings=isolated_settings(**{"listen": ("127.0.0.1:0",), "drain_seconds": 0, "grace_seconds": 1, **settings}),
         clock=clock or SystemClock(),
         secrets=secrets,
         postgres=postgres,
