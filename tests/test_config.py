@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from svoykrug_server.config import Settings, default_data_dir
 from tests.conftest import isolated_settings
 
 
@@ -36,3 +37,18 @@ def test_settings_that_make_sense_are_taken() -> None:
         tls_key=Path("key.pem"),
     )
     assert settings.circle_time_zone == "UTC"
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("DATA_DIR", "READY_FILE", "HTTP_HOST", "LISTEN", "TRUSTED_PROXIES"):
+        monkeypatch.setenv(f"SVOYKRUG_{name}", "")
+    settings = Settings()
+    assert settings.data_dir == default_data_dir()
+    assert settings.ready_file is None
+    assert (settings.http_host, settings.listen) == ("127.0.0.1", ("127.0.0.1:50051",))
+
+
+def test_a_version_of_a_consent_that_the_contract_does_not_take_is_refused() -> None:
+    with pytest.raises(ValidationError, match="should match pattern"):
+        isolated_settings(consent_versions=("two words",))

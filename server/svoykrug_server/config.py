@@ -104,8 +104,8 @@ class Settings(BaseSettings):
     """A client that asks more often than this whether the server lives is disconnected."""
     max_connection_age_seconds: float | None = Field(default=None, gt=0)
     """How old a connection may get, so that clients spread over new servers. Unset: any age."""
-    drain_seconds: float = Field(default=0.0, ge=0)
-    """How long NOT_SERVING is announced at a stop before new calls are refused."""
+    drain_seconds: float = Field(default=3.0, ge=0)
+    """How long NOT_SERVING is announced at a stop before new calls are refused: longer than balancers take to ask."""
     grace_seconds: float = Field(default=30.0, ge=0)
     """How long calls in progress may take to finish at a stop."""
     oldest_client_versions: dict[str, Annotated[str, Field(pattern=r"^\d+(\.\d+){0,3}$")]] = Field(default_factory=dict)

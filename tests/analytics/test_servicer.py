@@ -229,11 +229,12 @@ async def test_movements_add_up_to_both_snapshots(analytics: Analytics, served: 
     assert sum(each.member_count for each in answer.movements if each.to_segment) == later.member_count
 
 
-async def test_movements_between_two_scopes_are_refused_by_field(analytics: Analytics, served: Served) -> None:
+async def test_movements_between_two_scopes_are_not_found_as_a_summary_is_not(analytics: Analytics, served: Served) -> None:
     circle, business = await analytics.snapshot(), await analytics.snapshot(BUSINESS)
     request = pb.GetSegmentMovementsRequest(from_snapshot_id=str(circle.id), to_snapshot_id=str(business.id))
-    refusal = await refusal_of(stub(served).GetSegmentMovements(request, metadata=as_admin(served)))
-    assert (refusal.reason, refusal.paths) == ("INVALID_FIELDS", ("to_snapshot_id",))
+    assert await refusal_of(stub(served).GetSegmentMovements(request, metadata=as_admin(served))) == MISSING
+    request.business_id = str(BUSINESS)
+    assert await refusal_of(stub(served).GetSegmentMovements(request, metadata=as_owner(served))) == DENIED
 
 
 async def test_an_insight_is_of_the_latest_snapshot_on_or_before_a_date(analytics: Analytics, served: Served) -> None:

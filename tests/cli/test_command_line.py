@@ -31,6 +31,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "SVOYKRUG_DATA_DIR": str(data_dir),
         "SVOYKRUG_LISTEN": '["127.0.0.1:0"]',
         "SVOYKRUG_HTTP_PORT": "0",
+        "SVOYKRUG_DRAIN_SECONDS": "0",
         "SVOYKRUG_READY_FILE": str(data_dir.parent / "ready.json"),
         "COLUMNS": "200",
     }

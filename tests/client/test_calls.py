@@ -85,7 +85,7 @@ def test_the_retry_policy_names_the_idempotent_methods_of_the_contract_and_no_ot
         if found(path[1:].replace("/", ".")).GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
     }
     assert named == idempotent - {"/svoykrug.purchases.v1.PurchasesService/ImportPurchases"}
-    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
 
 
 async def test_a_call_gets_the_methods_deadline_or_the_one_it_names(client: Client, server: StagedServer) -> None:

@@ -53,6 +53,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "DATA_DIR": str(data_dir),
         "LISTEN": '["127.0.0.1:0"]',
         "HTTP_PORT": "0",
+        "DRAIN_SECONDS": "0",
         "MINIMUM_FREE_DISK_MB": "0",
         "PROOF_INTERVAL_SECONDS": "0.5",
         "RELAY_POLL_SECONDS": "0.2",

@@ -79,6 +79,7 @@ async def service() -> AsyncIterator[Service]:
         "SVOYKRUG_DATA_DIR": str(folder / "data"),
         "SVOYKRUG_LISTEN": '["127.0.0.1:0"]',
         "SVOYKRUG_HTTP_PORT": "0",
+        "SVOYKRUG_DRAIN_SECONDS": "0",
         "SVOYKRUG_READY_FILE": str(ready_file),
         "COLUMNS": "120",
     }

@@ -23,7 +23,8 @@ _RETRY_POLICY = {
     "initialBackoff": "0.2s",
     "maxBackoff": "3s",
     "backoffMultiplier": 2.5,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops answers CANCELLED to what reaches it in the last milliseconds, unseen (grpc#41785).
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 
@@ -52,7 +53,7 @@ def methods() -> dict[str, Method]:
 
 @cache
 def service_config() -> str:
-    """Returns the gRPC service config (JSON): UNAVAILABLE is retried on methods that may be repeated, on no others."""
+    """Returns the gRPC service config (JSON): what a server that goes away answers is retried where it may be."""
     repeatable = [path[1:].split("/") for path, method in methods().items() if method.repeatable]
     names = [{"service": service, "method": method} for service, method in repeatable]
     return json.dumps({"methodConfig": [{"name": names, "retryPolicy": _RETRY_POLICY}]})

@@ -216,13 +216,11 @@ class SnapshotService:
         """Returns how many members went from which segment to which between two snapshots of one scope.
 
         Raises:
-            InvalidFields: A snapshot is not of this scope, or does not exist.
+            PermissionDenied: There is no such snapshot in this scope.
+            NotFound: The same, said to admins and services.
         """
-        found = [await self._repository.find(business_id, snapshot_id) for snapshot_id in (from_id, to_id)]
-        earlier, later = found
-        if earlier is None or later is None:
-            path = "from_snapshot_id" if earlier is None else "to_snapshot_id"
-            raise InvalidFields.of(path, "must name a snapshot of this scope")
+        earlier = await self._snapshot(caller, business_id, from_id)
+        later = await self._snapshot(caller, business_id, to_id)
         movements = tuple(await self._warehouse.movements(earlier.build_id, later.build_id))
         if not sees_small_groups(caller, business_id):
             movements = without_small_movements(movements)

@@ -50,6 +50,7 @@ class RpcServer:
     def __init__(self, options: RpcOptions, verifier: TokenVerifier, registry: CollectorRegistry) -> None:
         self._options = options
         self._draining = Draining()
+        self._leaving = False
         self._admission = Admission(options.max_calls, options.max_calls_per_caller)
         self._interceptor = Interceptor(
             Steps(
@@ -76,8 +77,8 @@ class RpcServer:
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls are taken: started and not stopping."""
-        return bool(self.addresses) and not self._draining.started
+        """Whether calls are to be sent here: started and not about to stop."""
+        return bool(self.addresses) and not self._leaving
 
     @property
     def calls_in_progress(self) -> int:
@@ -101,11 +102,15 @@ class RpcServer:
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Says NOT_SERVING, waits, ends endless streams, lets the other calls finish, and stops; once.
 
+        Whoever asks for its health leaves during the wait. What arrives after it, before a client has heard that the
+        connection ends, gRPC answers CANCELLED without asking us (grpc#41785): `docs/decisions/restarts.md`.
+
         Args:
             hurry: When it is set, what is not finished is cancelled at once.
         """
-        if self._draining.started:
+        if self._leaving:
             return
+        self._leaving = True
         hurry = hurry or asyncio.Event()
         await self._health.enter_graceful_shutdown()
         _log.info("draining", calls=self.calls_in_progress, seconds=self._options.drain_seconds)

@@ -209,7 +209,7 @@ class AnalyticsServiceServicer:
         """Compares two snapshots of one scope: how many members went from which segment to which.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (the snapshots are not of this scope), PERMISSION_DENIED, NOT_FOUND, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

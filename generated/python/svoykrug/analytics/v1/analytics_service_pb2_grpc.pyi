@@ -60,7 +60,7 @@ class AnalyticsServiceStub:
     """Compares two snapshots of one scope: how many members went from which segment to which.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (the snapshots are not of this scope), PERMISSION_DENIED, NOT_FOUND, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
     """
     GetMemberInsight: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMemberInsightRequest, _analytics_service_pb2.GetMemberInsightResponse]
     """Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
@@ -242,7 +242,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Compares two snapshots of one scope: how many members went from which segment to which.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (the snapshots are not of this scope), PERMISSION_DENIED, NOT_FOUND, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
