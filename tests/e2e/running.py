@@ -14,6 +14,7 @@ from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.parts import Foundation
 from svoykrug_server.rpc.server import RpcServer
 from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.secrets import Secrets
 from svoykrug_server.storage.warehouse import Warehouse
 from tests.auth.world import random_secrets
 from tests.conftest import isolated_settings
@@ -37,7 +38,11 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    postgres: Postgres, warehouse: Warehouse, clock: Clock | None = None, **settings: object
+    postgres: Postgres,
+    warehouse: Warehouse,
+    clock: Clock | None = None,
+    secrets: Secrets | None = None,
+    **settings: object,
 ) -> AsyncIterator[Running]:
     """Runs the whole server for one block.
 
@@ -45,9 +50,10 @@ async def running(
         postgres: The system of record.
         warehouse: The analytics copy.
         clock: Tells the server the time; the machine's by default.
+        secrets: Those of the server before it on the same stores; new ones by default.
         settings: What differs from the default settings.
     """
-    secrets, supervisor = random_secrets(), Supervisor()
+    secrets, supervisor = secrets or random_secrets(), Supervisor()
     foundation = Foundation(
         settings=isolated_settings(**{"listen": ("127.0.0.1:0",), "drain_seconds": 0, "grace_seconds": 1, **settings}),
         clock=clock or SystemClock(),

@@ -16,6 +16,7 @@ import pytest
 
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
+from tests.auth.world import random_secrets
 from tests.conftest import reachable_folder
 from tests.e2e.running import running
 from tests.gateway.curl import curl
@@ -155,7 +156,7 @@ async def test_an_envoy_that_outlived_its_starter_makes_way(unused_tcp_port: int
 async def test_a_server_restarts_behind_the_gateway(
     postgres: Postgres, warehouse: Warehouse, unused_tcp_port: int
 ) -> None:
-    target = f"127.0.0.1:{unused_tcp_port}"
+    target, secrets = f"127.0.0.1:{unused_tcp_port}", random_secrets()
     async with gateway_before(target) as gateway:
 
         async def status() -> int:
@@ -165,7 +166,7 @@ async def test_a_server_restarts_behind_the_gateway(
             refused = await curl(f"http://{gateway.address}/v1/users/me")
             assert (refused.status, refused.reason) == (503, "STORE_UNAVAILABLE")
             await until_status(status, 503)
-            async with running(postgres, warehouse, listen=(target,)):
+            async with running(postgres, warehouse, secrets=secrets, listen=(target,)):
                 await until_status(status, 200)
                 assert (await curl(f"http://{gateway.address}/v1/users/me")).reason == "TOKEN_MISSING"
 
