@@ -58,7 +58,7 @@ def test_an_answer_is_read_whole() -> None:
             challenge_id=convert.challenge_id_to_text(challenge_id),
             code="012345",
             request_id=str(request_id),
-            device_name=" Pixel ",
+            device_name=" \u202ePi\u200bxel\ufeff ",
             consents=[user_pb2.ConsentGrant(kind=user_pb2.CONSENT_KIND_MARKETING, version="1", granted=False)],
             referral_code="ABCDEF",
         )

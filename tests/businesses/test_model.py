@@ -18,6 +18,15 @@ def test_what_cannot_be_a_name_is_refused(name: str) -> None:
         Business(uuid4(), name, Category.BEAUTY, False, BusinessStatus.ACTIVE, 1, NOW, NOW)
 
 
+@pytest.mark.parametrize("name", ["Салон\u202eнолаС", "Са\u200bлон", "Салон\u2028"])
+def test_a_name_that_hides_something_is_given_no_more_and_read_where_it_was(name: str) -> None:
+    with pytest.raises(ValueError, match="name"):
+        NewBusiness(name, Category.BEAUTY)
+    with pytest.raises(ValueError, match="name"):
+        BusinessChange(name=name)
+    assert Business(uuid4(), name, Category.BEAUTY, False, BusinessStatus.ACTIVE, 1, NOW, NOW).name == name
+
+
 @pytest.mark.parametrize("category", Category)
 @pytest.mark.parametrize("asked", [False, True])
 def test_dental_and_medical_businesses_are_sensitive_whatever_was_asked(category: Category, asked: bool) -> None:

@@ -13,6 +13,7 @@ from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users import repository
 from svoykrug_server.users.accounts import UserAccounts
+from svoykrug_server.users.consent_texts import ConsentTexts
 from svoykrug_server.users.model import NewMember
 from svoykrug_server.users.service import UsersService
 from tests.callers import CallBy, service
@@ -64,6 +65,21 @@ async def test_whoever_lacks_a_required_consent_is_told_which_and_nothing_is_wri
     assert (refusal.value.reason, refusal.value.metadata) == ("CONSENT_REQUIRED", {"missing": missing})
     async with postgres.transaction() as tx:
         assert await accounts().find_by_phone(tx, phone) is None
+
+
+async def test_whoever_consents_to_a_text_that_there_is_not_does_not_join(
+    postgres: Postgres, clock: ManualClock
+) -> None:
+    people = UserAccounts(lambda: None, number_bans(), ConsentTexts(frozenset({"2026-11"})))
+    phone = new_phone()
+    for consents, paths in (((*CONSENTS, replace(MARKETING, granted=True)), ["consents[2].version"]), (CONSENTS, [])):
+        async with postgres.transaction() as tx:
+            joined = await people.join(tx, Joining(phone, consents, "", "ru", clock.now()))
+        assert [violation.path for violation in getattr(joined, "violations", ())] == paths
+    async with postgres.transaction() as tx:
+        account = await people.find_by_phone(tx, phone)
+    assert account is not None
+    assert account.user_id == joined
 
 
 async def test_a_referral_code_names_the_referrer_whatever_its_case(

@@ -1,5 +1,6 @@
 """What a business is, who works there, and what may be asked of one."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -94,7 +95,7 @@ class Business:
     update_time: datetime
 
     def __post_init__(self) -> None:
-        if not is_name(self.name):
+        if not _is_kept_name(self.name):
             raise ValueError("a name has 1 to 200 characters, and none that hides")
         if self.category in ALWAYS_SENSITIVE and not self.sensitive:
             raise ValueError("dental and medical businesses are sensitive")
@@ -170,5 +171,14 @@ class BusinessPage:
 
 
 def is_name(text: str) -> bool:
-    """Tells whether a text can name a business: 1 to 200 characters, not only blanks, none that hides."""
-    return 1 <= len(text) <= MAX_NAME_CHARACTERS and bool(text.strip()) and not has_hidden_characters(text)
+    """Tells whether a text can name a business from now on: 1 to 200 characters, not only blanks, none that hides."""
+    return _is_kept_name(text) and not has_hidden_characters(text)
+
+
+def _is_kept_name(text: str) -> bool:
+    """Tells the same of a name that was given before hidden characters were refused: no control characters."""
+    return (
+        1 <= len(text) <= MAX_NAME_CHARACTERS
+        and bool(text.strip())
+        and not any(unicodedata.category(character) == "Cc" for character in text)
+    )

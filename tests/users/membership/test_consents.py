@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,7 +9,7 @@ from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, PermissionDenied
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.users.consent_texts import ANY_TEXT
+from svoykrug_server.users.consent_texts import ANY_TEXT, ConsentTexts
 from svoykrug_server.users.membership.consents import Consents
 from tests.callers import CallBy, person
 from tests.users.people import audited, join
@@ -112,3 +113,16 @@ async def test_nobody_says_anything_for_who_is_erased_or_deleted(
     for user_id in (anna, uuid4()):
         with pytest.raises(PermissionDenied):
             await consents.set(CallBy(person(user_id)), [MARKETING])
+
+
+async def test_a_text_that_there_is_not_is_named_and_only_taken_back(
+    postgres: Postgres, clock: ManualClock, anna: UUID
+) -> None:
+    consents = Consents(postgres, clock, ConsentTexts(frozenset({"2026-12"})))
+    before = await consents.get(anna)
+    with pytest.raises(InvalidFields) as refusal:
+        await consents.set(CallBy(person(anna)), [replace(TERMS, document_version="2026-12"), MARKETING])
+    assert [violation.path for violation in refusal.value.violations] == ["consents[1].version"]
+    assert await consents.get(anna) == before
+    taken_back = (await consents.set(CallBy(person(anna)), [NO_MARKETING]))[-1]
+    assert (taken_back.kind.value, taken_back.granted) == ("marketing", False)
