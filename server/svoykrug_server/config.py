@@ -282,6 +282,9 @@ class Settings(BaseSettings):
     consent_versions: tuple[Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,32}$")], ...] = ()
     """The versions of the texts that may be consented to, as a JSON array such as `["2026-11"]`. Empty: any."""
 
+    csv_open_imports: int = Field(default=10, ge=1)
+    """How many CSV files that are not written a business has at a time; the bytes of each lie in PostgreSQL."""
+
     # The way to the warehouse
     relay_batch_entries: int = Field(default=200_000, ge=1)
     """How many purchases and refunds go to ClickHouse in one insert at most."""

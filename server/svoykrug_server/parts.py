@@ -297,4 +297,5 @@ def purchase_options(settings: Settings) -> PurchaseOptions:
         proof_interval_seconds=settings.proof_interval_seconds,
         full_proof_days=settings.full_proof_days,
         retention_months=settings.warehouse_retention_months,
+        most_open_csv_imports=settings.csv_open_imports,
     )

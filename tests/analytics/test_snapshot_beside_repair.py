@@ -120,10 +120,10 @@ async def test_a_snapshot_waits_for_the_end_of_a_repair_and_reads_what_is_right(
     await damaged.see()
     insert, deleted, go_on = damaged.circle.copy.insert, asyncio.Event(), asyncio.Event()
 
-    async def insert_when_told(rows: pa.Table, token: str) -> None:
+    async def insert_when_told(rows: pa.Table, deduplication_token: str) -> None:
         deleted.set()
         await go_on.wait()
-        await insert(rows, token)
+        await insert(rows, deduplication_token)
 
     damaged.circle.copy.insert = insert_when_told  # type: ignore[method-assign]  # the snapshot comes in
     repairing = asyncio.create_task(damaged.circle.reconciler.repair())

@@ -48,6 +48,7 @@ from tests.callers import service
 from tests.users.memberships import membership_of
 
 TIME_ZONE = "Europe/Moscow"
+MOST_OPEN_CSV_IMPORTS = 3
 RULES = CircleRules("RUB", oldest_purchase_days=3660, newest_purchase_seconds=300)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IMPORTER = service("purchases.write")
@@ -85,7 +86,10 @@ class Circle:
         self.imports = ImportService(self.writer)
         self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
         self.operations = OperationsService(postgres, OperationsRepository(postgres), page_tokens, clock)
-        self.csv = compose_csv(postgres, self.writer, self.erasure, RULES, ZoneInfo(TIME_ZONE), self.operations, clock)
+        zone = ZoneInfo(TIME_ZONE)
+        self.csv = compose_csv(
+            postgres, self.writer, self.erasure, RULES, zone, self.operations, clock, MOST_OPEN_CSV_IMPORTS
+        )
         kept_rows = KeptRowRepository()
         self.kept_rows = KeptRowService(postgres, kept_rows, reading, refunds, self.writer, page_tokens, clock)
         self.pipeline = PipelineRepository(TIME_ZONE)

@@ -29,8 +29,8 @@ async def test_what_was_dropped_is_unavailable_until_all_of_it_is_back(circle: C
     await circle.warehouse.command(drop.format(database=circle.warehouse.database))
     insert, copied, go_on = circle.copy.insert_rebuilt, asyncio.Event(), asyncio.Event()
 
-    async def insert_when_told(rows: pa.Table, token: str) -> None:
-        await insert(rows, token)
+    async def insert_when_told(rows: pa.Table, deduplication_token: str) -> None:
+        await insert(rows, deduplication_token)
         copied.set()
         await go_on.wait()
 

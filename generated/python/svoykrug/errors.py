@@ -316,6 +316,11 @@ class ImportOutOfOrder(InvalidArgument):
     """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
 
 
+class CsvImportsFull(ResourceExhausted):
+    """The business has as many CSV files that are not written as a business may have, and all are new or being read.
+    Metadata: `most`."""
+
+
 class TooLittleData(FailedPrecondition):
     """There is too little data to train or to score. Metadata: what there is and what is needed."""
 
@@ -403,6 +408,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "REFUND_EXCEEDS_PURCHASE": RefundExceedsPurchase,
     "AMOUNT_OUT_OF_RANGE": AmountOutOfRange,
     "IMPORT_OUT_OF_ORDER": ImportOutOfOrder,
+    "CSV_IMPORTS_FULL": CsvImportsFull,
     "TOO_LITTLE_DATA": TooLittleData,
     "STORES_DISAGREE": StoresDisagree,
     "MODEL_NOT_GOOD_ENOUGH": ModelNotGoodEnough,

@@ -54,6 +54,7 @@ class PurchaseOptions:
         proof_interval_seconds: How often days that changed are proven.
         full_proof_days: After how many days every day is proven again.
         retention_months: How many whole months the warehouse keeps before the present one; 0 for all.
+        most_open_csv_imports: How many CSV files that are not written a business has at a time.
     """
 
     rules: CircleRules
@@ -62,6 +63,7 @@ class PurchaseOptions:
     proof_interval_seconds: float
     full_proof_days: int
     retention_months: int
+    most_open_csv_imports: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def compose_purchases(
     erasure = LedgerErasure(hashes)
     writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
-    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, clock)
+    most_open = options.most_open_csv_imports
+    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, clock, most_open)
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),

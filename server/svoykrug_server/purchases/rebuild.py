@@ -12,12 +12,12 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
-from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.relay import Relay
 from svoykrug_server.purchases.retention import Retention
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
+from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)

@@ -15,12 +15,12 @@ import structlog
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
-from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
+from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)

@@ -15,12 +15,12 @@ import structlog
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.kit.failpoints import failpoint
-from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.retention_repository import RetentionRepository
 from svoykrug_server.purchases.retention_warehouse import PURCHASES, REBUILT, RetentionWarehouse
 from svoykrug_server.storage import outbox
+from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.storage.postgres import Postgres
 
 _log = structlog.get_logger(__name__)

@@ -44,6 +44,7 @@ def compose_csv(
     zone: ZoneInfo,
     operations: Operations,
     clock: Clock,
+    most_open: int,
 ) -> Csv:
     """Builds the use cases, the work function and the job.
 
@@ -55,12 +56,13 @@ def compose_csv(
         zone: The circle's time zone.
         operations: Starts long work.
         clock: Tells the time.
+        most_open: How many files that are not written a business has at a time.
     """
     imports, trial_ledger = CsvImportRepository(), TrialLedger()
     trial_writer = PurchaseWriter(postgres, trial_ledger, erasure, rules, clock, SilentAnnouncer())
     run = CsvImportRun(postgres, imports, writer, trial_ledger, trial_writer, zone)
     return Csv(
-        uploads=CsvUploads(postgres, imports, LedgerRepository(), operations, clock),
+        uploads=CsvUploads(postgres, imports, LedgerRepository(), operations, clock, most_open),
         housekeeping=CsvHousekeeping(postgres, imports, clock),
         work={KIND: run.run},
     )

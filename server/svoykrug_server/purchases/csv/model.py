@@ -155,6 +155,21 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenImport:
+    """An upload whose file is not written, so that its bytes are kept.
+
+    Attributes:
+        id: UUID version 7.
+        create_time: When it was started.
+        is_running: Whether its file is being read now.
+    """
+
+    id: UUID
+    create_time: datetime
+    is_running: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CsvImport:
     """The upload of a file of one business's purchases.
 

@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, sql, update
 
 from svoykrug_server.purchases.csv.model import (
     Counts,
     CsvFormat,
     CsvImport,
     ImportState,
+    OpenImport,
     PreviewRow,
     Problem,
     ReportedRow,
@@ -35,6 +36,10 @@ _ROWS = "SELECT * FROM csv_rows WHERE csv_import_id = $1 ORDER BY line_number"
 _CHUNK = "SELECT content FROM csv_chunks WHERE csv_import_id = $1 AND offset_bytes = $2"
 
 
+_IS_RUNNING = csv_imports.c.state == "running"
+_RUN_HAS_ENDED = operations.c.state.in_(("failed", "cancelled"))
+
+
 class CsvImportRepository:
     """CSV imports in PostgreSQL."""
 
@@ -49,16 +54,36 @@ class CsvImportRepository:
 
     async def lock(self, tx: Transaction, import_id: UUID) -> CsvImport | None:
         """Returns an import, which nobody else changes until the transaction ends, or None."""
-        run_ended = operations.c.state.in_(("failed", "cancelled"))
         # How does this import stand, and has its run ended without a word?
         found = await tx.execute(
-            select(csv_imports, and_(csv_imports.c.state == "running", run_ended).label("abandoned"))
+            select(csv_imports, (_IS_RUNNING & _RUN_HAS_ENDED).label("abandoned"))
             .outerjoin(operations, operations.c.id == csv_imports.c.operation_id)
             .where(csv_imports.c.id == import_id)
             .with_for_update(of=csv_imports)
         )
         row = found.mappings().one_or_none()
         return None if row is None else _import(row)
+
+    async def lock_open(self, tx: Transaction, business_id: UUID) -> Sequence[OpenImport]:
+        """Returns a business's imports that are not written, the oldest first; nobody else changes them meanwhile."""
+        # Whose bytes are kept, and which of them are being read?
+        found = await tx.execute(
+            select(
+                csv_imports.c.id,
+                csv_imports.c.create_time,
+                (_IS_RUNNING & ~func.coalesce(_RUN_HAS_ENDED, sql.false())).label("is_running"),
+            )
+            .outerjoin(operations, operations.c.id == csv_imports.c.operation_id)
+            .where(csv_imports.c.business_id == business_id, csv_imports.c.state != "written")
+            .order_by(csv_imports.c.create_time, csv_imports.c.id)
+            .with_for_update(of=csv_imports)
+        )
+        return [OpenImport(row.id, row.create_time, row.is_running) for row in found]
+
+    async def drop(self, tx: Transaction, import_ids: Sequence[UUID]) -> None:
+        """Deletes imports with the bytes of their files."""
+        # Which files does nobody wait for any more?
+        await tx.execute(delete(csv_imports).where(csv_imports.c.id.in_(import_ids)))
 
     async def get(self, connection: ReadConnection, import_id: UUID, business_id: UUID) -> CsvImport | None:
         """Returns an import of a business with the rows that are shown, or None."""

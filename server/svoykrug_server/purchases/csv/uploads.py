@@ -2,11 +2,12 @@
 
 import hashlib
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields, Limited
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.purchases.csv.model import MAX_FILE_BYTES, CsvFormat, CsvImport, ImportState
 from svoykrug_server.purchases.csv.repository import CsvImportRepository
@@ -18,6 +19,10 @@ from svoykrug_server.storage.idempotency import RequestKey, hash_of
 from svoykrug_server.storage.postgres import Postgres, Transaction
 
 KIND = "import_csv"
+IDLE = timedelta(hours=1)
+"""How old an upload is at least that another may take the place of."""
+RUN_DELAY = timedelta(minutes=1)
+"""How long to wait for the end of one of so many runs."""
 _START_METHOD = "/svoykrug.purchases.v1.PurchasesService/StartCsvImport"
 
 
@@ -30,6 +35,7 @@ class CsvUploads:
         ledger: Knows the businesses.
         operations: Starts long work.
         clock: Tells the time.
+        most_open: How many files that are not written a business has at a time.
     """
 
     def __init__(
@@ -39,12 +45,14 @@ class CsvUploads:
         ledger: LedgerRepository,
         operations: Operations,
         clock: Clock,
+        most_open: int,
     ) -> None:
         self._postgres = postgres
         self._imports = imports
         self._ledger = ledger
         self._operations = operations
         self._clock = clock
+        self._most_open = most_open
 
     async def start(self, caller: Caller, business_id: UUID, told: CsvFormat, request_id: UUID) -> CsvImport:
         """Starts an import that takes chunks; the same request id again returns the first one.
@@ -52,6 +60,7 @@ class CsvUploads:
         Raises:
             InvalidFields: REQUEST_ID_REUSED.
             FailedPrecondition: BUSINESS_ARCHIVED.
+            Limited: CSV_IMPORTS_FULL, the business has many files that are not written, all of them new or being read.
             NotFound: There is no such business, said to admins and services.
             PermissionDenied: The same, said to all others.
         """
@@ -62,6 +71,7 @@ class CsvUploads:
             first_answer = await idempotency.claim(tx, key, now)
             if first_answer is None:
                 await self._refuse_closed(tx, caller, business_id)
+                await self._make_room(tx, business_id, now)
                 import_id = uuid7(now)
                 await self._imports.add(tx, import_id, business_id, told, now)
                 await idempotency.remember(tx, key, {"csv_import_id": str(import_id)})
@@ -135,6 +145,19 @@ class CsvUploads:
         if csv_import is None:
             raise not_found_for(caller)
         return csv_import
+
+    async def _make_room(self, tx: Transaction, business_id: UUID, now: datetime) -> None:
+        """Drops the oldest uploads that stand still where there are as many as may be; refuses where none does."""
+        await self._ledger.lock_business(tx, business_id)
+        uploads = await self._imports.lock_open(tx, business_id)
+        too_many = len(uploads) - self._most_open + 1
+        if too_many <= 0:
+            return
+        oldest = [upload for upload in uploads if not upload.is_running][:too_many]
+        idle_time = oldest[-1].create_time + IDLE if len(oldest) == too_many else now + RUN_DELAY
+        if idle_time > now:
+            raise Limited("CSV_IMPORTS_FULL", metadata={"most": str(self._most_open)}, retry_after=idle_time - now)
+        await self._imports.drop(tx, [upload.id for upload in oldest])
 
     async def _locked(self, tx: Transaction, caller: Caller, business_id: UUID, import_id: UUID) -> CsvImport:
         csv_import = await self._imports.lock(tx, import_id)

@@ -136,6 +136,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The amount is negative, or too large."""
     ERROR_REASON_IMPORT_OUT_OF_ORDER: _ErrorReason.ValueType  # 306
     """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
+    ERROR_REASON_CSV_IMPORTS_FULL: _ErrorReason.ValueType  # 307
+    """The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`."""
     ERROR_REASON_TOO_LITTLE_DATA: _ErrorReason.ValueType  # 400
     """There is too little data to train or to score. Metadata: what there is and what is needed."""
     ERROR_REASON_STORES_DISAGREE: _ErrorReason.ValueType  # 401
@@ -266,6 +268,8 @@ ERROR_REASON_AMOUNT_OUT_OF_RANGE: ErrorReason.ValueType  # 305
 """The amount is negative, or too large."""
 ERROR_REASON_IMPORT_OUT_OF_ORDER: ErrorReason.ValueType  # 306
 """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
+ERROR_REASON_CSV_IMPORTS_FULL: ErrorReason.ValueType  # 307
+"""The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`."""
 ERROR_REASON_TOO_LITTLE_DATA: ErrorReason.ValueType  # 400
 """There is too little data to train or to score. Metadata: what there is and what is needed."""
 ERROR_REASON_STORES_DISAGREE: ErrorReason.ValueType  # 401

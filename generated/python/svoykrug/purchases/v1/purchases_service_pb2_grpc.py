@@ -200,8 +200,11 @@ class PurchasesServiceServicer:
     def StartCsvImport(self, request, context):
         """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
 
+        A business has 10 files at a time that are not written; one more takes the place of the oldest that was started over an hour ago and
+        is not being read.
+
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, CSV_IMPORTS_FULL, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -75,8 +75,11 @@ class PurchasesServiceStub:
     StartCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.StartCsvImportRequest, _purchases_service_pb2.StartCsvImportResponse]
     """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
 
+    A business has 10 files at a time that are not written; one more takes the place of the oldest that was started over an hour ago and
+    is not being read.
+
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, CSV_IMPORTS_FULL, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     UploadCsvChunk: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.UploadCsvChunkRequest, _purchases_service_pb2.UploadCsvChunkResponse]
     """Uploads the next chunk of the file, at most 2 MB; the file at most 200 MB.
@@ -232,8 +235,11 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.StartCsvImportResponse]:
         """Starts the upload of a CSV file as a CRM exports it; the unary form of ImportPurchases, for browsers and people.
 
+        A business has 10 files at a time that are not written; one more takes the place of the oldest that was started over an hour ago and
+        is not being read.
+
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, BUSINESS_ARCHIVED, CSV_IMPORTS_FULL, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod
