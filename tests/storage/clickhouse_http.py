@@ -1,8 +1,8 @@
 """ClickHouse's HTTP interface over the embedded engine, so that the path to a server is tested with a real engine.
 
 It speaks what the driver uses: a statement in the body or in `query`, rows to insert in the body, settings and
-`param_...` in the query string, and errors as ClickHouse reports them. Where `SVOYKRUG_TEST_CLICKHOUSE_URL` is set the
-same tests run against a real server, too.
+`param_...` in the query string or in a form, and errors as ClickHouse reports them. Where
+`SVOYKRUG_TEST_CLICKHOUSE_URL` is set the same tests run against a real server, too.
 """
 
 import asyncio
@@ -116,10 +116,14 @@ class ClickHouseServer:
 
 async def read_statement(request: web.Request) -> Statement:
     """Takes a request apart as ClickHouse does."""
-    body = await request.read()
+    query = dict(request.query)
+    if request.content_type == "multipart/form-data":  # so the driver sends parameters that are long
+        query |= {name: str(value) for name, value in (await request.post()).items()}
+        body = b""
+    else:
+        body = await request.read()
     if request.headers.get("Content-Encoding") == "lz4":
         body = lz4.frame.decompress(body)
-    query = dict(request.query)
     sql = query.get("query", "")
     if not sql:
         sql, body = body.decode(), b""

@@ -57,11 +57,12 @@ class Operating(Work):
         operation = await self.start(client)
 
         async def ended() -> bool:
-            await end_waits(self.place.postgres)
             async with self.place.postgres.read() as connection:
                 row = await connection.fetchrow("SELECT * FROM operations WHERE id = $1", UUID(operation.id))
             assert row is not None
             assert row["state"] in ("queued", "running", "succeeded"), row["error_reason"]
+            if row["state"] == "queued":
+                await end_waits(self.place.postgres)
             return bool(row["state"] == "succeeded")
 
         await until(ended, BOUND_SECONDS)

@@ -110,11 +110,12 @@ class DiskFull(Fault):
     """The disk below both stores is full for a while."""
 
     async def happen(self, work: Work) -> bool:
-        """Fills it; a moment later there is room again."""
+        """Fills it until a store has refused something; a moment later there is room again."""
         hit, log = await work.is_unfinished(), Log(self.place.data_dir)
         with self.disk.full():
-            await asyncio.sleep(self.dice.uniform(0.5, 2.0))
-        return hit and log.tells("No space left on device", "File too large", "NOT_ENOUGH_SPACE")
+            await until(lambda: log.tells("No space left", "WAREHOUSE_UNAVAILABLE", "STORE_UNAVAILABLE"), BOUND_SECONDS)
+            await asyncio.sleep(self.dice.uniform(0.0, 1.0))
+        return hit
 
 
 class Log:

@@ -1,15 +1,16 @@
 """The jobs of the schedule: each is done once for its period."""
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from svoykrug_client import Client
 from svoykrug_server.kit.caller import SYSTEM_ID
 from svoykrug_server.operations.schedule.model import JobKind
 from svoykrug_server.parts import timetable
-from tests.crash.matrix.analytics_work import scored, unpublished
+from tests.crash.matrix.analytics_work import HORIZON_DAYS, scored, unpublished
 from tests.crash.matrix.place import BOUND_SECONDS, Place
-from tests.crash.matrix.seen import Seen, execute, make_due
+from tests.crash.matrix.seen import Record, Seen, execute, make_due
 from tests.crash.matrix.work import Harm, Work
 from tests.waiting import until
 
@@ -47,13 +48,14 @@ class Night(Work):
         known = {each["id"] for each in before.operations}
         new = [each for each in after.operations if each["id"] not in known]
         assert {each["starter_id"] for each in new} <= {SYSTEM_ID}
-        succeeded = [each["business_id"] for each in new if each["state"] == "succeeded"]
+        succeeded = [_scope_of(each, after) for each in new if each["state"] == "succeeded"]
         harm = Harm.of(len(new), len(set(succeeded)), len(self.scopes()))
         assert set(succeeded) == set(self.scopes())
-        ungraded = sum(not row["graded"] and row["id"] in before.scorings for row in after.scorings.values())
+        closed = datetime.now(UTC) - timedelta(days=HORIZON_DAYS)
+        ungraded = sum(not row["graded"] and row["cutoff_time"] < closed for row in after.scorings.values())
         return harm + unpublished(after) + scored(after) + Harm(lost=ungraded)
 
-    def scopes(self) -> list[object]:
+    def scopes(self) -> list[UUID | None]:
         """Returns the scopes it goes over with an operation each."""
         if self.job is JobKind.SNAPSHOTS:
             return [None, *self.place.circle.business_ids]
@@ -67,6 +69,12 @@ class Night(Work):
                     *(self.job.value, self.periods[self.job.value]),
                 )
             )
+
+
+def _scope_of(operation: Record, after: Seen) -> UUID | None:
+    made = after.snapshots.get(operation["made_id"], operation)
+    scope: UUID | None = made["business_id"]
+    return scope
 
 
 class NightOfSnapshots(Night):

@@ -17,7 +17,7 @@ from tests.crash.matrix.circle import Circle, open_circle
 from tests.crash.matrix.seen import STATEMENTS, Seen, end_leases, seen
 from tests.crash.own_rows import Totals
 from tests.crash.server_process import ServerProcess, command, settings_of, started
-from tests.crash.stores_seen import ask_warehouse, entry_ids
+from tests.crash.stores_seen import ask_warehouse, entry_ids, pipeline
 from tests.waiting import until
 
 BOUND_SECONDS = 60.0
@@ -66,10 +66,15 @@ class Place:
     async def healed(self, client: Client) -> None:
         """Waits until everything is shipped and the server calls both stores equal, every day of them."""
 
+        async def shipped() -> bool:
+            now = await pipeline(self.postgres)
+            return now.shipped_rows == now.committed_rows
+
         async def equal() -> bool:
             fresh = await client.analytics.GetFreshness(GetFreshnessRequest())
             return fresh.equal and (fresh.waiting_count, fresh.disputed_day_count) == (0, 0)
 
+        await until(shipped, BOUND_SECONDS)
         await until(equal, BOUND_SECONDS)
 
     async def own_totals(self) -> Totals:

@@ -90,7 +90,7 @@ class Matrix:
             await until(work.goes_on, BOUND_SECONDS)
             hit = await fault.happen(work)
             begun = time.monotonic()
-            await asyncio.wait({asking})
+            await asyncio.gather(asking, return_exceptions=True)
             await work.finish(client)
             await self._place.healed(client)
             seconds = time.monotonic() - begun

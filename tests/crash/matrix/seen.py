@@ -147,8 +147,8 @@ def _counts(rows: Sequence[Sequence[Any]]) -> dict[UUID, tuple[int, int]]:
 
 # Which rows does the ledger hold, as the warehouse is to hold them?
 _ENTRIES = """
-    SELECT entry_id, purchase_id, business_id, member_id, amount_minor, purchase_time, ingest_time
-    FROM purchase_entries JOIN outbox USING (outbox_id) JOIN sealed_batches USING (batch_id)
+    SELECT entry_id, purchase_id, entry.business_id, member_id, amount_minor, purchase_time, ingest_time
+    FROM purchase_entries AS entry JOIN outbox USING (outbox_id) JOIN sealed_batches USING (batch_id)
 """
 
 

@@ -99,4 +99,4 @@ async def asked_until(asking: "asyncio.Task[None]", dying: "asyncio.Task[int]", 
                 asking.result()
         await dying
     asking.cancel()
-    await asyncio.wait({asking})
+    await asyncio.gather(asking, return_exceptions=True)
