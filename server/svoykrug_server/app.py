@@ -122,12 +122,12 @@ def _add_purchases(parts: Parts, methods: grpc.aio.Server) -> None:
 
 def _add_analytics(parts: Parts, methods: grpc.aio.Server) -> None:
     analytics, shown = parts.analytics, parts.analytics.dashboards
-    churn = ChurnServicer(analytics.churn.models, analytics.churn.risk, operation_to_proto)
+    churn = ChurnServicer(analytics.churn.models, analytics.churn.risk, analytics.scopes, operation_to_proto)
     standing = StandingChecks(parts.auth.verifier)
     dashboards = DashboardServicer(shown.dashboards, shown.cohorts, shown.matrix, standing)
     freshness = FreshnessServicer(parts.freshness)
     servicer = AnalyticsServicer(
-        analytics.snapshots, analytics.insight, operation_to_proto, freshness, churn, dashboards
+        analytics.snapshots, analytics.insight, analytics.scopes, operation_to_proto, freshness, churn, dashboards
     )
     analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
 

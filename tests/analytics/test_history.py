@@ -16,6 +16,7 @@ from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
 from svoykrug_server.analytics.history import Cause, LedgerEntry, Place, Step, steps_of
 from svoykrug_server.analytics.history_words import change_text
 from svoykrug_server.analytics.model import MemberRow, Snapshot, SnapshotPlan
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.segments import SEGMENT_BY_SCORES, Segment
 from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.kit.caller import Role, StaffRole
@@ -36,8 +37,9 @@ MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 @pytest.fixture
 async def served(analytics: Analytics) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # freshness, churn and dashboards have tests of their own
+    scopes = Scopes(analytics.repository)
     servicer = AnalyticsServicer(
-        analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere, elsewhere
+        analytics.service, analytics.insight, scopes, operation_to_proto, elsewhere, elsewhere, elsewhere
     )
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running

@@ -17,6 +17,7 @@ from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
 from svoykrug.operations.v1 import operation_pb2
 
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring, ScoringPlan
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.analytics.value.model import MemberValue
@@ -37,8 +38,9 @@ VALUE = MemberValue(2.5, 1, 4, 12_000, 3_000, 25_000)
 @pytest.fixture
 async def served(analytics: Analytics) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # freshness, churn and dashboards have tests of their own
+    scopes = Scopes(analytics.repository)
     servicer = AnalyticsServicer(
-        analytics.service, analytics.insight, operation_to_proto, elsewhere, elsewhere, elsewhere
+        analytics.service, analytics.insight, scopes, operation_to_proto, elsewhere, elsewhere, elsewhere
     )
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
@@ -229,7 +231,9 @@ async def test_movements_add_up_to_both_snapshots(analytics: Analytics, served: 
     assert sum(each.member_count for each in answer.movements if each.to_segment) == later.member_count
 
 
-async def test_movements_between_two_scopes_are_not_found_as_a_summary_is_not(analytics: Analytics, served: Served) -> None:
+async def test_movements_between_two_scopes_are_not_found_as_a_summary_is_not(
+    analytics: Analytics, served: Served
+) -> None:
     circle, business = await analytics.snapshot(), await analytics.snapshot(BUSINESS)
     request = pb.GetSegmentMovementsRequest(from_snapshot_id=str(circle.id), to_snapshot_id=str(business.id))
     assert await refusal_of(stub(served).GetSegmentMovements(request, metadata=as_admin(served))) == MISSING

@@ -15,6 +15,7 @@ from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Wate
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.scheduled.jobs import AnalyticsJobs
 from svoykrug_server.analytics.scheduled.repository import ScopeRepository
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.service import SnapshotService
 from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
@@ -33,6 +34,7 @@ class Analytics:
     Attributes:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
+        scopes: Reads which business a request names.
         churn: The use cases of churn.
         dashboards: The use cases of dashboards, cohorts and the cross-business matrix.
         jobs: What is done every night, week and month.
@@ -41,6 +43,7 @@ class Analytics:
 
     snapshots: SnapshotService
     insight: InsightService
+    scopes: Scopes
     churn: Churn
     dashboards: Dashboards
     jobs: AnalyticsJobs
@@ -82,6 +85,7 @@ def compose_analytics(
     return Analytics(
         snapshots=snapshots,
         insight=InsightService(repository, rows, churn.risk, watermarks, kept, zone),
+        scopes=Scopes(repository),
         churn=churn,
         dashboards=compose_dashboards(postgres, warehouse, zone, clock),
         jobs=jobs,

@@ -44,6 +44,15 @@ class SnapshotRepository:
         found = await tx.execute(select(businesses.c.id).where(businesses.c.id == business_id))
         return found.first() is not None
 
+    async def is_sensitive(self, business_id: UUID) -> bool:
+        """Tells whether a business keeps its purchases secret; one that does not exist keeps none."""
+        # Is this business sensitive?
+        async with self._postgres.read() as connection:
+            found: bool | None = await connection.fetchval(
+                "SELECT sensitive FROM businesses WHERE id = $1", business_id
+            )
+        return found or False
+
     async def begin_build(
         self, snapshot_id: UUID, build_id: UUID, rules_version: str
     ) -> tuple[SnapshotPlan, UUID | None] | None:

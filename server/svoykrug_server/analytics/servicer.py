@@ -11,6 +11,7 @@ from svoykrug.operations.v1 import operation_pb2
 
 from svoykrug_server.analytics import convert
 from svoykrug_server.analytics.insight import InsightService
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.service import SnapshotService
 from svoykrug_server.rpc.context import Locale, current, current_caller
 
@@ -97,6 +98,7 @@ class SnapshotMethods:
     Args:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
+        scopes: Reads which business a request names.
         operation_to_proto: Shows an operation.
     """
 
@@ -104,20 +106,23 @@ class SnapshotMethods:
         self,
         snapshots: SnapshotService,
         insight: InsightService,
+        scopes: Scopes,
         operation_to_proto: OperationToProto,
     ) -> None:
         self._snapshots = snapshots
         self._insight = insight
+        self._scopes = scopes
         self._operation_to_proto = operation_to_proto
 
     async def CreateSnapshot(self, request: pb.CreateSnapshotRequest, context: Context) -> pb.CreateSnapshotResponse:
         """Starts computing an RFM snapshot."""
+        await self._scopes.named(current_caller(), request.business_id)
         operation = await self._snapshots.create(current_caller(), convert.new_snapshot_from_proto(request))
         return pb.CreateSnapshotResponse(operation=self._operation_to_proto(operation, current().locale))
 
     async def ListSnapshots(self, request: pb.ListSnapshotsRequest, context: Context) -> pb.ListSnapshotsResponse:
         """Lists the snapshots of a scope."""
-        business_id = convert.id_or_none(request.business_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
         page = await self._snapshots.list_page(business_id, request.page_size, request.page_token)
         return convert.snapshot_page_to_proto(page)
 
@@ -125,7 +130,8 @@ class SnapshotMethods:
         self, request: pb.GetSegmentSummaryRequest, context: Context
     ) -> pb.GetSegmentSummaryResponse:
         """Returns the eleven segments of a snapshot."""
-        business_id, snapshot_id = convert.id_or_none(request.business_id), convert.id_or_none(request.snapshot_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        snapshot_id = convert.id_or_none(request.snapshot_id)
         summary = await self._snapshots.summary(current_caller(), business_id, snapshot_id)
         return convert.summary_to_proto(summary)
 
@@ -135,7 +141,7 @@ class SnapshotMethods:
         """Lists the members of a snapshot."""
         page = await self._snapshots.members_page(
             current_caller(),
-            convert.id_or_none(request.business_id),
+            await self._scopes.named(current_caller(), request.business_id),
             convert.id_or_none(request.snapshot_id),
             convert.segment_from_proto(request.segment),
             request.page_size,
@@ -147,7 +153,8 @@ class SnapshotMethods:
         self, request: pb.StreamSegmentMembersRequest, context: Context
     ) -> AsyncIterator[pb.StreamSegmentMembersResponse]:
         """Streams all members of a snapshot."""
-        business_id, snapshot_id = convert.id_or_none(request.business_id), convert.id_or_none(request.snapshot_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        snapshot_id = convert.id_or_none(request.snapshot_id)
         segment = convert.segment_from_proto(request.segment)
         async for page in self._snapshots.stream_members(current_caller(), business_id, snapshot_id, segment):
             yield convert.streamed_members_to_proto(page)
@@ -156,7 +163,7 @@ class SnapshotMethods:
         self, request: pb.GetSegmentMovementsRequest, context: Context
     ) -> pb.GetSegmentMovementsResponse:
         """Compares two snapshots of one scope."""
-        business_id = convert.id_or_none(request.business_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
         from_id, to_id = UUID(request.from_snapshot_id), UUID(request.to_snapshot_id)
         movements = await self._snapshots.movements(current_caller(), business_id, from_id, to_id)
         return convert.movements_to_proto(movements)
@@ -165,7 +172,8 @@ class SnapshotMethods:
         self, request: pb.GetMemberInsightRequest, context: Context
     ) -> pb.GetMemberInsightResponse:
         """Returns what is known of one member in a scope."""
-        business_id, user_id = convert.id_or_none(request.business_id), UUID(request.user_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        user_id = UUID(request.user_id)
         as_of = convert.time_from_proto(request, "as_of_time")
         insight = await self._insight.get(current_caller(), business_id, user_id, as_of)
         return convert.insight_to_proto(insight, current().locale)
@@ -174,7 +182,8 @@ class SnapshotMethods:
         self, request: pb.GetMemberHistoryRequest, context: Context
     ) -> pb.GetMemberHistoryResponse:
         """Returns how one member went from segment to segment in a scope."""
-        business_id, user_id = convert.id_or_none(request.business_id), UUID(request.user_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        user_id = UUID(request.user_id)
         history = await self._insight.history(current_caller(), business_id, user_id)
         return convert.history_to_proto(history, current().locale)
 
@@ -185,6 +194,7 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
     Args:
         snapshots: The use cases of snapshots.
         insight: What is known of one member.
+        scopes: Reads which business a request names.
         operation_to_proto: Shows an operation.
         freshness: Tells how far the warehouse is.
         churn: Trains, promotes and uses churn models.
@@ -195,12 +205,13 @@ class AnalyticsServicer(SnapshotMethods, AnalyticsServiceServicer):
         self,
         snapshots: SnapshotService,
         insight: InsightService,
+        scopes: Scopes,
         operation_to_proto: OperationToProto,
         freshness: FreshnessMethods,
         churn: ChurnMethods,
         dashboards: DashboardMethods,
     ) -> None:
-        super().__init__(snapshots, insight, operation_to_proto)
+        super().__init__(snapshots, insight, scopes, operation_to_proto)
         self._freshness = freshness
         self._churn = churn
         self._dashboards = dashboards

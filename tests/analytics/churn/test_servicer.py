@@ -19,6 +19,8 @@ from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
 from svoykrug_server.analytics.churn.features import RAW
 from svoykrug_server.analytics.churn.model import default_training_cutoffs
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
+from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.kit.caller import Role, StaffRole
 from svoykrug_server.operations.convert import operation_to_proto
@@ -34,8 +36,9 @@ MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
 @pytest.fixture
 async def served(circle: Circle) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # snapshots and freshness have tests of their own
-    churn = ChurnServicer(circle.churn.models, circle.churn.risk, operation_to_proto)
-    servicer = AnalyticsServicer(elsewhere, elsewhere, operation_to_proto, elsewhere, churn, elsewhere)
+    scopes = Scopes(SnapshotRepository(circle.postgres))
+    churn = ChurnServicer(circle.churn.models, circle.churn.risk, scopes, operation_to_proto)
+    servicer = AnalyticsServicer(elsewhere, elsewhere, scopes, operation_to_proto, elsewhere, churn, elsewhere)
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running
 

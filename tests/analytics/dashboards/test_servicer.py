@@ -54,7 +54,7 @@ def ended() -> Ended:
 async def served(dashboards: Dashboards, ended: Ended) -> AsyncIterator[Served]:
     elsewhere = cast("Any", None)  # snapshots, freshness and churn have tests of their own
     shown = DashboardServicer(dashboards.service, dashboards.cohorts, dashboards.matrix, StandingChecks(ended))
-    servicer = AnalyticsServicer(elsewhere, elsewhere, elsewhere, elsewhere, elsewhere, shown)
+    servicer = AnalyticsServicer(elsewhere, elsewhere, elsewhere, elsewhere, elsewhere, elsewhere, shown)
     poller = asyncio.create_task(dashboards.changes.run())
     async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
         yield running

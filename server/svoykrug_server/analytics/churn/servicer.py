@@ -11,6 +11,7 @@ from svoykrug.operations.v1 import operation_pb2
 from svoykrug_server.analytics.churn import convert
 from svoykrug_server.analytics.churn.risk import RiskService
 from svoykrug_server.analytics.churn.service import ModelService
+from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.rpc.context import Locale, current, current_caller
 
 Context = ServicerContext[Any, Any]
@@ -24,29 +25,35 @@ class ChurnServicer:
     Args:
         models: The use cases of models.
         risk: The use cases of scores.
+        scopes: Reads which business a request names.
         operation_to_proto: Shows an operation.
     """
 
-    def __init__(self, models: ModelService, risk: RiskService, operation_to_proto: OperationToProto) -> None:
+    def __init__(
+        self, models: ModelService, risk: RiskService, scopes: Scopes, operation_to_proto: OperationToProto
+    ) -> None:
         self._models = models
         self._risk = risk
+        self._scopes = scopes
         self._operation_to_proto = operation_to_proto
 
     async def TrainChurnModel(self, request: pb.TrainChurnModelRequest, context: Context) -> pb.TrainChurnModelResponse:
         """Starts training a churn model."""
+        await self._scopes.named(current_caller(), request.business_id)
         operation = await self._models.train(current_caller(), convert.new_model_from_proto(request))
         return pb.TrainChurnModelResponse(operation=self._operation_to_proto(operation, current().locale))
 
     async def ListChurnModels(self, request: pb.ListChurnModelsRequest, context: Context) -> pb.ListChurnModelsResponse:
         """Lists the churn models of a scope."""
-        business_id = convert.id_or_none(request.business_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
         models, token = await self._models.list_models(business_id, request.page_size, request.page_token)
         shown = [convert.model_to_proto(model, current().locale) for model in models]
         return pb.ListChurnModelsResponse(churn_models=shown, next_page_token=token)
 
     async def GetChurnModel(self, request: pb.GetChurnModelRequest, context: Context) -> pb.GetChurnModelResponse:
         """Returns a churn model's card."""
-        business_id, model_id = convert.id_or_none(request.business_id), convert.id_or_none(request.churn_model_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        model_id = convert.id_or_none(request.churn_model_id)
         model = await self._models.get_model(current_caller(), business_id, model_id)
         return pb.GetChurnModelResponse(churn_model=convert.model_to_proto(model, current().locale))
 
@@ -54,12 +61,14 @@ class ChurnServicer:
         self, request: pb.PromoteChurnModelRequest, context: Context
     ) -> pb.PromoteChurnModelResponse:
         """Makes a model the one that scores its scope."""
-        business_id, model_id = convert.id_or_none(request.business_id), UUID(request.churn_model_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
+        model_id = UUID(request.churn_model_id)
         model = await self._models.promote(current(), business_id, model_id)
         return pb.PromoteChurnModelResponse(churn_model=convert.model_to_proto(model, current().locale))
 
     async def ScoreMembers(self, request: pb.ScoreMembersRequest, context: Context) -> pb.ScoreMembersResponse:
         """Starts scoring the members of a scope."""
+        await self._scopes.named(current_caller(), request.business_id)
         operation = await self._risk.score(current_caller(), convert.new_scoring_from_proto(request))
         return pb.ScoreMembersResponse(operation=self._operation_to_proto(operation, current().locale))
 
@@ -67,7 +76,7 @@ class ChurnServicer:
         self, request: pb.ListAtRiskMembersRequest, context: Context
     ) -> pb.ListAtRiskMembersResponse:
         """Lists the members of the latest scoring."""
-        business_id = convert.id_or_none(request.business_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
         page = await self._risk.at_risk_page(
             business_id, request.min_probability, request.page_size, request.page_token
         )
@@ -77,7 +86,7 @@ class ChurnServicer:
         self, request: pb.GetForecastReceiptsRequest, context: Context
     ) -> pb.GetForecastReceiptsResponse:
         """Says how the forecasts of a scope turned out."""
-        business_id = convert.id_or_none(request.business_id)
+        business_id = await self._scopes.named(current_caller(), request.business_id)
         receipts, token = await self._risk.list_receipts(business_id, request.page_size, request.page_token)
         shown = [convert.receipt_to_proto(receipt) for receipt in receipts]
         return pb.GetForecastReceiptsResponse(receipts=shown, next_page_token=token)
