@@ -39,7 +39,7 @@ NUMBERS = count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds what `make soak` turns up."""
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
-    parser.addoption("--crash-runs", type=int, default=12, help="how often something is killed in the crash matrix")
+    parser.addoption("--crash-runs", type=int, default=8, help="how often something is killed in the crash matrix")
     parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
 
 
