@@ -83,3 +83,21 @@ async def test_another_feature_ends_all_sessions_in_its_own_transaction(world: W
     assert [revocation.grant_id for revocation in ended] == [signed_in.session.session_id]
     (row,) = await world.read("SELECT revoke_reason FROM auth_sessions")
     assert row["revoke_reason"] == "banned"
+
+
+async def test_nobody_has_more_sessions_than_she_can_see(world: World) -> None:
+    """With a demo phone's code somebody could open sessions without end."""
+    first = await world.sign_in()
+    async with world.postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "INSERT INTO auth_sessions (session_id, user_id, device_name, create_time, rotate_time, access_epoch, "
+            "current_hash, salt, rotation_kid, rotation_request_id) SELECT gen_random_uuid(), user_id, device_name, "
+            "create_time, rotate_time + interval '1 second', 1, current_hash, salt, rotation_kid, gen_random_uuid() "
+            "FROM auth_sessions CROSS JOIN generate_series(1, 99)"
+        )
+    last = await world.sign_in()
+    listed = await world.auth.use_cases.sessions.listed(await world.caller_of(last))
+    assert len(listed) == 100
+    assert first.session.session_id not in {session.session_id for session in listed}
+    (row,) = await world.read("SELECT revoke_reason FROM auth_sessions WHERE session_id = $1", first.session.session_id)
+    assert row["revoke_reason"] == "too_many"

@@ -150,6 +150,23 @@ async def test_a_business_with_1000_people_takes_no_other_but_changes_those_it_h
     assert len(await staff.list_staff(admin(), business.id)) == 1_000
 
 
+async def test_a_person_with_50_businesses_gets_no_other_since_her_token_names_them_all(
+    postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
+) -> None:
+    user_id = await person_in(postgres, clock.now())
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "WITH made AS (INSERT INTO businesses (id, name, category, sensitive, create_time, update_time) "
+            "SELECT gen_random_uuid(), 'Дом ' || n, 'beauty', false, now(), now() FROM generate_series(1, 50) AS n "
+            "RETURNING id) INSERT INTO business_staff (business_id, user_id, role, create_time, update_time) "
+            "SELECT id, $1, 'staff', now(), now() FROM made",
+            user_id,
+        )
+    with pytest.raises(FailedPrecondition) as refusal:
+        await staff.add_staff(ADMIN, business.id, user_id, StaffRole.STAFF)
+    assert (refusal.value.reason, refusal.value.metadata) == ("STAFF_FULL", {"most": "50"})
+
+
 async def test_who_gets_a_role_finds_it_in_the_trail_about_her(
     postgres: Postgres, staff: StaffService, business: Business, clock: ManualClock
 ) -> None:

@@ -15,7 +15,7 @@ def encoded(byte: int, length: int = 32) -> str:
 
 
 def all_given(**more: str) -> dict[str, str]:
-    return {f"{name}.1": encoded(250 + number) for number, name in enumerate(SecretName)} | more
+    return {f"{name}.1": encoded(200 + number) for number, name in enumerate(SecretName)} | more
 
 
 def test_the_first_start_makes_them_and_the_second_finds_the_same(tmp_path: Path) -> None:

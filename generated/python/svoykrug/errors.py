@@ -285,7 +285,8 @@ class WalletGuessesExhausted(ResourceExhausted):
 
 
 class StaffFull(FailedPrecondition):
-    """The business has as many people as a business may have. Metadata: `most`."""
+    """The business has as many people (1,000), or the person as many businesses (50), as there may be. Metadata:
+    `most`."""
 
 
 class ExternalIdConflict(AlreadyExists):

@@ -10,6 +10,9 @@ from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.storage.postgres import Transaction
 
+MOST_SESSIONS = 100
+"""How many sessions a person has at once; the next sign-in ends the one that was not used for longest."""
+
 
 class SessionEnds:
     """Ends sessions and access tokens on all servers, when the transaction commits.
@@ -54,6 +57,11 @@ class SessionEnds:
             # After the sessions, as a refresh does it: two transactions never wait for each other in a circle.
             await last_seen.see(tx, user_id, now)
         return await self._announce(tx, epochs, ended=True)
+
+    async def make_room(self, tx: Transaction, user_id: UUID) -> None:
+        """Ends those of a user's sessions that are too many, whatever was not used for longest."""
+        for session_id in await sessions.beyond(tx, user_id, MOST_SESSIONS):
+            await self.end(tx, user_id, RevokeReason.TOO_MANY, only=session_id)
 
     async def _announce(self, tx: Transaction, epochs: Mapping[UUID, int], *, ended: bool) -> tuple[Revocation, ...]:
         now = self._clock.now()

@@ -6,7 +6,7 @@ from svoykrug_server.auth.call import Call, event_of
 from svoykrug_server.auth.model import Revocation, Session, SessionLimits, SessionView
 from svoykrug_server.auth.repository import sessions as repository
 from svoykrug_server.auth.revocations import Revocations
-from svoykrug_server.auth.session_ends import SessionEnds
+from svoykrug_server.auth.session_ends import MOST_SESSIONS, SessionEnds
 from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
@@ -15,7 +15,8 @@ from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import AuditResult
 from svoykrug_server.storage.postgres import Postgres, Transaction
 
-MOST_LISTED = 100
+MOST_LISTED = MOST_SESSIONS
+"""All of them: nobody has a session that she cannot see."""
 
 
 class Sessions:

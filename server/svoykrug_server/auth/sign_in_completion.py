@@ -184,6 +184,7 @@ class SignInCompletion:
         session, token = self._new_session(challenge, answer, user_id, now)
         await self._consume(tx, challenge, answer, session.session_id, new_user=new_user)
         await sessions.insert(tx, session)
+        await self._ends.make_room(tx, user_id)
         await last_seen.see(tx, user_id, now)
         target = ("session", str(session.session_id))
         await audit.append(tx, event_of(call, "SIGNED_IN", now, target=target, actor_id=user_id))

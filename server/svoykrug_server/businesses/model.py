@@ -13,6 +13,8 @@ MAX_NAME_CHARACTERS = 200
 DEFAULT_PAGE_SIZE = 50
 MAX_PAGE_SIZE = 500
 MAX_STAFF = 1_000
+MAX_BUSINESSES_OF_A_PERSON = 50
+"""Her access token names each of them, and must fit into the metadata of a call."""
 
 
 class Category(StrEnum):

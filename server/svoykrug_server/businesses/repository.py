@@ -56,8 +56,14 @@ _LOCK_PERSON = text(
     """
 )
 
-# How many have a role at this business?
-_COUNT_STAFF = text("SELECT count(*) FROM business_staff WHERE business_id = :business_id")
+# How many have a role at this business, and at how many has this user one?
+_COUNT_STAFF = text(
+    """
+    SELECT count(*) FILTER (WHERE business_id = :business_id) AS people,
+        count(*) FILTER (WHERE user_id = :user_id) AS businesses
+    FROM business_staff WHERE business_id = :business_id OR user_id = :user_id
+    """
+)
 
 # What is this user at this business?
 _STAFF_ROLE = text(
@@ -149,10 +155,10 @@ async def lock_person(tx: Transaction, user_id: UUID) -> str | None:
     return row.display_name if row is not None and row.may_work else None
 
 
-async def count_staff(tx: Transaction, business_id: UUID) -> int:
-    """Returns how many have a role at a locked business, whether they can sign in or not."""
-    count: int = (await tx.execute(_COUNT_STAFF, {"business_id": business_id})).scalar_one()
-    return count
+async def count_staff(tx: Transaction, business_id: UUID, user_id: UUID) -> tuple[int, int]:
+    """Returns how many have a role at a locked business, able to sign in or not, and at how many a user has one."""
+    row = (await tx.execute(_COUNT_STAFF, {"business_id": business_id, "user_id": user_id})).one()
+    return row.people, row.businesses
 
 
 async def staff_role(tx: Transaction, business_id: UUID, user_id: UUID) -> tuple[StaffRole, datetime] | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from svoykrug_server.businesses import repository
-from svoykrug_server.businesses.model import MAX_STAFF, BusinessStatus, StaffMember
+from svoykrug_server.businesses.model import MAX_BUSINESSES_OF_A_PERSON, MAX_STAFF, BusinessStatus, StaffMember
 from svoykrug_server.businesses.ports import AccessTokens
 from svoykrug_server.businesses.service import caller_of, lock_for, require_owner_or_admin, visible_to
 from svoykrug_server.kit.caller import Caller, StaffRole
@@ -51,8 +51,8 @@ class StaffService:
                 raise PermissionDenied
             if name is None:
                 raise FailedPrecondition("MEMBER_UNKNOWN")
-            if before is None and await repository.count_staff(tx, business_id) >= MAX_STAFF:
-                raise FailedPrecondition("STAFF_FULL", metadata={"most": str(MAX_STAFF)})
+            if before is None:
+                await _check_room(tx, business_id, user_id)
             if before is None or before[0] is not role:
                 await self._give_role(tx, call, business_id, user_id, role, is_new=before is None)
         return StaffMember(user_id, role, name, self._clock.now() if before is None else before[1])
@@ -109,3 +109,15 @@ class StaffService:
         """Writes down what happened to a person: her role is hers, and belongs to what she may see of herself."""
         event = event_of_call(call, action, self._clock.now(), target=("user", str(user_id)), details=details)
         await audit.append(tx, event)
+
+
+async def _check_room(tx: Transaction, business_id: UUID, user_id: UUID) -> None:
+    """Refuses one more role where there are as many as there may be, at the business or of the person.
+
+    Raises:
+        FailedPrecondition: STAFF_FULL.
+    """
+    people, businesses = await repository.count_staff(tx, business_id, user_id)
+    for count, most in ((people, MAX_STAFF), (businesses, MAX_BUSINESSES_OF_A_PERSON)):
+        if count >= most:
+            raise FailedPrecondition("STAFF_FULL", metadata={"most": str(most)})

@@ -30,6 +30,7 @@ class RevokeReason(StrEnum):
     PHONE_CHANGED = "phone_changed"
     NUMBER_RECYCLED = "number_recycled"
     DEMO_ENDED = "demo_ended"
+    TOO_MANY = "too_many"
 
 
 @dataclass(frozen=True, slots=True)

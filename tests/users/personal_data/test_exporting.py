@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from svoykrug_server.kit.errors import PermissionDenied, WarehouseUnavailable
+from svoykrug_server.kit.errors import Limited, PermissionDenied, WarehouseUnavailable
 from svoykrug_server.parts import kept_of_people
 from svoykrug_server.storage.personal_data import Store
 from svoykrug_server.users.personal_data.composition import PersonalData
@@ -16,7 +16,7 @@ from svoykrug_server.users.personal_data.export import MOST_ROWS, DataExport
 from svoykrug_server.users.personal_data.model import ExportedTable, ExportPart
 from tests.callers import CallBy, person
 from tests.purchases.circle import Circle
-from tests.users.people import audited
+from tests.users.people import audited, join
 from tests.users.personal_data.life import Life, live
 
 Rows = list[tuple[Store, str, dict[str, Any]]]
@@ -139,9 +139,9 @@ async def test_a_reader_who_stops_leaves_no_connection_behind(circle: Circle, ex
     assert left == 0
 
 
-async def test_a_fifth_export_waits_for_its_turn(export: DataExport, anna: Life) -> None:
-    call = CallBy(person(anna.user_id))
-    running = [export.export(call) for _ in range(5)]
+async def test_a_fifth_export_waits_for_its_turn(circle: Circle, export: DataExport) -> None:
+    people = [await join(circle.postgres, circle.clock.now()) for _ in range(5)]
+    running = [export.export(CallBy(person(user_id))) for user_id in people]
     for parts in running[:4]:
         await anext(parts)
     fifth = asyncio.ensure_future(anext(running[4]))
@@ -174,3 +174,14 @@ async def test_who_has_been_erased_is_shown_nothing(personal_data: PersonalData,
     assert await personal_data.eraser.attempt()
     with pytest.raises(PermissionDenied):
         await whole(personal_data.use_cases.export, anna.user_id)
+
+
+async def test_nobody_exports_twice_at_once_and_so_takes_the_turns_of_all_others(
+    export: DataExport, anna: Life
+) -> None:
+    async with aclosing(export.export(CallBy(person(anna.user_id)))) as under_way:
+        assert await anext(under_way)
+        with pytest.raises(Limited) as refusal:
+            await whole(export, anna.user_id)
+        assert refusal.value.retry_after is not None
+    assert (await whole(export, anna.user_id))[0]

@@ -76,6 +76,14 @@ _RAISE_EPOCH = text(
 # Is this session the user's own, alive or not?
 _OWNED = text("SELECT 1 FROM auth_sessions WHERE session_id = :session_id AND user_id = :user_id")
 
+# Which sessions of this user are too many? (those used last stay)
+_BEYOND = text(
+    """
+    SELECT session_id FROM auth_sessions WHERE user_id = :user_id AND revoke_time IS NULL
+    ORDER BY rotate_time DESC, session_id OFFSET :most
+    """
+)
+
 # When was this session signed in to?
 _SIGN_IN_TIME = text("SELECT create_time FROM auth_sessions WHERE session_id = :session_id AND revoke_time IS NULL")
 
@@ -96,6 +104,11 @@ _FORGET = text(
     WHERE rotate_time < :idle_since OR create_time < :absolute_since OR revoke_time < :idle_since
     """
 )
+
+
+async def beyond(tx: Transaction, user_id: UUID, most: int) -> tuple[UUID, ...]:
+    """Returns the sessions of a user that have not ended, all but so many of those used last."""
+    return tuple((await tx.execute(_BEYOND, {"user_id": user_id, "most": most})).scalars())
 
 
 async def sign_in_time(tx: Transaction, session_id: UUID) -> datetime | None:

@@ -1,16 +1,18 @@
 """Use case: she sees everything that is kept about her, from both stores, as it stood at one moment.
 
 PostgreSQL is read in one snapshot through a cursor, ClickHouse page by page, and the next part is read when the one
-before was taken: a slow reader makes the export slow and nothing else. A few exports run at once on a server; others
-wait for their turn within their deadline.
+before was taken: a slow reader makes the export slow and nothing else. A few exports run at once on a server, one of a
+person; others wait for their turn within their deadline.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import timedelta
+from uuid import UUID
 
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import DomainError, PermissionDenied
+from svoykrug_server.kit.errors import DomainError, Limited, PermissionDenied
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
 from svoykrug_server.storage.personal_data import Declared, Person
@@ -27,6 +29,8 @@ LONGEST_SECONDS = 600.0
 MOST_ROWS = 100
 MOST_CHARACTERS = 64 * 1024
 """How much a part holds at most, besides its last row."""
+AGAIN_AFTER = timedelta(seconds=10)
+"""When somebody who exports already may ask again."""
 
 
 class DataExport:
@@ -45,6 +49,7 @@ class DataExport:
         self._declared = declared
         self._clock = clock
         self._turn = asyncio.Semaphore(MOST_AT_ONCE)
+        self._exporting: set[UUID] = set()
 
     async def export(self, call: Origin) -> AsyncGenerator[ExportPart]:
         """Yields everything that is kept about the caller, and last every table that was looked at.
@@ -52,9 +57,21 @@ class DataExport:
         Raises:
             WarehouseUnavailable: Half an export is none.
             PermissionDenied: She was erased.
+            Limited: OVERLOADED, an export of hers is under way here: nobody takes the turns of all others.
             DomainError: DEADLINE_EXCEEDED, it was read too slowly.
         """
         user_id = caller_of(call).subject_id
+        if user_id in self._exporting:
+            raise Limited(retry_after=AGAIN_AFTER)
+        self._exporting.add(user_id)
+        try:
+            async with aclosing(self._in_turn(call, user_id)) as parts:
+                async for part in parts:
+                    yield part
+        finally:
+            self._exporting.discard(user_id)
+
+    async def _in_turn(self, call: Origin, user_id: UUID) -> AsyncGenerator[ExportPart]:
         await self._warehouse.prepare()
         async with self._turn:
             async with self._postgres.transaction() as tx:

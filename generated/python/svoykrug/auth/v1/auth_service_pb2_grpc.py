@@ -166,7 +166,7 @@ class AuthServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """Lists the caller's sessions, the one last used first; at most 100.
+        """Lists the caller's sessions, the one last used first. She has at most 100: one more sign-in ends the one not used for longest.
 
         Callers: a signed-in person. Read only.
         Errors: none of its own.

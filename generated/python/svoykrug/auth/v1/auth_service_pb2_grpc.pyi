@@ -56,7 +56,7 @@ class AuthServiceStub:
     Errors: none of its own.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
-    """Lists the caller's sessions, the one last used first; at most 100.
+    """Lists the caller's sessions, the one last used first. She has at most 100: one more sign-in ends the one not used for longest.
 
     Callers: a signed-in person. Read only.
     Errors: none of its own.
@@ -187,7 +187,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.ListSessionsRequest,
         context: _aio.ServicerContext[_auth_service_pb2.ListSessionsRequest, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]],
     ) -> _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]:
-        """Lists the caller's sessions, the one last used first; at most 100.
+        """Lists the caller's sessions, the one last used first. She has at most 100: one more sign-in ends the one not used for longest.
 
         Callers: a signed-in person. Read only.
         Errors: none of its own.

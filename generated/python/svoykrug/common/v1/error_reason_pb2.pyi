@@ -121,7 +121,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_WALLET_GUESSES_EXHAUSTED: _ErrorReason.ValueType  # 206
     """The caller gave too many wrong wallet codes within the last hour."""
     ERROR_REASON_STAFF_FULL: _ErrorReason.ValueType  # 207
-    """The business has as many people as a business may have. Metadata: `most`."""
+    """The business has as many people (1,000), or the person as many businesses (50), as there may be. Metadata: `most`."""
     ERROR_REASON_EXTERNAL_ID_CONFLICT: _ErrorReason.ValueType  # 300
     """The business has another purchase or refund with this external id."""
     ERROR_REASON_CURRENCY_FOREIGN: _ErrorReason.ValueType  # 301
@@ -253,7 +253,7 @@ ERROR_REASON_WALLET_CODE_INVALID: ErrorReason.ValueType  # 205
 ERROR_REASON_WALLET_GUESSES_EXHAUSTED: ErrorReason.ValueType  # 206
 """The caller gave too many wrong wallet codes within the last hour."""
 ERROR_REASON_STAFF_FULL: ErrorReason.ValueType  # 207
-"""The business has as many people as a business may have. Metadata: `most`."""
+"""The business has as many people (1,000), or the person as many businesses (50), as there may be. Metadata: `most`."""
 ERROR_REASON_EXTERNAL_ID_CONFLICT: ErrorReason.ValueType  # 300
 """The business has another purchase or refund with this external id."""
 ERROR_REASON_CURRENCY_FOREIGN: ErrorReason.ValueType  # 301

@@ -229,7 +229,7 @@ class UsersServiceServicer:
 
         Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
         writes its audit event, and nothing else.
-        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again), OVERLOADED (also while an export of hers is under way).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

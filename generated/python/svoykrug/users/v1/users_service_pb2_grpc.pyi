@@ -66,7 +66,7 @@ class UsersServiceStub:
 
     Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
     writes its audit event, and nothing else.
-    Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+    Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again), OVERLOADED (also while an export of hers is under way).
     """
     DeleteMe: _aio.UnaryUnaryMultiCallable[_users_service_pb2.DeleteMeRequest, _users_service_pb2.DeleteMeResponse]
     """Deletes the caller's account: all her sessions but this one end, she is shown to nobody, and after 30 days she is erased from both
@@ -266,7 +266,7 @@ class UsersServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: a signed-in person, also one whose account is deleted and not erased yet. Not idempotent: each call
         writes its audit event, and nothing else.
-        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again).
+        Errors: WAREHOUSE_UNAVAILABLE (half an export is none: ask again), OVERLOADED (also while an export of hers is under way).
         """
 
     @_abc_1.abstractmethod
