@@ -1,0 +1,220 @@
+"""What analytics costs at scale: `python benchmarks/analytics_scale.py [purchases ...]`, from the root.
+
+Stores of its own in a temporary folder. For each size purchases are made inside ClickHouse; the product's own services
+make a snapshot, train and score churn, and show dashboard, cohorts and matrix. Up to ten million purchases PostgreSQL's
+SQL and pandas do the same, in turn with the product; up to half a million their answers must be equal, figure for
+figure. The tables go into docs/performance.md; sizes measured before stay in them.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import numpy as np
+import uvloop
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.scale import report
+from benchmarks.scale.apart import PandasProcess
+from benchmarks.scale.circle import Stores, copy_to_file, copy_to_postgres, fill, open_shops, open_stores
+from benchmarks.scale.in_postgres import InPostgres
+from benchmarks.scale.measuring import Call, Watch, alternating, memory_mb
+from benchmarks.scale.product import Product
+from benchmarks.scale.report import Line, Size
+from benchmarks.scale.served import call_times
+from svoykrug_server.rpc.logs import configure_logging
+from tests.conftest import reachable_folder
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+SIZES = (100_000, 500_000, 10_000_000)
+MOST_COMPARED = 500_000
+MOST_ELSEWHERE = 10_000_000
+"""Beyond, PostgreSQL takes minutes a figure and pandas needs more memory than the machine has."""
+MOST_WAYS_IN_PANDAS = 1_000_000
+"""pandas pairs all purchases of a member before it can drop those too far apart: 0.6 billion pairs at ten million."""
+ONE_SHOP = UUID(int=1)
+SNAPSHOT = "snapshot, one thread"
+FIGURES = {
+    SNAPSHOT: "snapshot",
+    "churn: features of all": "feature_figures",
+    "dashboard, cold": "dashboard_figures",
+    "cohorts": "cohort_figures",
+    "matrix": "way_figures",
+}
+"""What the engines are compared in, and the name of the method that answers."""
+
+
+class NotEqual(Exception):
+    """Two engines gave different figures."""
+
+
+class Bench:
+    """One run over all sizes.
+
+    Args:
+        stores: Stores of its own.
+        folder: Where files may lie.
+        console: Where progress is told.
+    """
+
+    def __init__(self, stores: Stores, folder: Path, console: Console) -> None:
+        self._stores, self._folder, self._console = stores, folder, console
+        self._beside, self._alone = Product(stores.postgres, stores.beside), Product(stores.postgres, stores.alone)
+        self._model_id = UUID(int=0)
+
+    async def measure(self, purchases: int, rounds: int) -> Size:
+        """Measures one size."""
+        self._console.print(f"making {purchases:,} purchases")
+        rows = await fill(self._stores.beside, purchases)
+        # What the engine keeps of memory that making the purchases took is not what answering takes.
+        await self._stores.beside.command("SYSTEM JEMALLOC PURGE")
+        size = Size(purchases, rows, await self._beside.member_count(), memory_mb())
+        peaks = await self._peaks()
+        calls = self._product_calls()
+        others: list[dict[str, Call]] = [{}, {}]
+        postgres, pandas = None, None
+        if purchases <= MOST_ELSEWHERE:
+            postgres, pandas = await self._others(rows)
+            if purchases <= MOST_COMPARED:
+                await self._compare(postgres, pandas)
+            others = _other_calls(postgres, pandas, purchases)
+        for what, call in calls.items():
+            size.lines.append(await self._line(what, call, peaks.get(what), others, rounds))
+        if postgres is not None and pandas is not None:
+            size.pandas_mb = pandas.memory_mb()
+            pandas.close()
+            await postgres.close()
+        size.load = os.getloadavg()[2]
+        await self._served(size)
+        await self._one_shop(size, rounds)
+        return size
+
+    async def _peaks(self) -> dict[str, float]:
+        """Asks for everything once, and returns the most memory the process had during each."""
+        peaks = {}
+        for what, call in self._product_calls().items():
+            with Watch() as watch:
+                await call()
+            peaks[what] = watch.peak_mb
+            self._console.print(f"{what:30} first {watch.seconds:9.3f} s, at most {watch.peak_mb:7,.0f} MB")
+        return peaks
+
+    def _product_calls(self) -> dict[str, Call]:
+        product = self._beside
+        return {
+            SNAPSHOT: product.snapshot,
+            "snapshot, all cores": self._alone.snapshot,
+            "churn: features of all": product.features,
+            "churn: training": self._train,
+            "churn: scoring all": self._score,
+            "dashboard, cold": product.cold_dashboard,
+            "dashboard, cached": product.cached_dashboard,
+            "cohorts": product.cohorts,
+            "matrix": product.matrix,
+        }
+
+    async def _train(self) -> None:
+        self._model_id = await self._beside.train()
+
+    async def _score(self) -> None:
+        await self._beside.score(self._model_id)
+
+    async def _others(self, rows: int) -> tuple[InPostgres, PandasProcess]:
+        self._console.print("copying to PostgreSQL and to a file")
+        await copy_to_postgres(self._stores.beside, self._stores.postgres, rows)
+        file = self._folder / "ledger.parquet"
+        await copy_to_file(self._stores.beside, file, rows)
+        return await InPostgres.open(self._stores.postgres), PandasProcess(file)
+
+    async def _compare(self, postgres: InPostgres, pandas: PandasProcess) -> None:
+        """Refuses figures that are not the same in all three.
+
+        Raises:
+            NotEqual: They are not.
+        """
+        await self._beside.snapshot()
+        await postgres.snapshot()
+        for name in ("snapshot_figures", "dashboard_figures", "cohort_figures", "way_figures"):
+            ours = await getattr(self._beside, name)()
+            theirs = [await getattr(postgres, name)(), await pandas.ask(name)]
+            if not ours or any(other != ours for other in theirs):
+                raise NotEqual(name)
+        features = await self._beside.feature_figures()
+        for other in (await postgres.feature_figures(), await pandas.ask("feature_figures")):
+            if features.shape != other.shape or not np.allclose(features, other, rtol=1e-9, atol=1e-9):
+                raise NotEqual("feature_figures")
+        self._console.print("the figures of ClickHouse, PostgreSQL and pandas are equal")
+
+    async def _line(
+        self, what: str, call: Call, peak_mb: float | None, others: list[dict[str, Call]], rounds: int
+    ) -> Line:
+        calls = {"product": call}
+        for name, answers in zip(("postgres", "pandas"), others, strict=True):
+            if what in answers:
+                calls[name] = answers[what]
+        costs = await alternating(calls, rounds)
+        seconds = {name: cost.seconds for name, cost in costs.items()}
+        told = ", ".join(f"{name} {took:,.3f} s" for name, took in seconds.items())
+        self._console.print(f"{what:30} {told}")
+        ours = costs["product"]
+        return Line(what, ours.seconds, ours.cpu_seconds, peak_mb, seconds.get("postgres"), seconds.get("pandas"))
+
+    async def _served(self, size: Size) -> None:
+        for what, (median_ms, p99_ms) in (await call_times(self._beside)).items():
+            self._console.print(f"{what:30} median {median_ms:.1f} ms, p99 {p99_ms:.1f} ms")
+            size.lines.append(Line(f"{what}, median", median_ms / 1_000))
+            size.lines.append(Line(f"{what}, 99th percentile", p99_ms / 1_000))
+
+    async def _one_shop(self, size: Size, rounds: int) -> None:
+        """Asks for the dashboard of a business that made all the purchases, at a size that one may have."""
+        if size.purchases <= MOST_ELSEWHERE:
+            await fill(self._stores.beside, size.purchases, shops=1)
+            what, call = "dashboard of one business, cold", partial(self._beside.cold_dashboard, ONE_SHOP)
+            size.lines.append(await self._line(what, call, None, [{}, {}], rounds))
+
+
+def _other_calls(postgres: InPostgres, pandas: PandasProcess, purchases: int) -> list[dict[str, Call]]:
+    in_postgres: dict[str, Call] = {what: getattr(postgres, name) for what, name in FIGURES.items()}
+    in_postgres["churn: features of all"] = postgres.features
+    in_pandas: dict[str, Call] = {what: partial(pandas.run, name) for what, name in FIGURES.items()}
+    if purchases > MOST_WAYS_IN_PANDAS:
+        del in_pandas["matrix"]
+    return [in_postgres, in_pandas]
+
+
+async def run(sizes: list[int], rounds: int, results: Path, console: Console) -> None:
+    """Measures the sizes, the smallest first, and writes the tables after each."""
+    folder = reachable_folder("svoykrug-scale-")
+    try:
+        async with open_stores(folder, os.cpu_count() or 1) as stores:
+            await open_shops(stores.postgres)
+            bench, measured = Bench(stores, folder, console), report.read(results)
+            for purchases in sorted(sizes):
+                measured[purchases] = await bench.measure(purchases, rounds)
+                in_order = [measured[key] for key in sorted(measured)]
+                report.write(results, DOCUMENT, in_order)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> None:
+    """Reads the arguments and measures."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("purchases", nargs="*", type=int, default=list(SIZES))
+    arguments.add_argument("--rounds", type=int, default=5, help="how often each engine is asked for each figure")
+    arguments.add_argument(
+        "--results", type=Path, default=Path("analytics_scale.json"), help="what earlier runs measured"
+    )
+    asked = arguments.parse_args()
+    configure_logging(human=True, level="ERROR")
+    uvloop.run(run(asked.purchases, asked.rounds, asked.results, Console(highlight=False)))
+
+
+if __name__ == "__main__":
+    main()
