@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _VALUE_WINDOWS = 3
-_VALUE_MEMBERS = 10_000
+_VALUE_MEMBERS = 5_000
 """Of each window at most: member ids are random, so the first of them are a random sample."""
 
 
