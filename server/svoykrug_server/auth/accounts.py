@@ -29,6 +29,10 @@ class Accounts(Protocol):
         """Returns whose ban outlived her account and keeps a number in E.164 out, or None."""
         ...
 
+    async def is_number_banned(self, tx: Transaction, user_id: UUID, now: datetime) -> bool:
+        """Tells whether a user was banned when her account was deleted already."""
+        ...
+
     async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
         """Takes the phone from a user; nobody can sign in to her account until she is given another."""
         ...

@@ -124,6 +124,8 @@ class SignInCompletion:
             return account.user_id
         if account is not None and account.status is AccountStatus.ACTIVE:
             return None
+        if account is not None and account.status is AccountStatus.DELETED:
+            return account.user_id if await self._accounts.is_number_banned(tx, account.user_id, now) else None
         return await self._accounts.banned_user_id(tx, challenge.phone, now)
 
     async def _return(

@@ -93,6 +93,10 @@ class UserAccounts:
         """Returns whose ban outlived her account and keeps a number in E.164 out, or None."""
         return await self._number_bans.banned_user_id(tx, phone, now)
 
+    async def is_number_banned(self, tx: Transaction, user_id: UUID, now: datetime) -> bool:
+        """Tells whether a user was banned when her account was deleted already."""
+        return await self._number_bans.stands(tx, user_id, now)
+
     async def release_phone(self, tx: Transaction, user_id: UUID, now: datetime) -> None:
         """Takes the phone from a user; nobody can sign in to her account until she is given another."""
         await repository.change(tx, user_id, {"phone": None}, now)
