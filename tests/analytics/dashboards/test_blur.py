@@ -23,7 +23,7 @@ def shown(members: int, fingerprint: int, expected: float = 10.0) -> MatrixCell 
 
 
 def test_the_noise_is_geometric_on_both_sides() -> None:
-    drawn = Counter(each for seed in range(DRAWS) for each in noise(seed))
+    drawn = Counter(each for seed in range(DRAWS) for each in noise(str(seed), 3))
     count = 3 * DRAWS
     assert abs(sum(value * times for value, times in drawn.items()) / count) < 0.05
     assert sum(value**2 * times for value, times in drawn.items()) / count == pytest.approx(NOISE_VARIANCE, rel=0.05)
@@ -48,6 +48,14 @@ def test_the_fifth_member_makes_a_cell_appear_in_one_of_twenty_cases_only() -> N
 def test_the_same_purchases_get_the_same_noise_and_any_other_purchase_draws_it_anew() -> None:
     assert shown(50, 7) == shown(50, 7)
     assert len({each.member_count for seed in range(50) if (each := shown(50, seed))}) > 5
+
+
+def test_whoever_owns_several_businesses_sees_one_count_of_the_buyers_of_another() -> None:
+    others = [UUID(int=number) for number in range(2, 40)]
+    cells = [MatrixCell(HERE, other, 100, 500, 30.0, 0.5) for other in others]
+    answer = blurred(cells, {HERE: 7} | {other: other.int for other in others})
+    assert len({each.from_member_count for each in answer}) == 1
+    assert len({each.member_count for each in answer}) > 5
 
 
 def test_nothing_that_is_shown_comes_from_an_exact_count() -> None:

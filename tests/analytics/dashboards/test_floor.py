@@ -14,7 +14,7 @@ from svoykrug_server.analytics.dashboards.matrix import AskedMatrix
 from svoykrug_server.analytics.dashboards.model import Cohort, Sales
 from svoykrug_server.kit.caller import Caller, Role, StaffRole
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied
-from tests.analytics.circles import BUSINESSES, Entry, purchase
+from tests.analytics.circles import BUSINESSES, Entry, correction, purchase
 from tests.analytics.dashboards.world import Dashboards, asked
 from tests.callers import admin, person, service
 
@@ -38,34 +38,45 @@ async def sensitive_of(circle: Dashboards, first: date, end: date, caller: Calle
 
 
 def secret_rows(seed: int) -> list[Entry]:
-    """Returns 48 purchases of 14 members in four weeks: their amounts are powers of two, so a sum names its rows."""
+    """Returns 48 purchases of 14 members in four weeks, and refunds of some, days after.
+
+    The amounts of purchases are powers of two, and so are those of refunds: a sum of either names its rows.
+    """
     rng = random.Random(seed)
     rows = []
     for number in range(48):
-        bought = at(MONDAY + rng.randrange(28) * DAY, rng.randrange(8, 20))
-        rows.append(purchase(number + 1, rng.randint(1, 14), 1 << number, bought, DENTIST))
+        when = at(MONDAY + rng.randrange(28) * DAY, rng.randrange(8, 20))
+        bought = purchase(number + 1, rng.randint(1, 14), 1 << number + 4, when, DENTIST)
+        rows.append(bought)
+        if rng.random() < 0.3:
+            rows.append(correction(number + 1_000, bought, "refund", 1 << number, rng.randrange(9) * DAY, DAY))
     return rng.sample(rows, len(rows))
+
+
+def members_of(rows: list[Entry], sales: Sales, other: Sales) -> set[int]:
+    """Returns the members whose rows are in one of two answers only."""
+    bought = sales.gross_revenue_minor ^ other.gross_revenue_minor
+    given_back, given_back_other = (each.gross_revenue_minor - each.net_revenue_minor for each in (sales, other))
+    differing = {True: bought, False: given_back ^ given_back_other}
+    return {row.member_id for row in rows if abs(row.amount_minor) & differing[row.kind == "purchase"]}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_two_answers_differ_by_fewer_than_five_members(dashboards: Dashboards, seed: int) -> None:
     rows = secret_rows(seed)
-    member_of = {row.amount_minor: row.member_id for row in rows}
     periods = [
         (MONDAY - DAY + a * DAY, MONDAY + b * DAY)
         for a, b in ((0, 7), (1, 8), (0, 14), (1, 15), (8, 22), (0, 30), (1, 29))
     ]
-    sums = set()
+    answers = set()
     for number in range(0, len(rows), 3):
         known = at(date(2026, 6, 1)) + number * timedelta(minutes=1)
         await dashboards.ship(*(replace(row, ingest_time=known) for row in rows[number : number + 3]))
         for first, end in periods:
-            sums.add((await sensitive_of(dashboards, first, end)).net_revenue_minor)
-    assert len(sums) > 3
-    for one, other in combinations(sums, 2):
-        for gained in (one & ~other, other & ~one):
-            members = {member for amount, member in member_of.items() if amount & gained}
-            assert not gained or len(members) >= 5
+            answers.add(await sensitive_of(dashboards, first, end))
+    assert len(answers) > 3
+    for one, other in combinations(answers, 2):
+        assert len(members_of(rows, one, other)) >= 5
 
 
 async def test_four_members_of_a_sensitive_business_show_nowhere(dashboards: Dashboards) -> None:
@@ -184,6 +195,55 @@ async def test_an_owners_matrix_does_not_move_with_what_she_sells_today(dashboar
     )
     assert (await dashboards.matrix.get(owner(), question)).cells == before.cells
     assert [cell.member_count for cell in (await dashboards.matrix.get(admin(), question)).cells] == [42]
+
+
+async def test_an_owner_of_two_businesses_gets_no_second_draw_of_a_count(dashboards: Dashboards) -> None:
+    await dashboards.ship(*walk(1, range(1, 41), MONDAY))
+    both = person(None, Role.MEMBER, staff={FLORIST: StaffRole.OWNER, BAKER: StaffRole.OWNER})
+    answers = [
+        (await dashboards.matrix.get(caller, AskedMatrix(business_id, AskedDays(), 0))).cells
+        for caller, business_id in ((owner(), FLORIST), (owner(BAKER), BAKER), (both, FLORIST), (both, BAKER))
+    ]
+    assert len(answers[0]) == 1
+    assert answers == [answers[0]] * 4
+
+
+async def test_what_is_sold_at_sensitive_and_third_businesses_leaves_an_owners_cells_as_they_are(
+    dashboards: Dashboards,
+) -> None:
+    await dashboards.ship(*walk(1, range(1, 41), MONDAY))
+    question = AskedMatrix(FLORIST, AskedDays(), 0)
+    before = (await dashboards.matrix.get(owner(), question)).cells
+    await dashboards.ship(
+        *(purchase(500 + member, member, 900, at(MONDAY + DAY), DENTIST) for member in range(1, 41)),
+        *(purchase(600 + member, member, 900, at(MONDAY + DAY), BUSINESSES[2]) for member in range(60, 80)),
+    )
+    assert (await dashboards.matrix.get(owner(), question)).cells == before
+
+
+async def test_a_sale_that_an_owner_invents_does_not_tell_whether_its_buyer_bought_elsewhere(
+    dashboards: Dashboards,
+) -> None:
+    """She compares the answers without and with it, in circles where the buyer did and in others where she did not."""
+    rises = {True: 0, False: 0}
+    question = AskedMatrix(FLORIST, AskedDays(), 0)
+    dashboards.clock.advance(timedelta(days=31))
+    for number in range(40):
+        bought_elsewhere = number % 2 == 0
+        first = 1_000 * number
+        rows = walk(first, range(first, first + 40), MONDAY)
+        suspect = first + 500
+        if bought_elsewhere:
+            rows.append(purchase(2 * first + 900, suspect, 700, at(MONDAY), BAKER))
+        await dashboards.warehouse.command("TRUNCATE TABLE purchases")
+        await dashboards.ship(*rows)
+        before = (await dashboards.matrix.get(owner(), question)).cells
+        await dashboards.ship(purchase(2 * first + 901, suspect, 700, at(MONDAY + DAY), FLORIST))
+        after = (await dashboards.matrix.get(owner(), question)).cells
+        rises[bought_elsewhere] += sum(cell.member_count for cell in after) > sum(cell.member_count for cell in before)
+    # Of 20 each a rise is about as frequent. Exact counts would rise in all of one kind and in none of the other.
+    assert abs(rises[True] - rises[False]) < 10
+    assert rises[False] > 3
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ LEAST_SHOWN = 10
 """A cell whose noisy count is smaller is not shown: its noise would be as large as what it says."""
 _STAY = math.exp(-EPSILON)
 NOISE_VARIANCE = 2 * _STAY / (1 - _STAY) ** 2
-_MOST_BITS = 128
+_KEY_BYTES = 16
 
 
 def blurred(cells: Sequence[MatrixCell], fingerprints: Mapping[UUID, int]) -> tuple[MatrixCell, ...]:
@@ -48,19 +48,19 @@ def blurred(cells: Sequence[MatrixCell], fingerprints: Mapping[UUID, int]) -> tu
     return tuple(sorted(judged, key=lambda cell: cell.place))
 
 
-def noise(seed: int) -> tuple[int, int, int]:
-    """Returns three independent draws of the noise that a seed determines."""
-    random = np.random.default_rng(seed)
-    up, down = random.geometric(1 - _STAY, 3), random.geometric(1 - _STAY, 3)
-    first, second, third = (up - down).tolist()
-    return int(first), int(second), int(third)
+def noise(seed: str, draws: int) -> list[int]:
+    """Returns independent draws of the noise that a text determines."""
+    key = int.from_bytes(blake2b(seed.encode(), digest_size=_KEY_BYTES).digest(), "big")
+    random = np.random.default_rng(key)
+    drawn: list[int] = (random.geometric(1 - _STAY, draws) - random.geometric(1 - _STAY, draws)).tolist()
+    return drawn
 
 
 def _noisy(cell: MatrixCell, fingerprints: Mapping[UUID, int]) -> MatrixCell:
-    here, there = cell.from_business_id, cell.to_business_id
-    seed = f"{here} {there} {fingerprints[here]} {fingerprints[there]}"
-    key = int.from_bytes(blake2b(seed.encode(), digest_size=_MOST_BITS // 8).digest(), "big")
-    members, bought, expected = noise(key)
+    here, there = (f"{each} {fingerprints[each]}" for each in (cell.from_business_id, cell.to_business_id))
+    members, expected = noise(f"{here} {there}", 2)
+    # Of the first business alone: whoever sees several of its cells sees one count of its buyers, not several draws.
+    (bought,) = noise(here, 1)
     member_count = max(0, cell.member_count + members)
     return replace(
         cell,
