@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from svoykrug_server.analytics.churn import borrowing, estimator
+from svoykrug_server.analytics.churn.card import card_document, card_from_document
 from svoykrug_server.analytics.churn.convert import model_to_proto
 from svoykrug_server.analytics.churn.features import logit
 from svoykrug_server.analytics.churn.loan import Borrowed
-from svoykrug_server.analytics.churn.model import ChurnModel
+from svoykrug_server.analytics.churn.model import ChurnModel, ModelCard
 from svoykrug_server.analytics.churn.scorer import Scorer
 from svoykrug_server.analytics.churn.words import _CATEGORIES, borrowed_text
 from svoykrug_server.businesses.model import Category
@@ -139,3 +140,12 @@ async def test_a_caller_reads_in_her_language_what_was_borrowed(circle: Circle, 
     model = await circle.trained(new_model(SMALL))
     assert model_to_proto(model, "ru").borrowed_from.startswith("Сложена из моделей категории «красота»: 1 партнёр.")
     assert model_to_proto(model, "en").borrowed_from.startswith("Pooled from models of the category beauty: 1 business")
+
+
+def test_a_card_that_holds_a_sentence_of_earlier_times_says_nothing_of_what_was_borrowed() -> None:
+    card = ModelCard(
+        200, 0.3, (), (), (), (), (200,), (0.3,), borrowed_from=Borrowed("beauty", 2, "test", 1, 1, 0, 200, 20)
+    )
+    document = card_document(card)
+    assert card_from_document(document) == card
+    assert card_from_document(document | {"borrowed_from": "pooled prior of beauty"}).borrowed_from is None
