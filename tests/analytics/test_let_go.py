@@ -82,7 +82,7 @@ async def test_every_answer_within_the_horizon_stays_the_same(
         return [*await dashboard_answers(shown), *snapshots, *churn]
 
     before = await answers()
-    await retention.choose(PURCHASES, HORIZON)
+    await retention.choose(PURCHASES, HORIZON, 9)
     count = await retention.delete(PURCHASES, HORIZON, 9)
     after = await answers()
 

@@ -1,12 +1,23 @@
 """What is let go of the warehouse, what stays, and that nothing takes it for a loss."""
 
+import asyncio
+import json
+import signal
+import sys
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import Unavailable
+from svoykrug_server.operations.repository import OperationsRepository
+from svoykrug_server.operations.schedule.model import JobKind, Timetable
+from svoykrug_server.operations.schedule.repository import ScheduleRepository
+from svoykrug_server.operations.schedule.scheduler import Scheduler
 from svoykrug_server.purchases.model import NewRefund
 from svoykrug_server.purchases.rebuild import RebuildRequest
 from svoykrug_server.purchases.retention_repository import RetentionRepository
@@ -25,7 +36,8 @@ def may(clock: ManualClock) -> None:
 
 async def kept_from(circle: Circle) -> date | None:
     async with circle.postgres.read() as connection:
-        return await RetentionRepository(TIME_ZONE).kept_from(connection)
+        horizon = await RetentionRepository(TIME_ZONE).horizon(connection)
+    return None if horizon is None else horizon.kept_from
 
 
 async def held(circle: Circle) -> set[object]:
@@ -222,3 +234,60 @@ async def test_a_month_later_one_more_month_goes(circle: Circle) -> None:
 
     assert await kept_from(circle) == date(2024, 6, 1)
     assert await held(circle) == {bought[0], bought[3]}
+
+
+@pytest.mark.parametrize("step", ["recorded", "restored", "chosen", "deleted"])
+async def test_a_night_that_is_killed_at_any_step_is_done_by_the_next(
+    postgres_url: str, data_dir: Path, step: str
+) -> None:
+    died = await run_worker(postgres_url, data_dir, f"retention.{step}:1")
+    ended = await run_worker(postgres_url, data_dir, "")
+
+    assert died is None
+    # The first purchase, which was given back at last; the second, which is the first now; and two years with a refund.
+    assert ended == {"left": [0, 1, *range(9, 18)], "entries": 18, "mismatches": 0}
+
+
+async def run_worker(postgres_url: str, data_dir: Path, failpoints: str) -> "dict[str, Any] | None":
+    """Lets go in a process of its own; returns what it says, None when it was killed."""
+    command = (sys.executable, "-m", "tests.purchases.retention_worker", postgres_url, str(data_dir), failpoints)
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=Path(__file__).parents[2], stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    if process.returncode == -signal.SIGKILL:
+        return None
+    assert process.returncode == 0
+    answer: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return answer
+
+
+async def test_two_workers_that_let_go_at_once_do_it_once(circle: Circle) -> None:
+    _, _, bought = await many_years(circle)
+
+    await asyncio.gather(circle.retention.let_go(), circle.make_retention(24).let_go())
+
+    assert await held(circle) == {bought[0], bought[2], bought[3]}
+    assert len(await circle.warehouse_rows()) == 3
+
+
+async def test_the_schedule_lets_go_once_a_night(circle: Circle, clock: ManualClock) -> None:
+    _, _, bought = await many_years(circle)
+    timetable = Timetable(ZoneInfo(TIME_ZONE), 3)
+    schedulers = [
+        Scheduler(
+            ScheduleRepository(circle.postgres),
+            OperationsRepository(circle.postgres),
+            {JobKind.RETENTION: circle.retention.let_go},
+            timetable,
+            clock,
+        )
+        for _ in range(2)
+    ]
+    assert not await schedulers[0].run_due(JobKind.RETENTION)
+    clock.advance(timedelta(days=1))
+
+    done = await asyncio.gather(*(each.run_due(JobKind.RETENTION) for each in schedulers))
+
+    assert sorted(done) == [False, True]
+    assert await held(circle) == {bought[0], bought[2], bought[3]}

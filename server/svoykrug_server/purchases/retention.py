@@ -17,7 +17,7 @@ from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.reconciler import Reconciler
-from svoykrug_server.purchases.retention_repository import RetentionRepository
+from svoykrug_server.purchases.retention_repository import Horizon, RetentionRepository
 from svoykrug_server.purchases.retention_warehouse import PURCHASES, REBUILT, RetentionWarehouse
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.old_rows import writing_old_rows
@@ -75,17 +75,21 @@ class Retention:
             await self._move(self._oldest_day())
         failpoint("retention.recorded")
         async with writing_old_rows(self._postgres):
-            horizon = await self._horizon()
-            if horizon is not None:
-                await self._restore_firsts(horizon)
-                count = await self._delete(PURCHASES, horizon, await self._shipped_up_to())
-                _log.info("old_purchases_let_go", horizon=horizon.isoformat(), entry_count=count)
+            horizon, up_to = await self._horizon(), await self._shipped_up_to()
+            if horizon is None:
+                return
+            if horizon.let_go_before is not None:
+                await self._restore_firsts(horizon.let_go_before, horizon.kept_from, up_to)
+            count = await self._delete(PURCHASES, horizon.kept_from, up_to)
+            async with self._postgres.transaction() as tx:
+                await self._repository.note_let_go(tx, horizon.kept_from)
+            _log.info("old_purchases_let_go", kept_from_day=horizon.kept_from.isoformat(), entry_count=count)
 
     async def thin_rebuilt(self) -> None:
         """Takes out of the rebuilt table what had been let go; the caller keeps others from writing old rows."""
         horizon = await self._horizon()
         if horizon is not None:
-            await self._delete(REBUILT, horizon, _EVERY_BATCH)
+            await self._delete(REBUILT, horizon.kept_from, _EVERY_BATCH)
 
     async def _move(self, day: date) -> None:
         await self._reconciler.prove_changed()
@@ -97,17 +101,23 @@ class Retention:
             await self._repository.forget_days(tx, day)
         _log.info("horizon_moved", kept_from_day=day.isoformat())
 
-    async def _delete(self, table: str, horizon: datetime, up_to_batch_id: int) -> int:
-        await self._warehouse.choose(table, horizon)
+    async def _delete(self, table: str, before: date, up_to_batch_id: int) -> int:
+        horizon = self._start_of(before)
+        await self._warehouse.choose(table, horizon, up_to_batch_id)
         failpoint("retention.chosen")
         count = await self._warehouse.delete(table, horizon, up_to_batch_id)
         failpoint("retention.deleted")
         return count
 
-    async def _restore_firsts(self, horizon: datetime) -> None:
-        """Brings back whoever gave back what was left of her: another of her old purchases is the first now."""
-        members = await self._warehouse.gave_all_back(horizon)
-        before, up_to = horizon.astimezone(self._zone).date(), await self._shipped_up_to()
+    async def _restore_firsts(self, let_go_before: date, before: date, up_to: int) -> None:
+        """Brings back whoever gave back what was left of her: another of her old purchases is the first now.
+
+        Args:
+            let_go_before: Of older days only first purchases are left.
+            before: Older entries come back.
+            up_to: Entries in later batches are not known yet.
+        """
+        members = await self._warehouse.gave_all_back(self._start_of(let_go_before), up_to)
         for first in range(0, len(members), _MEMBERS_AT_ONCE):
             some = members[first : first + _MEMBERS_AT_ONCE]
             async with self._postgres.transaction() as tx:
@@ -115,13 +125,15 @@ class Retention:
                 ingest_times = await self._pipeline.ingest_times(tx, block.batch_ids)
             if len(block):
                 rows = block.to_arrow(ingest_times)
-                await self._warehouse.insert_missing(rows, horizon, f"first-{uuid4().hex}")
+                await self._warehouse.insert_missing(rows, self._start_of(before), f"first-{uuid4().hex}")
         failpoint("retention.restored")
 
-    async def _horizon(self) -> datetime | None:
+    async def _horizon(self) -> Horizon | None:
         async with self._postgres.read() as connection:
-            day = await self._repository.kept_from(connection)
-        return None if day is None else datetime.combine(day, time(), self._zone).astimezone(UTC)
+            return await self._repository.horizon(connection)
+
+    def _start_of(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self._zone).astimezone(UTC)
 
     async def _shipped_up_to(self) -> int:
         async with self._postgres.read() as connection:

@@ -1,6 +1,7 @@
 """SQL of the horizon: from which day on the warehouse holds everything, and what from before it must come back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -13,8 +14,11 @@ from svoykrug_server.storage.postgres import ReadConnection, Transaction
 if TYPE_CHECKING:
     from svoykrug_server.purchases.ledger_block import LedgerBlock
 
-# From which day on does the warehouse hold everything?
-_KEPT_FROM = "SELECT kept_from_day FROM relay_state"
+# From which day on does the warehouse hold everything, and of which older days has everything gone that is to go?
+_HORIZON = "SELECT kept_from_day, let_go_before_day FROM relay_state"
+
+# Has everything before this day gone that is to go?
+_LET_GO = text("UPDATE relay_state SET let_go_before_day = :day")
 
 # Is there anything before this day, and may it go from now on? (the row stays locked: no batch is sealed meanwhile)
 _MOVE = text(
@@ -48,6 +52,19 @@ _COPY_MEMBERS = f"""
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far the past has been let go.
+
+    Attributes:
+        kept_from: From this day on the warehouse holds everything.
+        let_go_before: Of older days than this it holds first purchases alone; None when nothing has gone yet.
+    """
+
+    kept_from: date
+    let_go_before: date | None
+
+
 class RetentionRepository:
     """The horizon in PostgreSQL.
 
@@ -58,10 +75,16 @@ class RetentionRepository:
     def __init__(self, time_zone: str) -> None:
         self._time_zone = time_zone
 
-    async def kept_from(self, connection: ReadConnection) -> date | None:
-        """Returns from which day on the warehouse holds everything; None while nothing has been let go."""
-        day: date | None = await connection.fetchval(_KEPT_FROM)
-        return day
+    async def horizon(self, connection: ReadConnection) -> Horizon | None:
+        """Returns how far the past is let go; None while all of it is kept."""
+        row = await connection.fetchrow(_HORIZON)
+        if row is None or row["kept_from_day"] is None:
+            return None
+        return Horizon(row["kept_from_day"], row["let_go_before_day"])
+
+    async def note_let_go(self, tx: Transaction, day: date) -> None:
+        """Notes that everything before a day has gone that is to go."""
+        await tx.execute(_LET_GO, {"day": day})
 
     async def move(self, tx: Transaction, day: date) -> bool:
         """Moves the horizon on, and says so; it stays where nothing is older, or where it is later already."""

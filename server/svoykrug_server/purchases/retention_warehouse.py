@@ -25,9 +25,11 @@ BLOCK_ENTRIES = 1_000_000
 
 _OLD = "purchase_time < {horizon:DateTime64(6, 'UTC')}"
 _BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
-_RETURNED = """
+_KNOWN = "batch_id <= {up_to_batch_id:Int64}"
+_RETURNED = f"""
     SELECT purchase_id FROM __TABLE__
-    WHERE __WHERE__ AND purchase_id IN (SELECT purchase_id FROM __TABLE__ WHERE __WHERE__ AND kind != 'purchase')
+    WHERE __WHERE__ AND {_KNOWN}
+        AND purchase_id IN (SELECT purchase_id FROM __TABLE__ WHERE __WHERE__ AND {_KNOWN} AND kind != 'purchase')
     GROUP BY purchase_id HAVING sum(amount_minor) <= 0
 """
 
@@ -56,7 +58,7 @@ _KEEP = f"""
     WHERE {_BLOCK} AND {_OLD} AND purchase_id IN (SELECT purchase_id FROM judged WHERE stays)
 """
 
-_TO_GO = f"{_OLD} AND batch_id <= {{up_to_batch_id:Int64}} AND entry_id NOT IN (SELECT entry_id FROM kept_entries)"
+_TO_GO = f"{_OLD} AND {_KNOWN} AND entry_id NOT IN (SELECT entry_id FROM kept_entries)"
 
 # Does any old entry go?
 _COUNT_TO_GO = f"SELECT count() FROM __TABLE__ WHERE {_TO_GO}"
@@ -89,14 +91,15 @@ class RetentionWarehouse:
     def __init__(self, warehouse: "Warehouse") -> None:
         self._warehouse = warehouse
 
-    async def choose(self, table: str, horizon: datetime) -> None:
-        """Notes which entries before the horizon stay."""
+    async def choose(self, table: str, horizon: datetime, up_to_batch_id: int) -> None:
+        """Notes which entries before the horizon stay, by what was given back in batches up to one."""
         # Nothing is left of a choice that was cut short.
         await self._warehouse.command("TRUNCATE TABLE kept_entries", background=True)
         old = await self._warehouse.query(_of(_COUNT_OLD, table), {"horizon": horizon}, background=True)
         for first, last in _blocks(int(old[0][0]) // BLOCK_ENTRIES + 1):
-            values = {"horizon": horizon, "first_member_id": first, "last_member_id": last}
-            await self._warehouse.command(_of(_KEEP, table), values, background=True)
+            values = {"horizon": horizon, "up_to_batch_id": up_to_batch_id}
+            block = {"first_member_id": first, "last_member_id": last}
+            await self._warehouse.command(_of(_KEEP, table), values | block, background=True)
 
     async def delete(self, table: str, horizon: datetime, up_to_batch_id: int) -> int:
         """Deletes the entries before the horizon that were not chosen to stay, of batches up to one.
@@ -112,9 +115,10 @@ class RetentionWarehouse:
         await self._warehouse.command("TRUNCATE TABLE kept_entries", background=True)
         return count
 
-    async def gave_all_back(self, horizon: datetime) -> Sequence[tuple[UUID, int]]:
+    async def gave_all_back(self, horizon: datetime, up_to_batch_id: int) -> Sequence[tuple[UUID, int]]:
         """Returns business and member of whoever gave back all that the warehouse still holds of her old purchases."""
-        rows = await self._warehouse.query(_GAVE_ALL_BACK, {"horizon": horizon}, background=True)
+        values = {"horizon": horizon, "up_to_batch_id": up_to_batch_id}
+        rows = await self._warehouse.query(_GAVE_ALL_BACK, values, background=True)
         return [(UUID(str(business_id)), int(member_id)) for business_id, member_id in rows]
 
     async def insert_missing(self, rows: "pa.Table", horizon: datetime, token: str) -> None:

@@ -97,6 +97,11 @@ relay_state = sa.Table(
         sa.Date,
         comment="the warehouse holds every entry from this day on, in the circle's time zone; null: of all days",
     ),
+    sa.Column(
+        "let_go_before_day",
+        sa.Date,
+        comment="of older days the warehouse holds first purchases alone; null: nothing has been let go",
+    ),
     sa.CheckConstraint("only_row", name="relay_state_only_row_check"),
     comment="One row, locked by whoever seals",
 )
