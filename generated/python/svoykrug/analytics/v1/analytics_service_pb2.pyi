@@ -123,7 +123,7 @@ class GetFreshnessResponse(_message.Message):
     DISPUTED_DAY_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     waiting_count: _builtins.int
-    """How many entries PostgreSQL holds that are not shipped yet."""
+    """How many entries PostgreSQL holds that are not shipped yet; those of sensitive businesses only for admins and the business itself."""
     lag_ms: _builtins.int
     """How old the oldest of them is, in milliseconds; 0 when none waits."""
     equal: _builtins.bool

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class AnalyticsServiceStub:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
-    never contains purchases at sensitive businesses. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
     """
 
     def __init__(self, channel):
@@ -140,7 +141,8 @@ class AnalyticsServiceStub:
 
 class AnalyticsServiceServicer:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
-    never contains purchases at sensitive businesses. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
     """
 
     def GetFreshness(self, request, context):
@@ -348,7 +350,7 @@ class AnalyticsServiceServicer:
     def GetCrossBusinessMatrix(self, request, context):
         """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
         appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
-        days, as known when the month began.
+        days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
@@ -471,7 +473,8 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class AnalyticsService:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
-    never contains purchases at sensitive businesses. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
     """
 
     @staticmethod

@@ -14,7 +14,8 @@ GRPC_VERSION: str
 
 class AnalyticsServiceStub:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
-    never contains purchases at sensitive businesses. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -147,7 +148,7 @@ class AnalyticsServiceStub:
     GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
     appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
-    days, as known when the month began.
+    days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
@@ -156,7 +157,8 @@ class AnalyticsServiceStub:
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
-    never contains purchases at sensitive businesses. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
     """
 
     @_abc_1.abstractmethod
@@ -407,7 +409,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_analytics_service_pb2.GetCrossBusinessMatrixResponse]:
         """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
         appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
-        days, as known when the month began.
+        days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive

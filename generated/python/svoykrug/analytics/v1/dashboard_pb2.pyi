@@ -216,7 +216,11 @@ Global___Cohort: _TypeAlias = Cohort  # noqa: Y015
 
 @_typing.final
 class CrossBusinessCell(_message.Message):
-    """How buying at one business goes on to another. Purchases that were given back in full, as known now, do not count."""
+    """How buying at one business goes on to another. Purchases that were given back in full, as known now, do not count.
+
+    To an owner each count comes with noise of about 3 members up or down, the same whenever she asks, so that no sale she enters or takes
+    back tells her whether its buyer bought elsewhere; lift and q-value are those of the noisy counts, and a cell needs a noisy count of 10.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
