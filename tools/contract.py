@@ -116,7 +116,14 @@ class Contract:
         self.methods = tuple(self._methods())
         self.reasons = tuple(self._reasons())
 
-    def _option(self, options: Any, kind: str, extension: str) -> Any:
+    def comments(self) -> dict[str, str]:
+        """Return the comment of each service, method, message, field, enum and value of ours, by its full name.
+
+        The full name of a value begins with that of its enum.
+        """
+        return {name: text for file in self._files for name, text in _named_comments(file)}
+
+    def option(self, options: Any, kind: str, extension: str) -> Any:
         """Return the value of an extension of the descriptor options `kind`."""
         known = message_factory.GetMessageClass(self.pool.FindMessageTypeByName(f"google.protobuf.{kind}"))
         parsed: Any = known.FromString(options.SerializeToString())
@@ -128,7 +135,7 @@ class Contract:
             comments = _comments(file)
             for i, service in enumerate(file.service):
                 for j, method in enumerate(service.method):
-                    rule = self._option(method.options, "MethodOptions", "svoykrug.access.v1.rule")
+                    rule = self.option(method.options, "MethodOptions", "svoykrug.access.v1.rule")
                     yield Method(
                         service=f"{file.package}.{service.name}",
                         name=method.name,
@@ -145,7 +152,7 @@ class Contract:
                     )
 
     def _bindings(self, method: descriptor_pb2.MethodDescriptorProto) -> tuple[Binding, ...]:
-        main = self._option(method.options, "MethodOptions", "google.api.http")
+        main = self.option(method.options, "MethodOptions", "google.api.http")
         rules = [rule for rule in (main, *main.additional_bindings) if rule.WhichOneof("pattern")]
         verbs = [rule.WhichOneof("pattern") for rule in rules]
         return tuple(
@@ -162,7 +169,7 @@ class Contract:
                 for j, value in enumerate(enum.value):
                     if value.number == 0:
                         continue
-                    error = self._option(value.options, "EnumValueOptions", "svoykrug.common.v1.error")
+                    error = self.option(value.options, "EnumValueOptions", "svoykrug.common.v1.error")
                     yield Reason(
                         name=value.name.removeprefix(_REASON_PREFIX),
                         code=codes[error.code].name if error.code else "",
@@ -180,3 +187,15 @@ def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...],
         for location in file.source_code_info.location
         if location.leading_comments
     }
+
+
+def _named_comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:
+    """Yield the full name and the comment of every commented element of a file."""
+    for path, text in _comments(file).items():
+        element: Any = file
+        names = [file.package]
+        for number, index in zip(path[::2], path[1::2], strict=False):
+            element = getattr(element, element.DESCRIPTOR.fields_by_number[number].name)[index]
+            names.append(element.name)
+        if len(names) > 1:
+            yield ".".join(names), text

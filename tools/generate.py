@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import api_openapi
 import errors_python
 import reference_docs
 import settings_docs
 import third_party
+from api_pages import Pages
 from contract import Contract
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +29,7 @@ OWNED = (
     "generated/python/svoykrug",
     "generated/python/buf",
     "generated/svoykrug.binpb",
+    "generated/gateway",
     "docs/access.md",
     "docs/errors.md",
     "docs/settings.md",
@@ -48,10 +51,19 @@ def generate(fresh: Path) -> None:
     contract = Contract(descriptor_set)
     (python / "svoykrug" / "errors.py").write_text(errors_python.render(contract), "utf-8")
     finish_packages(python)
+    write_pages(fresh / "generated" / "gateway", contract)
     (fresh / "docs").mkdir()
     for path, text in reference_docs.render(contract).items():
         (fresh / path).write_text(text, "utf-8")
     (fresh / "docs" / "settings.md").write_text(settings_docs.render(), "utf-8")
+
+
+def write_pages(folder: Path, contract: Contract) -> None:
+    """Write what the gateway shows into `folder`."""
+    (folder / "docs").mkdir(parents=True)
+    (folder / "openapi.json").write_text(api_openapi.render(contract), "utf-8")
+    for name, text in Pages(contract).render().items():
+        (folder / "docs" / name).write_text(text, "utf-8")
 
 
 def finish_packages(python: Path) -> None:

@@ -1,0 +1,133 @@
+// What the pages of /docs do besides being read: tabs of examples, search, sign-in, and calls to this server.
+"use strict";
+
+const TOKEN = "svoykrug.token";
+const LANGUAGE = "svoykrug.language";
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+// Examples are written for the embedded gateway: here they name the one that shows this page.
+for (const code of all(".panel code")) {
+  code.textContent = code.textContent.replaceAll("http://localhost:8080", location.origin);
+}
+
+function showLanguage(name) {
+  for (const calls of all(".calls")) {
+    const panels = all(".panel", calls);
+    const shown = panels.find((panel) => panel.dataset.language === name) ?? panels[0];
+    for (const panel of panels) panel.hidden = panel !== shown;
+    for (const tab of all("[role=tab]", calls)) tab.ariaSelected = String(tab.textContent === shown.dataset.language);
+  }
+}
+
+for (const calls of all(".calls")) {
+  const tabs = document.createElement("div");
+  tabs.className = "tabs";
+  tabs.role = "tablist";
+  for (const panel of all(".panel", calls)) {
+    const tab = document.createElement("button");
+    tab.type = "button";
+    tab.role = "tab";
+    tab.textContent = panel.dataset.language;
+    tab.addEventListener("click", () => {
+      localStorage.setItem(LANGUAGE, panel.dataset.language);
+      showLanguage(panel.dataset.language);
+    });
+    panel.querySelector("h4").hidden = true;
+    tabs.append(tab);
+  }
+  calls.prepend(tabs);
+}
+showLanguage(localStorage.getItem(LANGUAGE) ?? "curl");
+
+document.querySelector("#search")?.addEventListener("input", (event) => {
+  const wanted = event.target.value.toLowerCase();
+  for (const entry of all(".list li")) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+  for (const list of all(".list")) list.hidden = !list.querySelector("li:not([hidden])");
+});
+
+async function call(verb, address, body) {
+  const headers = { "accept-language": navigator.language };
+  const token = sessionStorage.getItem(TOKEN);
+  if (token) headers.authorization = `Bearer ${token}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  return fetch(address, { method: verb, headers, body });
+}
+
+function indented(text) {
+  // A stream is one JSON value a line, of which the last may not have arrived whole.
+  return text.split("\n").map((line) => {
+    try {
+      return JSON.stringify(JSON.parse(line), null, 2);
+    } catch {
+      return line;
+    }
+  }).join("\n");
+}
+
+for (const trial of all(".trial")) {
+  const form = trial.querySelector("form");
+  const answer = trial.querySelector(".answer");
+  let reader;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await reader?.cancel();
+    answer.hidden = false;
+    answer.textContent = "…";
+    try {
+      const body = form.querySelector("textarea")?.value;
+      const response = await call(form.dataset.verb, form.elements.address.value, body);
+      const head = `${response.status} ${response.statusText}\n`;
+      let text = "";
+      answer.textContent = head;
+      reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        text += part.value;
+        answer.textContent = head + indented(text);
+      }
+    } catch (error) {
+      answer.textContent = `Not answered: ${error.message}`;
+    }
+  });
+}
+
+function refusal(answer) {
+  const shown = answer.details?.find((detail) => detail["@type"].endsWith("LocalizedMessage"));
+  return shown?.message ?? answer.message;
+}
+
+const form = document.querySelector(".sign-in");
+if (form) {
+  const state = document.querySelector(".state");
+  let challenge;
+  const say = (text, bad = false) => {
+    state.textContent = text;
+    state.classList.toggle("bad", bad);
+  };
+  const known = () => say(sessionStorage.getItem(TOKEN) ? "Signed in until this tab closes or the token ends." : "Not signed in.");
+  form.elements.token.addEventListener("input", (event) => {
+    sessionStorage.setItem(TOKEN, event.target.value.trim());
+    known();
+  });
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    try {
+      if (event.submitter.value === "start") {
+        const response = await call("POST", "/v1/auth/sign-in:start", JSON.stringify({ phone: form.elements.phone.value }));
+        const answer = await response.json();
+        challenge = answer.challenge?.challenge_id;
+        say(response.ok ? "The code is on its way." : refusal(answer), !response.ok);
+        return;
+      }
+      const kinds = form.elements.consents.checked ? ["CONSENT_KIND_TERMS", "CONSENT_KIND_PERSONAL_DATA"] : [];
+      const consents = kinds.map((kind) => ({ kind, version: "docs", granted: true }));
+      const proof = { challenge_id: challenge ?? "", code: form.elements.code.value, request_id: crypto.randomUUID(), consents };
+      const response = await call("POST", "/v1/auth/sign-in:complete", JSON.stringify(proof));
+      const answer = await response.json();
+      if (response.ok) sessionStorage.setItem(TOKEN, answer.tokens.access_token);
+      response.ok ? known() : say(refusal(answer), true);
+    } catch (error) {
+      say(`Not answered: ${error.message}`, true);
+    }
+  });
+  known();
+}
