@@ -642,7 +642,7 @@ class TrainChurnModelRequest(_message.Message):
     horizon_days: _builtins.int
     """Churn means: no purchase within this many days; chosen from the gaps between purchases in the scope when 0."""
     population_days: _builtins.int
-    """Whom to cover: members with a purchase within this many days before the cutoff; 0 for everyone with any purchase before."""
+    """Whom to cover: members with a purchase within this many days before the cutoff; 0 for everyone with any in the 365 days before."""
     request_id: _builtins.str
     """Makes the call repeatable, a UUID."""
     @_builtins.property

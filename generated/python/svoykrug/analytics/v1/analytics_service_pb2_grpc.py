@@ -266,7 +266,8 @@ class AnalyticsServiceServicer:
         than the serving one by a paired test.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
+        PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

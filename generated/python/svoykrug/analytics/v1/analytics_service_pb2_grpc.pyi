@@ -96,7 +96,8 @@ class AnalyticsServiceStub:
     than the serving one by a paired test.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
+    PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ScoreMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ScoreMembersRequest, _analytics_service_pb2.ScoreMembersResponse]
     """Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
@@ -309,7 +310,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         than the serving one by a paired test.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
+        PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod
