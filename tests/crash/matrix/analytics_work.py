@@ -16,7 +16,7 @@ from svoykrug_server.analytics.segments import Segment
 from tests.analytics import oracle
 from tests.crash.matrix.circle import SENSITIVE
 from tests.crash.matrix.place import BOUND_SECONDS, Place
-from tests.crash.matrix.seen import Record, Seen, end_waits, execute, ledger_rows
+from tests.crash.matrix.seen import Record, Seen, end_waits, ledger_rows
 from tests.crash.matrix.work import Harm, Work
 from tests.waiting import until
 
@@ -155,15 +155,10 @@ class Promotion(Work):
         self.model_id = UUID(int=0)
 
     async def prepare(self) -> None:
-        """Chooses the model; the only one that there is serves no more, as if nobody had promoted it yet."""
-        only = "state = 'serving' AND (SELECT count(*) FROM churn_models) = 1"
-        await execute(
-            self.place.postgres,
-            f"UPDATE churn_models SET state = 'candidate', promote_time = NULL WHERE {only}",  # noqa: S608  the text above
-        )
+        """Chooses the model."""
         async with self.place.postgres.read() as connection:
-            rows = await connection.fetch("SELECT id FROM churn_models WHERE state <> 'serving' ORDER BY id")
-        self.model_id = self.dice.choice(rows)["id"]
+            serving = await connection.fetchval("SELECT id FROM churn_models WHERE state = 'serving'")
+        self.model_id = self.dice.choice([each for each in self.place.promotable if each != serving])
 
     async def ask(self, client: Client) -> None:
         """Promotes it."""

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from svoykrug.analytics.v1.analytics_service_pb2 import GetFreshnessRequest
 
@@ -33,12 +34,14 @@ class Place:
         postgres: Its PostgreSQL, which outlives the servers.
         key: The service account that asks.
         circle: The test's own books.
+        promotable: The models that are good enough to serve.
     """
 
     data_dir: Path
     postgres: Postgres
     key: ServiceKey
     circle: Circle
+    promotable: list[UUID] = field(default_factory=list)
 
     @property
     def settings(self) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from tests.crash.matrix.analytics_work import Promotion, Scoring, Training
 from tests.crash.matrix.disk import Disk
 from tests.crash.matrix.place import BOUND_SECONDS, Place
-from tests.crash.matrix.seen import Seen
+from tests.crash.matrix.seen import Seen, make_promotable
 from tests.crash.matrix.steps import Death, Step
 from tests.crash.matrix.table import Outcome
 from tests.crash.matrix.work import Work, asked_until, purchases_harm
@@ -41,6 +41,7 @@ class Matrix:
                 await client.import_purchases(str(business_id), rows)
             await self._place.healed(client)
             await Training(self._place, self._dice).finish(client)
+            self._place.promotable = await make_promotable(self._place.postgres)
             promotion = Promotion(self._place, self._dice)
             await promotion.prepare()
             await promotion.finish(client)

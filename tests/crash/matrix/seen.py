@@ -207,3 +207,30 @@ async def make_due(postgres: Postgres, job: str, periods: Mapping[str, str]) -> 
             " VALUES ($1, $2, 'done', now(), now())",
             list(long_ago.items()),
         )
+
+
+# As if it had beaten every baseline beyond doubt: which models are good enough is not tried here.
+_GOOD_ENOUGH = """
+    UPDATE churn_models SET card = jsonb_set(card, '{differences}', (
+        SELECT jsonb_agg(each || '{"share_better": 1}' || jsonb_build_object(
+            'estimate', each->'estimate' || '{"value": 0.01}'
+        ))
+        FROM jsonb_array_elements(card->'differences') AS each
+    ))
+"""
+
+# One more model that is as good.
+_TWIN = """
+    INSERT INTO churn_models (id, business_id, horizon_days, population_days, test_cutoff_time, training_cutoff_times,
+        watermark, algorithm, features, card, document, create_time)
+    SELECT gen_random_uuid(), business_id, horizon_days, population_days, test_cutoff_time, training_cutoff_times,
+        watermark, algorithm, features, card, document, create_time
+    FROM churn_models
+"""
+
+
+async def make_promotable(postgres: Postgres) -> list[UUID]:
+    """Makes two models that may be promoted, in turn, of the one that there is; returns them."""
+    await execute(postgres, _GOOD_ENOUGH, _TWIN)
+    async with postgres.read() as connection:
+        return [row["id"] for row in await connection.fetch("SELECT id FROM churn_models")]
