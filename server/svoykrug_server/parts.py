@@ -157,15 +157,7 @@ def build(foundation: Foundation) -> Parts:
         postgres, foundation.warehouse, zone, freshness, freshness, operations, tokens, clock, foundation.registry
     )
     purchases.relay.tell_when_shipped(analytics.dashboards.shipped)
-    personal_data = compose_personal_data(
-        personal_data_options(foundation.settings),
-        postgres,
-        foundation.warehouse,
-        kept_of_people(foundation.external_id_hashes),
-        auth.ends,
-        foundation.number_bans,
-        clock,
-    )
+    personal_data = _personal_data(foundation, auth)
     runner = OperationRunner(OperationsRepository(postgres), {**purchases.work, **analytics.work}, clock)
     return Parts(
         auth=auth,
@@ -233,6 +225,18 @@ def _auth(foundation: Foundation) -> Auth:
         sms_routes(settings, foundation.registry),
         service_scopes(),
         foundation.registry,
+    )
+
+
+def _personal_data(foundation: Foundation, auth: Auth) -> PersonalData:
+    return compose_personal_data(
+        personal_data_options(foundation.settings),
+        foundation.postgres,
+        foundation.warehouse,
+        kept_of_people(foundation.external_id_hashes),
+        auth.ends,
+        foundation.number_bans,
+        foundation.clock,
     )
 
 
