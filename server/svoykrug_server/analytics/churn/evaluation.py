@@ -117,11 +117,11 @@ def _estimate(values: Vector) -> Estimate:
 
 def _differences(samples: dict[str, dict[str, Vector]]) -> list[Difference]:
     found: list[Difference] = []
-    for name in samples:
+    for name, sample in samples.items():
         if name == "model":
             continue
-        for figure in samples[name]:
-            difference = samples["model"][figure] - samples[name][figure]
+        for figure, values in sample.items():
+            difference = samples["model"][figure] - values
             better = difference[1:] < 0 if figure in metrics.LOWER_IS_BETTER else difference[1:] > 0
             found.append(Difference(name, figure, _estimate(difference), float(better.mean())))
     return found
