@@ -11,7 +11,7 @@ _HEAD = """# Settings
 
 Generated from the `Settings` class by `make generate`. Every setting is an environment variable, or a line of
 `.env` in the folder the server is started in. None is needed: without any, `svoykrug serve` runs on embedded stores.
-A list or an object is written as JSON.
+A list or an object is written as JSON; what is empty is not set.
 
 | variable | default | what it does |
 | --- | --- | --- |
