@@ -167,6 +167,9 @@ async def test_sensitive_businesses_are_in_no_cohort_of_the_circle_and_in_no_cel
     cohorts = (await dashboards.cohorts.get(admin(), None, AskedMonths())).cohorts
     assert [each.net_revenue_minor[0] for each in cohorts if each.member_count] == [8_000]
     assert not (await dashboards.matrix.get(admin(), AskedMatrix(None, AskedDays(), 0))).cells
+    dashboards.clock.advance(timedelta(days=31))
+    assert not (await dashboards.matrix.get(owner(DENTIST), AskedMatrix(DENTIST, AskedDays(), 0))).cells
+    assert not (await dashboards.matrix.get(owner(), AskedMatrix(FLORIST, AskedDays(), 0))).cells
 
 
 def walk(first_number: int, members: range, day: date, known: datetime | None = None) -> list[Entry]:
