@@ -89,6 +89,7 @@ async def started(*arguments: str, **settings: str) -> AsyncIterator[Started]:
             cwd="/",
             stdout=console,
             stderr=console,
+            start_new_session=True,
         )
     run = Started(process, folder)
     try:
@@ -112,8 +113,15 @@ async def test_a_killed_envoy_is_started_again_where_it_was_and_ends_with_the_se
         await until(is_back, seconds=20)
         second = run.envoy
         assert second.pid != first.pid
-        assert await run.stop() == 0
+        assert await ctrl_c(run) == 0
         assert not second.is_running()
+        assert run.printed.count("job_failed") == 1
+
+
+async def ctrl_c(run: Started) -> int:
+    """Does what Ctrl-C does at a terminal: every process in the foreground gets the signal."""
+    os.killpg(run.process.pid, signal.SIGINT)
+    return await asyncio.wait_for(run.process.wait(), 60)
 
 
 async def test_without_an_envoy_the_server_serves_and_says_so_in_one_line() -> None:

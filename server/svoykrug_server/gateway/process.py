@@ -99,14 +99,17 @@ class Gateway:
             await asyncio.sleep(POLL_SECONDS)
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        """Starts Envoy; not by asyncio: uvloop forks, and gRPC, whose threads run already, complains of every fork."""
+        """Starts Envoy, out of reach of the terminal's Ctrl-C: it ends after the calls, when it is told to.
+
+        Not by asyncio: uvloop forks, and gRPC, whose threads run already, complains of every fork.
+        """
         command = [
             str(self._envoy), "--config-path", str(self._folder / CONFIGURATION_FILE),
             "--concurrency", str(self._settings.gateway_threads), "--use-dynamic-base-id",
             "--drain-strategy", "immediate", "--drain-time-s", str(max(1, round(self._settings.drain_seconds))),
             "--log-level", "warning", "--component-log-level", "main:error", "--log-format", _LOG_FORMAT,
         ]  # fmt: skip
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def _write(self) -> None:
         text = json.dumps(configuration(self._settings, self._servers, self._port, self._folder))
