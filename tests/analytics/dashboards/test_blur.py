@@ -76,6 +76,21 @@ def test_a_true_way_is_still_found_and_chance_is_seldom_called_one() -> None:
     assert sum(bool(each and each.q_value <= 0.05) for each in chance) / 2_000 < 0.05
 
 
+def test_an_expectation_made_of_a_sample_has_as_many_times_the_noise_as_a_member_of_it_stands_for() -> None:
+    whole, sampled = (
+        [
+            blurred([MatrixCell(HERE, THERE, 900, 5_000, 800.0, 0.5, one_in)], {HERE: seed, THERE: 1})[0]
+            for seed in range(200)
+        ]
+        for one_in in (1, 20)
+    )
+    for here, there in zip(whole, sampled, strict=True):
+        assert there.expected_member_count - 800 == 20 * (here.expected_member_count - 800)
+        assert there.member_count == here.member_count
+    assert sum(each.q_value <= 0.01 for each in sampled) < 100
+    assert all(each.q_value <= 0.01 for each in whole)
+
+
 @pytest.mark.parametrize("members", [5, 6, 9, 12, 200])
 def test_no_cell_is_shown_below_the_least(members: int) -> None:
     answers = [each for seed in range(500) if (each := shown(members, seed, expected=0.01))]

@@ -58,6 +58,7 @@ def noise(seed: str, draws: int) -> list[int]:
 
 def _noisy(cell: MatrixCell, fingerprints: Mapping[UUID, int]) -> MatrixCell:
     here, there = (f"{each} {fingerprints[each]}" for each in (cell.from_business_id, cell.to_business_id))
+    # One member of a sample moves the expectation by as many as she stands for, so its noise is as many times as wide.
     members, expected = noise(f"{here} {there}", 2)
     # Of the first business alone: whoever sees several of its cells sees one count of its buyers, not several draws.
     (bought,) = noise(here, 1)
@@ -66,11 +67,11 @@ def _noisy(cell: MatrixCell, fingerprints: Mapping[UUID, int]) -> MatrixCell:
         cell,
         member_count=member_count,
         from_member_count=max(member_count, cell.from_member_count + bought),
-        expected_member_count=float(max(1, round(cell.expected_member_count) + expected)),
+        expected_member_count=float(max(1, round(cell.expected_member_count) + cell.sampled_one_in * expected)),
     )
 
 
 def _chance(cell: MatrixCell) -> float:
     """Returns how likely so many members are by chance: a normal tail, as wide as the chance and both noises."""
-    deviation = math.sqrt(cell.expected_member_count + 2 * NOISE_VARIANCE)
+    deviation = math.sqrt(cell.expected_member_count + (1 + cell.sampled_one_in**2) * NOISE_VARIANCE)
     return math.erfc((cell.member_count - cell.expected_member_count) / deviation / math.sqrt(2)) / 2

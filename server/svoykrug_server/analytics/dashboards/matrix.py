@@ -163,6 +163,7 @@ def _cells(
             businesses[here].member_count,
             float(judged.expected[here, there]),
             float(judged.q_values[here, there]),
+            -int(-ways.shared[here, there] // ways.drawn_shared[here, there]),
         )
         for here in range(len(businesses))
         for there in range(len(businesses))

@@ -175,6 +175,7 @@ class MatrixCell:
         from_member_count: How many bought at the first.
         expected_member_count: How many would have by chance.
         q_value: How likely chance is, adjusted for the number of cells looked at.
+        sampled_one_in: For how many members one of those stands of whom the expectation was made, rounded up.
     """
 
     from_business_id: UUID
@@ -183,6 +184,7 @@ class MatrixCell:
     from_member_count: int
     expected_member_count: float
     q_value: float
+    sampled_one_in: int = 1
 
     @property
     def lift(self) -> float:
