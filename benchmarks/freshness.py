@@ -1,0 +1,95 @@
+"""What GetFreshness costs, page by page: `python benchmarks/freshness.py`, from the root.
+
+Stores of its own in a temporary folder: 40 businesses that sold on each of 366 days, shipped and proven by the code of
+the server. It prints medians of a service's report without days, with a page of 100 and of 1,000 days, and the time of
+all pages of the year one after another, beside the processor time of this process.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.dashboards import cost_of, stores
+from svoykrug_server.analytics.freshness.model import DayPage, DayRange
+from svoykrug_server.analytics.freshness.repository import FreshnessRepository
+from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.kit.clock import ManualClock
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.rpc.logs import configure_logging
+from tests.conftest import reachable_folder
+from tests.purchases.circle import IMPORTER, TIME_ZONE, Circle, rows_of
+
+BUSINESSES = 40
+DAYS = 366
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+YEAR = DayRange(date(2025, 5, 31), date(2026, 6, 1))
+
+
+async def fill(circle: Circle) -> None:
+    """Has every business sell once a day for a year."""
+    member = await circle.add_member()
+    for _ in range(BUSINESSES):
+        business_id = await circle.add_business()
+        times = [NOW - timedelta(days=day + 1) for day in range(DAYS)]
+        rows = rows_of(*((f"r{day}", member.phone, 100 + day, at) for day, at in enumerate(times)))
+        await circle.purchases.record_batch(IMPORTER, business_id, rows)
+    await circle.relay.step()
+    await circle.reconciler.step()
+
+
+async def all_pages(freshness: FreshnessService) -> int:
+    """Asks for every page of the year; returns how many days they had."""
+    count, token = 0, ""
+    while True:
+        report = await freshness.report(IMPORTER, None, DayPage(YEAR, 1_000, token))
+        count, token = count + len(report.days), report.next_page_token
+        if not token:
+            return count
+
+
+async def measure(folder: Path, console: Console) -> None:
+    """Measures and prints a table."""
+    async with stores(folder) as (postgres, warehouse):
+        circle = Circle(postgres, warehouse, ManualClock(NOW))
+        await fill(circle)
+        freshness = FreshnessService(
+            postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, PageTokens(bytes(32)), circle.clock
+        )
+        if await all_pages(freshness) != BUSINESSES * DAYS:
+            raise SystemExit("a page is missing")
+        table = Table("what", "time, ms", "processor, ms")
+        calls: dict[str, Callable[[], Awaitable[object]]] = {
+            "totals alone": partial(freshness.report, IMPORTER, None, None),
+            "a page of 100 days": partial(freshness.report, IMPORTER, None, DayPage(YEAR, 100)),
+            "a page of 1,000 days": partial(freshness.report, IMPORTER, None, DayPage(YEAR, 1_000)),
+            f"all pages of {BUSINESSES * DAYS:,} days": partial(all_pages, freshness),
+        }
+        for name, call in calls.items():
+            cost = await cost_of(call, 3 if name.startswith("all") else 7)
+            table.add_row(name, f"{cost.wall:,.1f}", f"{cost.cpu:,.1f}")
+        console.print(table)
+        console.print(f"load average {os.getloadavg()[0]:.1f}")
+
+
+def main() -> None:
+    """Measures in a temporary folder."""
+    configure_logging(human=True, level="ERROR")
+    folder = reachable_folder("svoykrug-freshness-")
+    try:
+        uvloop.run(measure(folder, Console(width=100)))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
