@@ -17,10 +17,10 @@ _SHIPPED_SECONDS = 30.0
 _SCOPES = ("purchases.read", "purchases.write", "analytics.read")
 
 
-async def service_key(data_dir: Path) -> ServiceKey:
-    """Makes the service account that imports."""
-    key_file, scopes = data_dir.parent / "key.json", [part for scope in _SCOPES for part in ("--scope", scope)]
-    await command(data_dir, "keys", "create-service-account", "crash", *scopes, "--key-file", str(key_file))
+async def service_key(data_dir: Path, name: str = "crash") -> ServiceKey:
+    """Makes the service account that imports, or another one of its kind."""
+    key_file, scopes = data_dir.parent / f"{name}.json", [part for scope in _SCOPES for part in ("--scope", scope)]
+    await command(data_dir, "keys", "create-service-account", name, *scopes, "--key-file", str(key_file))
     return ServiceKey.from_file(key_file)
 
 

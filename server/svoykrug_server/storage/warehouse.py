@@ -308,7 +308,8 @@ def _warehouse_error(error: Exception) -> Exception:
     if code == TIMEOUT_EXCEEDED:
         return DomainError("DEADLINE_EXCEEDED")
     if code in LOST:
-        log.error("warehouse_table_lost", reason=str(error))
+        # Its text would hold the values of the statement.
+        log.error("warehouse_table_lost", code=code)
     if code in AWAY | LOST or isinstance(error, OSError) or (isinstance(error, OperationalError) and code is None):
         return WarehouseUnavailable()
     return error
