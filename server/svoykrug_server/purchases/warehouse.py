@@ -34,7 +34,7 @@ _TOTAL = """
     WHERE batch_id <= {up_to_batch_id:Int64} AND purchase_time >= toDateTime({from_day:Date}, {time_zone:String})
 """
 
-# What does the warehouse hold of these days, of batches up to this one?
+# What does the warehouse hold of these days, of batches up to this one? (business and time alone leave out most rows)
 _TOTALS = """
     SELECT business_id, toDate(purchase_time, {time_zone:String}) AS day, count(), sum(amount_minor),
         sum(reinterpretAsUInt64(reverse(substring(MD5(concat(
@@ -42,7 +42,9 @@ _TOTALS = """
             currency, '|', toString(toUnixTimestamp64Micro(purchase_time)), '|', toString(toInt8(kind))
         )), 1, 8))))
     FROM purchases
-    WHERE batch_id <= {up_to_batch_id:Int64}
+    WHERE batch_id <= {up_to_batch_id:Int64} AND business_id IN {business_ids:Array(UUID)}
+        AND purchase_time >= toDateTime({first_day:Date}, {time_zone:String})
+        AND purchase_time < toDateTime({last_day:Date} + 1, {time_zone:String})
         AND (business_id, day) IN (SELECT arrayJoin(arrayZip({business_ids:Array(UUID)}, {days:Array(Date)})))
     GROUP BY business_id, day
 """
@@ -96,12 +98,14 @@ class PurchaseWarehouse:
         return int(entry_count), int(sum_minor)
 
     async def totals(self, days: Sequence[BusinessDay], up_to_batch_id: int) -> Mapping[BusinessDay, StoreTotals]:
-        """Returns what the warehouse holds of days, of batches up to one; days without an entry are left out."""
+        """Returns what the warehouse holds of one or more days, in batches up to one; empty days are left out."""
         parameters = {
             "time_zone": self._time_zone,
             "up_to_batch_id": up_to_batch_id,
             "business_ids": [at.business_id for at in days],
             "days": [at.day for at in days],
+            "first_day": min(at.day for at in days),
+            "last_day": max(at.day for at in days),
         }
         rows = await self._warehouse.query(_TOTALS, parameters, background=True)
         return {
