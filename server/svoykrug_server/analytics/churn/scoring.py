@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.blocks import BlockScorer
 
 KIND = "score_members"
-BLOCK_MEMBERS = 100_000
+BLOCK_MEMBERS = 25_000
 _log = structlog.get_logger(__name__)
 
 

@@ -17,22 +17,15 @@ _CUTOFF, _KNOWN_UNTIL, _HORIZON_END, _WATERMARK = (
 )
 _DAY = "toInt32(toDate({instant}, {{zone:String}}))"
 
-_MEMBER_BY_MEMBER = "SETTINGS optimize_aggregation_in_order = 1"
-"""The table is in the order of members, so groups end one after another: a third faster, and flat in memory."""
-
 LOOK_BACK_DAYS = 365
-_LOOK_BACK = f"purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS + 2} DAY AND days_ago <= {LOOK_BACK_DAYS}"
 
 # Which purchases of a scope and a block of members are known at the cutoff, and how many days ago were they?
-_EVER = f"""
+_KNOWN = f"""
     SELECT member_id, purchase_id, business_id, kind, amount_minor,
         {_DAY.format(instant=_CUTOFF)} - {_DAY.format(instant="purchase_time")} AS days_ago
     FROM purchases
     WHERE {_BLOCK} AND purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND {_SCOPE}
 """
-
-# Which of them are of the year before the cutoff?
-_KNOWN = f"{_EVER} AND {_LOOK_BACK}"
 
 # Which purchases of a source were wholly given back?
 _RETURNED = """
@@ -41,26 +34,41 @@ _RETURNED = """
     GROUP BY purchase_id HAVING sum(amount_minor) <= 0
 """
 
-# What is known of each member at the cutoff: the days she bought on, the latest first, and her sums?
-_MEMBERS = """
-    SELECT member_id,
-        arraySort(groupUniqArrayIf(toUInt16(days_ago), kind = 'purchase')) AS days,
-        uniqExactIf(business_id, kind = 'purchase') AS business_count,
-        uniqExactIf(business_id, kind = 'purchase' AND days_ago <= 2 * {horizon_days:Int32}) AS recent_business_count,
-        sum(amount_minor) AS spend_minor,
-        sumIf(amount_minor, days_ago <= 4 * {horizon_days:Int32}) AS recent_spend_minor,
-        sumIf(amount_minor, days_ago <= 365) AS net_spend_minor
-    FROM known WHERE purchase_id NOT IN returned
-    GROUP BY member_id
-    HAVING notEmpty(days) AND ({population_days:Int32} = 0 OR days[1] <= {population_days:Int32})
+# Which known purchases were corrected: were they wholly given back, and made before the year that is read?
+_CORRECTED = """
+    SELECT purchase_id, sum(amount_minor) <= 0 AS is_returned,
+        maxIf(days_ago, kind = 'purchase') > $look_back AS is_older
+    FROM known
+    WHERE purchase_id IN (SELECT purchase_id FROM known WHERE kind != 'purchase')
+    GROUP BY purchase_id
 """
 
-# How many days ago did each member first buy what she kept?
-_FIRSTS = f"""
-    SELECT member_id, max(days_ago) AS first_days_ago
-    FROM ({_EVER} AND kind = 'purchase')
-    WHERE purchase_id NOT IN ({_RETURNED.format(source=f"({_EVER})")})
+# What is known of each member at the cutoff: the days of the year she bought on, the latest first, her sums of it, and
+# how many days ago she first bought what she kept? A visit is its day above 48 bits of its business's hash: one array
+# says days and businesses, in half the time and a third of the memory of a set of each.
+_MEMBERS = f"""
+    SELECT member_id,
+        groupArrayIf(
+            bitShiftLeft(toUInt64(days_ago), 48) + bitShiftRight(cityHash64(business_id), 16), is_read AND is_purchase
+        ) AS visits,
+        arraySort(arrayDistinct(arrayMap(visit -> toUInt16(bitShiftRight(visit, 48)), visits))) AS days,
+        arrayMap(visit -> bitAnd(visit, {2**48 - 1}), visits) AS businesses,
+        arrayUniq(businesses) AS business_count,
+        arrayUniq(arrayFilter(
+            (business, visit) -> bitShiftRight(visit, 48) <= 2 * {{horizon_days:Int32}}, businesses, visits
+        )) AS recent_business_count,
+        maxIf(days_ago, is_purchase) AS first_days_ago,
+        sumIf(amount_minor, is_read) AS spend_minor,
+        sumIf(amount_minor, is_read AND days_ago <= 4 * {{horizon_days:Int32}}) AS recent_spend_minor,
+        sumIf(amount_minor, is_read AND days_ago <= 365) AS net_spend_minor
+    FROM (
+        SELECT member_id, business_id, amount_minor, days_ago, kind = 'purchase' AS is_purchase,
+            days_ago <= $look_back AND NOT is_older AS is_read
+        FROM known LEFT ANY JOIN corrected USING (purchase_id)
+        WHERE NOT is_returned
+    )
     GROUP BY member_id
+    HAVING notEmpty(days) AND ({{population_days:Int32}} = 0 OR days[1] <= {{population_days:Int32}})
 """
 
 # The columns `features.RAW`: what do the days and sums of each member say?
@@ -98,15 +106,15 @@ _RAW = """
 _FEATURES = f"""
     WITH {{horizon_days:Int32}} AS horizon,
         known AS ({_KNOWN}),
-        returned AS ({_RETURNED.format(source="known")}),
+        corrected AS ({_CORRECTED}),
         members AS ({_MEMBERS})
-    SELECT member_id, {_RAW.replace("$look_back", str(LOOK_BACK_DAYS))}, net_spend_minor, $extra
+    SELECT member_id, {_RAW}, net_spend_minor, $extra
     FROM (
         SELECT *, arrayMap(
             (later, earlier) -> toInt32(earlier) - toInt32(later), arrayPopBack(days), arrayPopFront(days)
-        ) AS gaps FROM members INNER JOIN ({_FIRSTS}) AS firsts USING (member_id)
+        ) AS gaps FROM members
     ) AS members
-"""
+""".replace("$look_back", str(LOOK_BACK_DAYS))
 
 # Which purchases of a scope and a block fell into the window after the cutoff, as known now?
 _AFTER = f"""
@@ -142,7 +150,6 @@ WINDOW = f"""
     {_FEATURES.replace("$extra", _LATER_COLUMNS)}
     LEFT JOIN ({_LATER}) AS later USING (member_id)
     ORDER BY member_id
-    {_MEMBER_BY_MEMBER}
 """
 
 # What is known of each member of a block at a cutoff, and which segment was she in?
@@ -152,7 +159,6 @@ SCORING_BLOCK = f"""
         SELECT member_id, segment FROM snapshot_members WHERE build_id = {{build_id:UUID}} AND {_BLOCK}
     ) AS segments USING (member_id)
     ORDER BY member_id
-    {_MEMBER_BY_MEMBER}
 """
 
 # How many members bought in a scope in the year before a cutoff?
