@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ROOT / "generated" / "gateway"
 SOURCES = {
     "svoykrug-protos": ROOT / "generated" / "python",
     "svoykrug-server": ROOT / "server",
@@ -106,3 +107,9 @@ def test_the_client_can_be_imported_without_the_packages_of_the_server() -> None
     program = f"import sys; sys.modules.update(dict.fromkeys({absent.split()!r})); import svoykrug_client"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_server_brings_the_pages_that_the_gateway_shows(wheels: dict[str, Path]) -> None:
+    shown = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*") if path.is_file()}
+    assert len(shown) > 10
+    assert {f"svoykrug_server/gateway/pages/{name}" for name in shown} <= names(wheels["svoykrug-server"])
