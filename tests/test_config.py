@@ -22,6 +22,7 @@ from tests.conftest import isolated_settings
         ("tier_elite_spend_minor", 2_999_999, "a higher tier takes no less"),
         ("tier_inner_circle_spend_minor", 9_999_999, "a higher tier takes no less"),
         ("tier_vip_categories", 6, "a higher tier takes no fewer"),
+        ("warehouse_retention_months", 12, "need the year before it"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object, complaint: str) -> None:

@@ -299,7 +299,7 @@ class Settings(BaseSettings):
     full_proof_days: int = Field(default=7, ge=1)
     """After how many days every day is proven again."""
     warehouse_retention_months: int = Field(default=24, ge=0, le=1200)
-    """How many whole months of purchases ClickHouse keeps before the present one; 0 for all. PostgreSQL keeps all."""
+    """How many whole months ClickHouse keeps before the present one: 13 or more, or 0 for all. PostgreSQL keeps all."""
     failpoints: str = Field(default="", pattern=r"^([a-z_.]+:[1-9][0-9]*)?(,[a-z_.]+:[1-9][0-9]*)*$")
     """For crash tests only: places at which the process kills itself, as `name:count` (see `kit/failpoints.py`)."""
 
@@ -320,10 +320,16 @@ class Settings(BaseSettings):
     @classmethod
     def _is_a_time_zone(cls, name: str) -> str:
         try:
-            ZoneInfo(name)
+            return ZoneInfo(name).key
         except (ZoneInfoNotFoundError, ValueError, OSError):
             raise ValueError("no such time zone") from None
-        return name
+
+    @field_validator("warehouse_retention_months")
+    @classmethod
+    def _keeps_a_year(cls, months: int) -> int:
+        if 0 < months < 13:
+            raise ValueError("snapshots and scores of every night need the year before it: 13 months or more, or 0")
+        return months
 
     @model_validator(mode="after")
     def _has_tiers_in_order(self) -> Self:

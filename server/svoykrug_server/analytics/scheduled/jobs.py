@@ -24,8 +24,8 @@ from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition
 _log = structlog.get_logger(__name__)
 
 SOLD_WITHIN = timedelta(days=365)
-NOTHING_TO_DO = frozenset({"TOO_LITTLE_DATA", "NOT_SCORED_YET"})
-"""Why a scope is left out: next time it may have more."""
+NOTHING_TO_DO = frozenset({"TOO_LITTLE_DATA", "NOT_SCORED_YET", "HISTORY_NOT_KEPT"})
+"""Why a scope is left out: next time it may have more, or a nearer horizon; trying again tonight would not help."""
 
 
 class AnalyticsJobs:
