@@ -1,7 +1,8 @@
 """The proof that both stores are equal, and what happens when they are not."""
 
+import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -36,6 +37,31 @@ async def test_days_that_changed_are_proven_by_business_and_day_in_the_circles_z
         (business_id, date(2026, 6, 1), 1, 20, 1, 20, False),
     ]
     assert circle.metric("pipeline_mismatched_days_total") == 0
+
+
+async def test_a_proof_ends_though_batches_are_shipped_all_the_while(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "receipt")
+    await circle.relay.step()
+    totals, compared = circle.copy.totals, 0
+
+    async def totals_beside_a_sale(
+        days: Sequence[BusinessDay], up_to_batch_id: int
+    ) -> Mapping[BusinessDay, StoreTotals]:
+        nonlocal compared
+        compared += 1
+        held = await totals(days, up_to_batch_id)
+        await circle.buy(business_id, member, f"meanwhile-{compared}")
+        await circle.relay.step()
+        return held
+
+    circle.copy.totals = totals_beside_a_sale  # type: ignore[method-assign]  # a busy circle
+    async with asyncio.timeout(30):
+        await circle.reconciler.prove_changed()
+        first = compared
+        await circle.reconciler.prove_changed()
+
+    assert (first, compared) == (1, 2)
 
 
 async def test_one_kopeck_changed_in_the_warehouse_is_seen_blocks_and_is_repaired(circle: Circle) -> None:

@@ -76,15 +76,17 @@ class Reconciler:
         failpoint("reconciler.touched")
 
     async def prove_changed(self) -> None:
-        """Proves every day that changed since it was proven, as far as it is shipped.
+        """Proves every day that changed since it was proven, as far as it is shipped by now.
 
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
         async with self._proving:
+            # Read once: what is shipped meanwhile is for the next proof, or in a busy circle none would ever end.
+            async with self._postgres.read() as connection:
+                up_to = await outbox.shipped_up_to(connection)
             while True:
                 async with self._postgres.read() as connection:
-                    up_to = await outbox.shipped_up_to(connection)
                     days = await self._pipeline.unproven_days(connection, up_to, _DAYS_AT_ONCE)
                 if not days:
                     break
