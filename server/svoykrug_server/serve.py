@@ -13,6 +13,7 @@ from rich.panel import Panel
 
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.process import Stopping, examined, new_registry, open_side_by_side, set_up_log, tell
 from svoykrug_server.rpc.observability import Observability
@@ -128,6 +129,12 @@ async def _gateway_before(
     """Runs the gateway until `closing` ends it, after the server; returns where it listens: nowhere without Envoy."""
     from svoykrug_server.gateway.starting import NOT_FOUND, find_envoy, open_gateway  # noqa: PLC0415  only when asked
 
+    if settings.tls_certificate is not None:
+        raise CannotStart(
+            "The gateway beside a server calls it without TLS. Set SVOYKRUG_GATEWAY_TLS_CERTIFICATE and _KEY instead "
+            "of SVOYKRUG_TLS_CERTIFICATE and _KEY, or run `svoykrug gateway` apart.",
+            ExitCode.SETTINGS,
+        )
     envoy = find_envoy(settings)
     if envoy is None:
         _log.warning("gateway_missing", reason=NOT_FOUND)

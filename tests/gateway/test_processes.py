@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from svoykrug_server.kit.startup import CannotStart
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 from tests.auth.world import random_secrets
@@ -211,6 +212,23 @@ async def test_at_a_stop_calls_in_progress_are_finished_and_load_balancers_sent_
         assert b"connection: close" in answer
         writer.close()
         assert await asyncio.wait_for(run.process.wait(), 20) == 0
+
+
+async def test_a_name_is_no_address_to_listen_on() -> None:
+    with pytest.raises(CannotStart, match="localhost is no IP address"):
+        async with gateway_before("127.0.0.1:1", gateway_listen="localhost:0"):
+            raise AssertionError("it started")
+
+
+async def test_servers_are_called_by_name_and_on_a_unix_socket(postgres: Postgres, warehouse: Warehouse) -> None:
+    folder = reachable_folder("svoykrug-gateway-test-")
+    socket = f"unix:{folder}/server.sock"
+    async with running(postgres, warehouse, listen=("127.0.0.1:0", socket)) as server:
+        port = server.circle.target.rpartition(":")[2]
+        for target in (f"localhost:{port}", socket):
+            async with gateway_before(target) as gateway:
+                assert (await curl(f"http://{gateway.address}/v1/users/me")).reason == "TOKEN_MISSING"
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -12,12 +12,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from svoykrug_server.gateway import process
-from svoykrug_server.kit.startup import CannotStart
+from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 from tests.e2e.running import running
 from tests.gateway.curl import curl
 from tests.gateway.front import Front, gateway_before
+from tests.gateway.test_processes import started
 from tests.waiting import until
 
 
@@ -104,6 +105,13 @@ async def test_servers_with_tls_are_called_when_their_authority_is_named(
         async with gateway_before(address) as gateway:
             answer = await curl(f"http://{gateway.address}/v1/users/me")
             assert (answer.status, answer.reason) == (503, "STORE_UNAVAILABLE")
+
+
+async def test_a_server_with_tls_has_no_gateway_beside_it(pair: Pair) -> None:
+    files = {"TLS_CERTIFICATE": str(pair.certificate), "TLS_KEY": str(pair.key)}
+    async with started("serve", "--gateway", **files) as run:
+        assert run.process.returncode == ExitCode.SETTINGS
+        assert "or run `svoykrug gateway` apart" in run.printed.splitlines()[-1]
 
 
 async def test_nobody_listens_off_loopback_in_plaintext_unasked() -> None:

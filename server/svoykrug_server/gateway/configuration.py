@@ -4,6 +4,7 @@ The names are Envoy's own; its documentation explains each. Times are its durati
 """
 
 import math
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ HEALTH_SECONDS = 2
 JSON_GROWTH = 2
 """How many times larger than its protobuf a request may be as JSON: names and base64 take room. Answers: twice that."""
 _TYPES = "type.googleapis.com/envoy"
+_UNIX = "unix:"
 _ANY_NUMBER = 1_000_000
 """For limits that the servers keep themselves, and better."""
 
@@ -168,11 +170,12 @@ def _transcoder(settings: Settings, *, for_keys: bool = False) -> Json:
 
 
 def _cluster(settings: Settings, servers: tuple[str, ...]) -> Json:
-    endpoints = [{"endpoint": {"address": _socket(*_divided(server))}} for server in servers]
+    endpoints = [{"endpoint": {"address": _of_server(server)}} for server in servers]
     keepalive = {"interval": "30s", "timeout": "10s"}
     cluster = {
         "name": CLUSTER,
-        "type": "STRICT_DNS",
+        "type": "STRICT_DNS" if any(map(_has_name, servers)) else "STATIC",
+        "dns_lookup_family": "V4_PREFERRED",
         "connect_timeout": "2s",
         "lb_policy": "LEAST_REQUEST",
         "load_assignment": {"cluster_name": CLUSTER, "endpoints": [{"lb_endpoints": endpoints}]},
@@ -239,6 +242,24 @@ def _upstream_tls(host: str, authorities: Path) -> Json:
             },
         },
     }
+
+
+def _of_server(address: str) -> Json:
+    """Returns where a server listens, on a port or on a Unix socket."""
+    if address.startswith(_UNIX):
+        return {"pipe": {"path": address.removeprefix(_UNIX)}}
+    return _socket(*_divided(address))
+
+
+def _has_name(address: str) -> bool:
+    """Tells whether an address must be looked up, again and again: a name leads to many servers, later to others."""
+    if address.startswith(_UNIX):
+        return False
+    try:
+        ip_address(_divided(address)[0])
+    except ValueError:
+        return True
+    return False
 
 
 def _divided(address: str) -> tuple[str, int]:

@@ -64,12 +64,8 @@ def routes(settings: Settings, jwks_filter: Json) -> Json:
 
 
 def is_loopback(address: str) -> bool:
-    """Tells whether an address, `host:port`, is reached from this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    """Tells whether an address, an IP address and a port, is reached from this machine only."""
+    return ip_address(address.rpartition(":")[0].strip("[]")).is_loopback
 
 
 def _to_servers() -> Json:

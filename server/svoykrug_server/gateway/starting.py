@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 from svoykrug_server.config import Settings
@@ -71,6 +72,12 @@ async def _started(gateway: Gateway, supervisor: Supervisor) -> None:
 
 
 def _check(settings: Settings) -> None:
+    host = settings.gateway_listen.rpartition(":")[0].strip("[]")
+    try:
+        ip_address(host)
+    except ValueError:
+        why = f"SVOYKRUG_GATEWAY_LISTEN: {host} is no IP address, such as 127.0.0.1 or [::1]."
+        raise CannotStart(why, ExitCode.SETTINGS) from None
     plaintext = settings.gateway_tls_certificate is None
     if plaintext and not settings.allow_plaintext and not is_loopback(settings.gateway_listen):
         raise CannotStart(
