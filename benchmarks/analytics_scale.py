@@ -3,12 +3,14 @@
 Stores of its own in a temporary folder. For each size purchases are made inside ClickHouse; the product's own services
 make a snapshot, train and score churn, and show dashboard, cohorts and matrix. Up to ten million purchases PostgreSQL's
 SQL and pandas do the same, in turn with the product; up to half a million their answers must be equal, figure for
-figure. The tables go into docs/performance.md; sizes measured before stay in them.
+figure. The tables go into docs/performance.md; sizes measured before stay in them. Each size has a process of its own,
+and the script fails where memory grows from a hundred thousand purchases to ten million.
 """
 
 import argparse
 import os
 import shutil
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,8 @@ MOST_ELSEWHERE = 10_000_000
 """Beyond, PostgreSQL takes minutes a figure and pandas needs more memory than the machine has."""
 MOST_WAYS_IN_PANDAS = 1_000_000
 """pandas pairs all purchases of a member before it can drop those too far apart: 0.6 billion pairs at ten million."""
+FLAT_FROM, FLAT_TO, FLAT_MB = 100_000, 10_000_000, 100.0
+"""From the one size to the other the most memory may not grow by more than this."""
 ONE_SHOP = UUID(int=1)
 SNAPSHOT = "snapshot, one thread"
 FIGURES = {
@@ -54,6 +58,10 @@ class NotEqual(Exception):
     """Two engines gave different figures."""
 
 
+class NotFlat(Exception):
+    """Memory grows with the circle."""
+
+
 class Bench:
     """One run over all sizes.
 
@@ -61,10 +69,11 @@ class Bench:
         stores: Stores of its own.
         folder: Where files may lie.
         console: Where progress is told.
+        only: How the names of the figures begin that are measured; empty for all.
     """
 
-    def __init__(self, stores: Stores, folder: Path, console: Console) -> None:
-        self._stores, self._folder, self._console = stores, folder, console
+    def __init__(self, stores: Stores, folder: Path, console: Console, only: str) -> None:
+        self._stores, self._folder, self._console, self._only = stores, folder, console, only
         self._beside, self._alone = Product(stores.postgres, stores.beside), Product(stores.postgres, stores.alone)
         self._model_id = UUID(int=0)
 
@@ -75,11 +84,12 @@ class Bench:
         # What the engine keeps of memory that making the purchases took is not what answering takes.
         await self._stores.beside.command("SYSTEM JEMALLOC PURGE")
         size = Size(purchases, rows, await self._beside.member_count(), memory_mb())
-        peaks = await self._peaks()
         calls = self._product_calls()
+        peaks: dict[str, float] = {}
         others: list[dict[str, Call]] = [{}, {}]
         postgres, pandas = None, None
         if purchases <= MOST_ELSEWHERE:
+            peaks = await self._peaks()
             postgres, pandas = await self._others(rows)
             if purchases <= MOST_COMPARED:
                 await self._compare(postgres, pandas)
@@ -91,12 +101,13 @@ class Bench:
             pandas.close()
             await postgres.close()
         size.load = os.getloadavg()[2]
-        await self._served(size)
-        await self._one_shop(size, rounds)
+        if not self._only:
+            await self._served(size)
+            await self._one_shop(size, rounds)
         return size
 
     async def _peaks(self) -> dict[str, float]:
-        """Asks for everything once, and returns the most memory the process had during each."""
+        """Asks for everything once, before others are given copies, and returns the most memory the process had."""
         peaks = {}
         for what, call in self._product_calls().items():
             with Watch() as watch:
@@ -107,7 +118,7 @@ class Bench:
 
     def _product_calls(self) -> dict[str, Call]:
         product = self._beside
-        return {
+        calls: dict[str, Call] = {
             SNAPSHOT: product.snapshot,
             "snapshot, all cores": self._alone.snapshot,
             "churn: features of all": product.features,
@@ -118,6 +129,7 @@ class Bench:
             "cohorts": product.cohorts,
             "matrix": product.matrix,
         }
+        return {what: call for what, call in calls.items() if what.startswith(self._only)}
 
     async def _train(self) -> None:
         self._model_id = await self._beside.train()
@@ -163,6 +175,7 @@ class Bench:
         told = ", ".join(f"{name} {took:,.3f} s" for name, took in seconds.items())
         self._console.print(f"{what:30} {told}")
         ours = costs["product"]
+        peak_mb = ours.peak_mb if peak_mb is None else peak_mb
         return Line(what, ours.seconds, ours.cpu_seconds, peak_mb, seconds.get("postgres"), seconds.get("pandas"))
 
     async def _served(self, size: Size) -> None:
@@ -188,19 +201,30 @@ def _other_calls(postgres: InPostgres, pandas: PandasProcess, purchases: int) ->
     return [in_postgres, in_pandas]
 
 
-async def run(sizes: list[int], rounds: int, results: Path, console: Console) -> None:
-    """Measures the sizes, the smallest first, and writes the tables after each."""
+async def run(purchases: int, rounds: int, only: str, results: Path, console: Console) -> None:
+    """Measures a size and writes the tables."""
     folder = reachable_folder("svoykrug-scale-")
     try:
         async with open_stores(folder, os.cpu_count() or 1) as stores:
             await open_shops(stores.postgres)
-            bench, measured = Bench(stores, folder, console), report.read(results)
-            for purchases in sorted(sizes):
-                measured[purchases] = await bench.measure(purchases, rounds)
-                in_order = [measured[key] for key in sorted(measured)]
-                report.write(results, DOCUMENT, in_order)
+            measured = report.read(results)
+            measured[purchases] = await Bench(stores, folder, console, only).measure(purchases, rounds)
+            report.write(results, DOCUMENT, [measured[key] for key in sorted(measured)])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_growth(measured: dict[int, Size]) -> None:
+    """Refuses memory that grows with the circle.
+
+    Raises:
+        NotFlat: It grows.
+    """
+    if FLAT_FROM in measured and FLAT_TO in measured:
+        growth = report.growth_mb(measured[FLAT_FROM], measured[FLAT_TO])
+        grown = {what: round(megabytes) for what, megabytes in growth.items() if megabytes > FLAT_MB}
+        if grown:
+            raise NotFlat(f"from {FLAT_FROM:,} to {FLAT_TO:,} purchases memory grew, in MB: {grown}")
 
 
 def main() -> None:
@@ -208,12 +232,21 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("purchases", nargs="*", type=int, default=list(SIZES))
     arguments.add_argument("--rounds", type=int, default=5, help="how often each engine is asked for each figure")
+    arguments.add_argument("--only", default="", help="how the names of the figures begin that are measured")
     arguments.add_argument(
         "--results", type=Path, default=Path("analytics_scale.json"), help="what earlier runs measured"
     )
     asked = arguments.parse_args()
-    configure_logging(human=True, level="ERROR")
-    uvloop.run(run(asked.purchases, asked.rounds, asked.results, Console(highlight=False)))
+    if len(asked.purchases) == 1:
+        configure_logging(human=True, level="ERROR")
+        size, console = asked.purchases[0], Console(highlight=False)
+        uvloop.run(run(size, asked.rounds, asked.only, asked.results, console))
+        return
+    options = ["--rounds", str(asked.rounds), "--only", asked.only, "--results", str(asked.results)]
+    for purchases in asked.purchases:
+        # Memory is compared between sizes, so none may inherit another's.
+        subprocess.run([sys.executable, __file__, str(purchases), *options], check=True)
+    refuse_growth(report.read(asked.results))
 
 
 if __name__ == "__main__":

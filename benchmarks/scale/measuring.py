@@ -23,10 +23,12 @@ class Cost:
     Attributes:
         seconds: The median of their times.
         cpu_seconds: The median of the processor time of this process, the embedded engine's among it.
+        peak_mb: The most memory this process had in any of them.
     """
 
     seconds: float
     cpu_seconds: float
+    peak_mb: float
 
 
 class Watch:
@@ -94,5 +96,7 @@ async def percentile_ms(call: Callable[[int], Awaitable[object]], calls: int, wa
 
 def _cost(watches: Sequence[Watch]) -> Cost:
     return Cost(
-        statistics.median(watch.seconds for watch in watches), statistics.median(watch.cpu_seconds for watch in watches)
+        statistics.median(watch.seconds for watch in watches),
+        statistics.median(watch.cpu_seconds for watch in watches),
+        max(watch.peak_mb for watch in watches),
     )
