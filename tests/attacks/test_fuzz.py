@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from zlib import crc32
 
 import grpc
@@ -69,7 +70,7 @@ class Findings:
 @pytest.fixture
 async def server(postgres: Postgres, warehouse: Warehouse, server_clock: ShiftedClock) -> AsyncIterator[Running]:
     """The whole server, patient with attackers who sign in again and again, and whose tokens outlive the attack."""
-    settings = {
+    settings: dict[str, Any] = {
         "access_token_life_seconds": 6 * 3600,
         "code_breaker_home_verified_percent": 0,
         "code_sends_per_address_hour": 10**6,
