@@ -180,7 +180,7 @@ async def test_nobody_exports_twice_at_once_and_so_takes_the_turns_of_all_others
     export: DataExport, anna: Life
 ) -> None:
     async with aclosing(export.export(CallBy(person(anna.user_id)))) as under_way:
-        assert await anext(under_way)
+        await anext(under_way)
         with pytest.raises(Limited) as refusal:
             await whole(export, anna.user_id)
         assert refusal.value.retry_after is not None
