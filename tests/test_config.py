@@ -19,6 +19,9 @@ from tests.conftest import isolated_settings
         ("tls_key", Path("key.pem"), "set together or not at all"),
         ("tls_client_authorities", Path("authorities.pem"), "needs SVOYKRUG_TLS_CERTIFICATE"),
         ("listen", (), "at least 1 item"),
+        ("gateway_listen", "127.0.0.1", "should match pattern"),
+        ("gateway_servers", ("api.internal",), "should match pattern"),
+        ("gateway_tls_certificate", Path("chain.pem"), "are set together"),
         ("tier_elite_spend_minor", 2_999_999, "a higher tier takes no less"),
         ("tier_inner_circle_spend_minor", 9_999_999, "a higher tier takes no less"),
         ("tier_vip_categories", 6, "a higher tier takes no fewer"),
@@ -28,6 +31,11 @@ from tests.conftest import isolated_settings
 def test_a_setting_that_makes_no_sense_is_refused(setting: str, value: object, complaint: str) -> None:
     with pytest.raises(ValidationError, match=complaint):
         isolated_settings(**{setting: value})
+
+
+def test_a_server_behind_its_own_gateway_believes_this_machine_and_whom_it_believed_before() -> None:
+    behind = isolated_settings(trusted_proxies=("10.0.0.0/8",)).behind_own_gateway()
+    assert [str(network) for network in behind.trusted_proxies] == ["10.0.0.0/8", "127.0.0.1/32", "::1/128"]
 
 
 def test_settings_that_make_sense_are_taken() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -212,6 +213,18 @@ async def test_at_a_stop_calls_in_progress_are_finished_and_load_balancers_sent_
         assert b"connection: close" in answer
         writer.close()
         assert await asyncio.wait_for(run.process.wait(), 20) == 0
+
+
+async def test_a_folder_that_others_may_write_to_is_not_used(unused_tcp_port: int) -> None:
+    folder = Path(tempfile.gettempdir()) / f"svoykrug-gateway-{os.geteuid()}-{unused_tcp_port}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    try:
+        with pytest.raises(CannotStart, match="belongs to somebody else"):
+            async with gateway_before("127.0.0.1:1", gateway_listen=f"127.0.0.1:{unused_tcp_port}"):
+                raise AssertionError("it started")
+    finally:
+        folder.rmdir()
 
 
 async def test_a_name_is_no_address_to_listen_on() -> None:
