@@ -15,7 +15,7 @@ from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.stores import open_folder
 from tests.crash.matrix.circle import Circle, open_circle
-from tests.crash.matrix.seen import STATEMENTS, Seen, end_leases, seen
+from tests.crash.matrix.seen import STATEMENTS, Seen, all_proven, end_leases, seen
 from tests.crash.own_rows import Totals
 from tests.crash.server_process import ServerProcess, command, settings_of, started
 from tests.crash.stores_seen import ask_warehouse, entry_ids, pipeline
@@ -67,7 +67,10 @@ class Place:
         return await seen(self.postgres, await ask_warehouse(self.data_dir, *questions))
 
     async def healed(self, client: Client) -> None:
-        """Waits until everything is shipped and the server calls both stores equal, every day of them."""
+        """Waits until everything is shipped, every day is proven, and the server calls both stores equal.
+
+        What a sensitive business sells is not in what the server tells a service account, so PostgreSQL is asked, too.
+        """
 
         async def shipped() -> bool:
             now = await pipeline(self.postgres)
@@ -77,8 +80,12 @@ class Place:
             fresh = await client.analytics.GetFreshness(GetFreshnessRequest())
             return fresh.equal and (fresh.waiting_count, fresh.disputed_day_count) == (0, 0)
 
+        async def proven() -> bool:
+            return await all_proven(self.postgres)
+
         await until(shipped, BOUND_SECONDS)
         await until(equal, BOUND_SECONDS)
+        await until(proven, BOUND_SECONDS)
 
     async def own_totals(self) -> Totals:
         """Returns what each store must hold, by the test's own books."""

@@ -159,6 +159,14 @@ async def ledger_rows(postgres: Postgres) -> list[Record]:
     return rows
 
 
+async def all_proven(postgres: Postgres) -> bool:
+    """Tells whether every day at every business is proven, and none disputed."""
+    async with postgres.read() as connection:
+        proof = await connection.fetchrow(_PROOF)
+    assert proof is not None
+    return (proof["unproven_days"], proof["disputed_days"]) == (0, 0)
+
+
 async def begin_rebuild(postgres: Postgres) -> None:
     """Asks for a rebuild of the warehouse, as `svoykrug warehouse rebuild` does."""
     await execute(postgres, "UPDATE relay_state SET rebuild_id = gen_random_uuid()")
