@@ -18,6 +18,7 @@ from pathlib import Path
 
 import asyncpg
 import clickhouse_connect
+import hypothesis
 import psutil
 import pytest
 
@@ -34,6 +35,9 @@ from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
 from tests.capture import CAPTURE, watch
 
 NUMBERS = count(1)
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("svoykrug")
+hypothesis.settings.load_profile("svoykrug")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -135,7 +135,7 @@ async def test_rows_that_arrive_later_change_nothing(warehouse: Warehouse) -> No
     assert await computed(warehouse, plan()) == before
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order_seed=st.integers(0, 2**32), batches=st.integers(1, 9))
 async def test_a_snapshot_is_the_same_whatever_the_order_of_import(
     warehouse: Warehouse, order_seed: int, batches: int

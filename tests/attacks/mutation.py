@@ -80,7 +80,6 @@ def drawn(strategy: st.SearchStrategy[bytes], count: int, number: int) -> list[b
     @settings(
         max_examples=count,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         verbosity=Verbosity.quiet,
         suppress_health_check=list(HealthCheck),

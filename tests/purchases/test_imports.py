@@ -214,9 +214,7 @@ ROWS = st.tuples(
 )
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(imports=st.lists(st.lists(st.lists(ROWS, max_size=8), max_size=4), min_size=1, max_size=3))
 async def test_imports_do_what_a_plain_model_does(circle: Circle, imports: list[list[list[Row]]]) -> None:
     for phone in PHONES[:2]:

@@ -154,9 +154,7 @@ PURCHASES = st.lists(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(bought=PURCHASES)
 async def test_both_stores_compute_the_hash_that_python_computes(
     circle: Circle, bought: list[tuple[int, datetime, int]]

@@ -205,7 +205,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(st.binary(max_size=300), st.lists(PIECES | st.binary(max_size=8), max_size=12).map(b"".join)), FORMATS)
 @example(b"\xff\xfe", CsvFormat())
 @example(b"phone;id;sum;date\n" + b"9" * 5000 + b";1;" + b"9" * 5000 + b";" + b"9" * 5000, CsvFormat())

@@ -33,9 +33,7 @@ async def told_twice(circle: Circle, business_id: UUID, content: bytes) -> tuple
     return tried, await run(circle, business_id, import_id)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(lines=st.lists(LINES, min_size=1, max_size=24))
 async def test_a_dry_run_tells_what_the_real_run_does(
     circle: Circle, monkeypatch: pytest.MonkeyPatch, lines: list[tuple[str, ...]]

@@ -94,9 +94,7 @@ FILTERS = st.builds(
 )
 
 
-@settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(wanted=FILTERS, size=st.integers(1, 60), window=st.sampled_from([1, 3, 500]))
 async def test_a_list_holds_exactly_whom_a_plain_reading_of_its_filters_names_whatever_the_page(
     listing: UserListing,
@@ -112,9 +110,7 @@ async def test_a_list_holds_exactly_whom_a_plain_reading_of_its_filters_names_wh
     assert [user.id for user in users] == expected(crowd, wanted)
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     place=st.integers(0, 300), length=st.integers(4, 11), marks=st.lists(st.sampled_from("  -().+\u00a0"), max_size=11)
 )

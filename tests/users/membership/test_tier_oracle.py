@@ -183,9 +183,7 @@ async def world(shops: Shops) -> World:
     return World(shops, [await shops.open(name, sensitive=name == "dental") for name in CATEGORIES])
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     bought=sales,
     zone_name=st.sampled_from(ZONES),
