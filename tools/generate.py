@@ -18,6 +18,7 @@ import api_openapi
 import errors_python
 import reference_docs
 import settings_docs
+import sync_stubs_python
 import third_party
 from api_pages import Pages
 from contract import Contract
@@ -50,6 +51,7 @@ def generate(fresh: Path) -> None:
     buf("build", "--as-file-descriptor-set", "--output", str(descriptor_set))
     contract = Contract(descriptor_set)
     (python / "svoykrug" / "errors.py").write_text(errors_python.render(contract), "utf-8")
+    (python / "svoykrug" / "sync_stubs.py").write_text(sync_stubs_python.render(contract), "utf-8")
     finish_packages(python)
     write_pages(fresh / "generated" / "gateway", contract)
     (fresh / "docs").mkdir()

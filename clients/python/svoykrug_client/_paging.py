@@ -7,17 +7,21 @@ from typing import Protocol, TypeVar
 _Item = TypeVar("_Item")
 
 
-class _PageRequest(Protocol):
+class PageRequest(Protocol):
+    """The request of a list."""
+
     page_token: str
 
 
-class _Page(Protocol):
+class Page(Protocol):
+    """A page of a list."""
+
     @property
     def next_page_token(self) -> str: ...
 
 
-_Request = TypeVar("_Request", bound=_PageRequest)
-_Response = TypeVar("_Response", bound=_Page)
+_Request = TypeVar("_Request", bound=PageRequest)
+_Response = TypeVar("_Response", bound=Page)
 
 
 async def pages(method: Callable[[_Request], Awaitable[_Response]], request: _Request) -> AsyncIterator[_Response]:

@@ -12,7 +12,6 @@ from typing import Self
 import grpc
 import grpc.aio
 from google.type.date_pb2 import Date
-from svoykrug import errors
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from svoykrug.auth.v1.auth_admin_service_pb2_grpc import AuthAdminServiceStub
 from svoykrug.auth.v1.auth_service_pb2 import (
@@ -24,13 +23,7 @@ from svoykrug.auth.v1.auth_service_pb2 import (
 )
 from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from svoykrug.businesses.v1.businesses_service_pb2_grpc import BusinessesServiceStub
-from svoykrug.operations.v1.operation_pb2 import (
-    OPERATION_STATE_CANCELLED,
-    OPERATION_STATE_FAILED,
-    OPERATION_STATE_SUCCEEDED,
-    Operation,
-)
-from svoykrug.operations.v1.operations_service_pb2 import WatchOperationRequest
+from svoykrug.operations.v1.operation_pb2 import Operation
 from svoykrug.operations.v1.operations_service_pb2_grpc import OperationsServiceStub
 from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesResponse, NewPurchase
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
@@ -40,14 +33,13 @@ from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
 from svoykrug_client._calls import Calls, DownloadCalls, UnaryCalls, UploadCalls
 from svoykrug_client._credentials import SESSION_OVER, ServiceCredentials, SessionCredentials
 from svoykrug_client._methods import service_config
-from svoykrug_client._repeating import MOST_ATTEMPTS, PASSING, wait_after
+from svoykrug_client._waiting import wait_for
 from svoykrug_client.imports import BATCH_ROWS, ImportSource, import_purchases
 from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.tokens import MemoryTokenStore, TokenStore
 
 # After a long outage gRPC would wait up to two minutes before it tries again: the server is back long before.
 _CONNECTION = (("grpc.keepalive_time_ms", 60_000), ("grpc.max_reconnect_backoff_ms", 10_000))
-_ENDED = (OPERATION_STATE_SUCCEEDED, OPERATION_STATE_FAILED, OPERATION_STATE_CANCELLED)
 
 
 class Client:
@@ -233,24 +225,7 @@ class Client:
             errors.SvoyKrugError: The operation failed or was cancelled: the class is the one of its reason. Or it could
                 not be watched five times in a row; the operation goes on.
         """
-        failed = 0
-        while operation.state not in _ENDED:
-            watch = self.operations.WatchOperation(WatchOperationRequest(operation_id=operation.id))
-            try:
-                async for answer in watch:
-                    operation, failed = answer.operation, 0
-                    if on_progress:
-                        on_progress(operation)
-                if operation.state not in _ENDED:
-                    raise errors.ConnectionLost("UNAVAILABLE", "The watch ended before the operation.")
-            except PASSING as error:
-                failed += 1
-                if failed == MOST_ATTEMPTS:
-                    raise
-                await wait_after(failed, error)
-            finally:
-                watch.cancel()
-        return _ended_well(operation)
+        return await wait_for(self.operations, operation, on_progress)
 
 
 def service_client(
@@ -273,12 +248,3 @@ def service_client(
         service_key=ServiceKey.from_file(key_file),
         language=language,
     )
-
-
-def _ended_well(operation: Operation) -> Operation:
-    if operation.state == OPERATION_STATE_SUCCEEDED:
-        return operation
-    reason = operation.error.reason or "OPERATION_CANCELLED"
-    kind = errors.BY_REASON.get(reason, errors.SvoyKrugError)
-    code = next((name for name, base in errors.BY_CODE.items() if issubclass(kind, base)), "UNKNOWN")
-    raise kind(reason=reason, text=operation.error.text, metadata=dict(operation.error.metadata), code=code)

@@ -1,7 +1,6 @@
 """Importing purchases: any number, in batches, sent again from the start when the stream breaks."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +17,7 @@ from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesRequest, 
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
 
 from svoykrug_client._repeating import repeated
+from svoykrug_client._uploading import upload
 
 # Large messages decode far cheaper a row than small ones, and this stays well under the 4 MB of one message.
 BATCH_ROWS = 2_000
@@ -48,29 +48,9 @@ async def import_purchases(
 
         async def attempt() -> ImportPurchasesResponse:
             progress.reset(bar)
-            return await _sent(stub, _messages(business_id, source, batch_rows, progress, bar))
+            return await upload(stub.ImportPurchases, _messages(business_id, source, batch_rows, progress, bar))
 
         return await repeated(attempt)
-
-
-async def _sent(stub: PurchasesServiceStub, messages: Iterator[ImportPurchasesRequest]) -> ImportPurchasesResponse:
-    failures: list[Exception] = []
-
-    async def requests() -> AsyncIterator[ImportPurchasesRequest]:
-        try:
-            for message in messages:
-                yield message
-        except Exception as failure:
-            failures.append(failure)
-            raise
-
-    try:
-        return await stub.ImportPurchases(requests())
-    except asyncio.CancelledError:
-        # What the caller's rows raise, grpc.aio takes for a cancelled call and keeps to itself.
-        if failures:
-            raise failures[0] from None
-        raise
 
 
 def _messages(
