@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -77,8 +78,14 @@ class Bench:
         self._beside, self._alone = Product(stores.postgres, stores.beside), Product(stores.postgres, stores.alone)
         self._model_id = UUID(int=0)
 
-    async def measure(self, purchases: int, rounds: int) -> Size:
-        """Measures one size."""
+    async def measure(self, purchases: int, rounds: int, keep: Callable[[Size], None]) -> None:
+        """Measures one size.
+
+        Args:
+            purchases: The size.
+            rounds: How often each engine is asked for each figure.
+            keep: Given what there is after each figure: a run over the large sizes takes long, and may be stopped.
+        """
         self._console.print(f"making {purchases:,} purchases")
         rows = await fill(self._stores.beside, purchases)
         # What the engine keeps of memory that making the purchases took is not what answering takes.
@@ -96,15 +103,16 @@ class Bench:
             others = _other_calls(postgres, pandas, purchases)
         for what, call in calls.items():
             size.lines.append(await self._line(what, call, peaks.get(what), others, rounds))
+            size.load = os.getloadavg()[2]
+            keep(size)
         if postgres is not None and pandas is not None:
             size.pandas_mb = pandas.memory_mb()
             pandas.close()
             await postgres.close()
-        size.load = os.getloadavg()[2]
         if not self._only:
             await self._served(size)
             await self._one_shop(size, rounds)
-        return size
+        keep(size)
 
     async def _peaks(self) -> dict[str, float]:
         """Asks for everything once, before others are given copies, and returns the most memory the process had."""
@@ -207,9 +215,12 @@ async def run(purchases: int, rounds: int, only: str, results: Path, console: Co
     try:
         async with open_stores(folder, os.cpu_count() or 1) as stores:
             await open_shops(stores.postgres)
-            measured = report.read(results)
-            measured[purchases] = await Bench(stores, folder, console, only).measure(purchases, rounds)
-            report.write(results, DOCUMENT, [measured[key] for key in sorted(measured)])
+
+            def keep(size: Size) -> None:
+                measured = {**report.read(results), purchases: size}
+                report.write(results, DOCUMENT, [measured[key] for key in sorted(measured)])
+
+            await Bench(stores, folder, console, only).measure(purchases, rounds, keep)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
