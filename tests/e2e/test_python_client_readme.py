@@ -24,7 +24,11 @@ from tests.e2e.python_client import ADMIN_PHONE, ANNA_PHONE, create_service_acco
 
 README = Path(__file__).parents[2] / "clients" / "python" / "README.md"
 TARGET = "127.0.0.1:50051"
-PROGRAM, *SNIPPETS = re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+BORIS_PHONE = "+79990000003"
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ASYNCHRONOUS, SYNCHRONOUS = README.read_text("utf-8").split("\n## Without asyncio\n")
+PROGRAM, *SNIPPETS = BLOCK.findall(ASYNCHRONOUS)
+BLOCKING_SNIPPETS = BLOCK.findall(SYNCHRONOUS)
 
 
 @pytest.fixture
@@ -98,6 +102,13 @@ async def test_every_other_block_runs_as_it_stands(
         await run(source.replace(TARGET, circle.target), names)
     await names["service"].close()
     assert "5000 new, 0 known, 0 rejected" in capsys.readouterr().out
+    names["phone"] = BORIS_PHONE
+    for source in BLOCKING_SNIPPETS:
+        # In a thread, for the server runs in this one.
+        await asyncio.to_thread(exec, source.replace(TARGET, circle.target), names)
+    printed = capsys.readouterr().out
+    assert BORIS_PHONE in printed
+    assert "5000 received" in printed
 
 
 def test_the_readme_shows_what_a_newcomer_looks_for() -> None:

@@ -1,4 +1,4 @@
-"""The asynchronous Python client of Svoy Krug.
+"""The Python client of Svoy Krug: asynchronous here, with the same names and blocking calls in `svoykrug_client.sync`.
 
 from svoykrug.users.v1.users_service_pb2 import GetMeRequest
 from svoykrug_client import Client
