@@ -16,6 +16,8 @@ MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 40
 CODE = {".py", ".proto", ".sql", ".ts", ".kt", ".go", ".swift"}
 BINARY = {".png", ".jpg", ".binpb", ".parquet"}
+# What buf and its plugins wrote, relative to the root folder.
+GENERATED = re.compile(r"generated/|clients/go/.*\.pb\.go$|clients/typescript/src/gen/")
 
 UNFINISHED = re.compile(
     r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pytest\.(skip|xfail|importorskip)|mark\.(skip|xfail)"
@@ -91,7 +93,7 @@ def complaints(path: Path) -> Iterator[str]:
     yield from text_rules(path, text)
     if path.name == "Makefile":
         yield from makefile_rules(text)
-    generated = path.is_relative_to(ROOT / "generated")
+    generated = GENERATED.match(path.relative_to(ROOT).as_posix())
     if path.suffix in CODE and not generated and path != Path(__file__):
         yield from code_rules(path, text)
         if path.suffix == ".py" and "migrations" not in path.parts:  # A migration is a list of tables.
