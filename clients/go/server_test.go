@@ -168,7 +168,7 @@ func (s *server) codes() []string {
 	return codes
 }
 
-// prepare makes the first superadmin, a service account, a business, and two demo phones.
+// prepare makes the first superadmin, a service account, a business, an unclaimed member, and two demo phones.
 func prepare() (err error) {
 	ctx := context.Background()
 	keyFile = running.path("service-key.json")
@@ -193,6 +193,11 @@ func prepare() (err error) {
 		return err
 	}
 	businessID = created.GetBusiness().GetId()
+	if _, err := admin.Users.BatchCreateUsers(ctx, &usersv1.BatchCreateUsersRequest{
+		Users: []*usersv1.NewUser{{Phone: annaPhone}},
+	}); err != nil {
+		return err
+	}
 	for _, phone := range []string{demoPhone, otherPhone} {
 		if _, err := admin.AuthAdmin.SetDemoPhone(ctx, &authv1.SetDemoPhoneRequest{
 			Phone: phone, Code: demoCode, ExpireTime: timestamppb.New(time.Now().Add(time.Hour)),
