@@ -39,7 +39,7 @@ class Size:
         purchases: The size that was asked for.
         rows: Entries of the ledger.
         members: Members who bought.
-        resting_mb: Memory of the process when the ledger was made and nothing asked yet.
+        resting_mb: Memory of the process when the ledger was made and nothing asked yet; None where it was not taken.
         pandas_mb: Memory of pandas's process once it had answered everything it was asked.
         load: The machine's load average over a quarter of an hour at the end; of two cores.
         lines: The figures.
@@ -48,7 +48,7 @@ class Size:
     purchases: int
     rows: int
     members: int
-    resting_mb: float
+    resting_mb: float | None
     pandas_mb: float | None = None
     load: float = 0.0
     lines: list[Line] = field(default_factory=list)
