@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import third_party
 from contract import Contract
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -89,6 +90,7 @@ def main() -> None:
     if shutil.which("go") is None:
         print("Go is not on the path: the committed Go code stays as it is.")
         return
+    third_party.main()
     with tempfile.TemporaryDirectory(prefix="generated-go-") as folder:
         generate(Path(folder))
         made, committed = dict(contents(Path(folder))), dict(contents(MODULE))

@@ -5,13 +5,17 @@ import (
 	"errors"
 	"iter"
 	"net"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"svoykrug"
 	analyticsv1 "svoykrug/analytics/v1"
+	authv1 "svoykrug/auth/v1"
 	purchasesv1 "svoykrug/purchases/v1"
 	usersv1 "svoykrug/users/v1"
 )
@@ -46,6 +50,61 @@ func (s *scenario) deadline(t *testing.T) {
 	if kept, err := store.Load(); err != nil || kept == nil || kept.RefreshToken != session.RefreshToken {
 		t.Fatalf("a deadline changed the session: %v, %v", kept, err)
 	}
+}
+
+// The service's scopes change, which ends its access token: a stream of answers is opened again with a fresh one, and an import is
+// sent again from the start.
+func TestStreamsWhoseTokenWasRevokedGoOnWithAFreshOne(t *testing.T) {
+	key, err := svoykrug.ReadServiceKey(keyFile)
+	succeeds(t, err)
+	var issued atomic.Int32
+	count := func(
+		ctx context.Context, path string, request, answer any,
+		connection *grpc.ClientConn, invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+	) error {
+		if path == "/svoykrug.auth.v1.AuthService/IssueServiceToken" {
+			issued.Add(1)
+		}
+		return invoke(ctx, path, request, answer, connection, options...)
+	}
+	service := newClient(t, svoykrug.WithServiceKey(key), svoykrug.WithDialOptions(grpc.WithChainUnaryInterceptor(count)))
+	watch := func() error {
+		request := &analyticsv1.WatchDashboardRequest{BusinessId: businessID}
+		for _, err := range svoykrug.Stream(t.Context(), service.Analytics.WatchDashboard, request) {
+			return err
+		}
+		return errors.New("no answer")
+	}
+	upload := func() error {
+		_, err := service.ImportPurchases(t.Context(), businessID, svoykrug.Rows(nil))
+		return err
+	}
+	for _, call := range []func() error{watch, upload} {
+		succeeds(t, call())
+		before := issued.Load()
+		changeScopes(t)
+		succeeds(t, until(10*time.Second, "the token is refused", func() bool {
+			succeeds(t, call())
+			return issued.Load() > before
+		}))
+		equal(t, issued.Load(), before+1)
+	}
+}
+
+// changeScopes gives the service a scope that it lacks, or takes it away.
+func changeScopes(t *testing.T) {
+	t.Helper()
+	listed, err := admin.AuthAdmin.ListServiceAccounts(t.Context(), &authv1.ListServiceAccountsRequest{})
+	succeeds(t, err)
+	account := listed.GetServiceAccounts()[0]
+	scopes := slices.DeleteFunc(slices.Clone(account.GetScopes()), func(scope string) bool { return scope == "users.read" })
+	if len(scopes) == len(account.GetScopes()) {
+		scopes = append(scopes, "users.read")
+	}
+	_, err = admin.AuthAdmin.SetServiceAccountScopes(t.Context(), &authv1.SetServiceAccountScopesRequest{
+		ServiceAccountId: account.GetId(), Scopes: scopes,
+	})
+	succeeds(t, err)
 }
 
 // The server restarts while an import and a watch are under way: the import is whole, nothing is doubled, nobody is signed out.

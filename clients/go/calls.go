@@ -3,6 +3,7 @@ package svoykrug
 import (
 	"context"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -40,7 +41,7 @@ type attempt struct {
 // prepare returns the next attempt of a call; what the call brings itself is left alone.
 func (c *calls) prepare(ctx context.Context, path string, options []grpc.CallOption) (attempt, error) {
 	given, _ := metadata.FromOutgoingContext(ctx)
-	next := attempt{ctx: ctx, options: options}
+	next := attempt{ctx: ctx, options: slices.Clip(options)} // The caller's own list is never appended to.
 	for key, value := range map[string]string{"accept-language": c.language, "x-client-version": "go/" + Version} {
 		if len(given.Get(key)) == 0 {
 			next.ctx = metadata.AppendToOutgoingContext(next.ctx, key, value)
@@ -55,7 +56,7 @@ func (c *calls) prepare(ctx context.Context, path string, options []grpc.CallOpt
 	}
 	if next.token != "" {
 		credential := grpc.PerRPCCredentials(bearer{next.token, c.insecure})
-		next.options = append(options[:len(options):len(options)], credential)
+		next.options = append(next.options, credential)
 	}
 	return next, nil
 }
@@ -98,7 +99,7 @@ func (c *calls) stream(
 	path string, open grpc.Streamer, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
 	ctx, cancel := withDeadline(ctx, path)
-	started := &streaming{calls: c, cancel: cancel, repeatable: !description.ClientStreams}
+	started := &streaming{calls: c, cancel: cancel, description: description, repeatable: !description.ClientStreams}
 	started.open = func() error {
 		tried, err := c.prepare(ctx, path, options)
 		if err == nil {
@@ -118,12 +119,13 @@ func (c *calls) stream(
 // requests cannot be sent twice, so a refused token fails it.
 type streaming struct {
 	grpc.ClientStream
-	calls      *calls
-	cancel     context.CancelFunc
-	open       func() error
-	tried      attempt
-	repeatable bool
-	request    any
+	calls       *calls
+	cancel      context.CancelFunc
+	description *grpc.StreamDesc
+	open        func() error
+	tried       attempt
+	repeatable  bool
+	request     any
 }
 
 // SendMsg sends a request.
@@ -141,7 +143,7 @@ func (s *streaming) RecvMsg(answer any) error {
 		}
 	}
 	s.repeatable = false
-	if err != nil {
+	if err != nil || !s.description.ServerStreams {
 		s.cancel()
 	}
 	return err
