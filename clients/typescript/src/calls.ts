@@ -56,7 +56,8 @@ export class Calls implements Transport {
       const answers = response.message[Symbol.asyncIterator]();
       // The first answer decides whether the call has to be sent again.
       const first = await answers.next();
-      return { ...response, message: rest(first, answers, call) };
+      const forget = call.whenCancelled(() => void readToEnd(answers));
+      return { ...response, message: rest(first, answers, call, forget) };
     });
   }
 
@@ -82,7 +83,7 @@ export class Calls implements Transport {
         if (!isAway(error) || !call.isRepeatable || failed++ >= MOST_ATTEMPTS || !call.hasTimeFor(pause)) {
           throw error;
         }
-        await call.within(new Promise((resolve) => setTimeout(resolve, pause)));
+        await call.within(() => new Promise((resolve) => setTimeout(resolve, pause)));
       }
     }
   }
@@ -92,7 +93,8 @@ export class Calls implements Transport {
     if (!this.credentials || call.isPublic || headers.has("authorization")) {
       return undefined;
     }
-    const token = await call.within(this.credentials.accessToken());
+    const { credentials } = this;
+    const token = await call.within(() => credentials.accessToken());
     if (token !== undefined) {
       headers.set("authorization", `Bearer ${token}`);
     }
@@ -161,26 +163,29 @@ class Call {
     return this.#endMs === undefined || performance.now() + pause < this.#endMs;
   }
 
+  /** Has something done when the caller ends the call; returns what takes that back. */
+  whenCancelled(cancel: () => void): () => void {
+    this.#signal?.addEventListener("abort", cancel);
+    return () => this.#signal?.removeEventListener("abort", cancel);
+  }
+
   /** Waits for something no longer than the call may last; what is waited for goes on for others. */
-  async within<T>(waited: Promise<T>): Promise<T> {
+  async within<T>(wait: () => Promise<T>): Promise<T> {
     const left = this.leftMs();
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    let cancel: (() => void) | undefined;
-    const ended = new Promise<never>((_, reject) => {
-      cancel = () => reject(cancelled());
-      timer = left === undefined ? undefined : setTimeout(() => reject(deadlinePassed()), left);
-      this.#signal?.addEventListener("abort", cancel);
-    });
     if (this.isCancelled) {
-      cancel?.();
+      throw cancelled();
     }
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let forget = () => {};
+    const ended = new Promise<never>((_, reject) => {
+      forget = this.whenCancelled(() => reject(cancelled()));
+      timer = left === undefined ? undefined : setTimeout(() => reject(deadlinePassed()), left);
+    });
     try {
-      return await Promise.race([waited, ended]);
+      return await Promise.race([wait(), ended]);
     } finally {
       clearTimeout(timer);
-      if (cancel) {
-        this.#signal?.removeEventListener("abort", cancel);
-      }
+      forget();
     }
   }
 }
@@ -212,12 +217,33 @@ async function readable<T>(input: AsyncIterable<T>): Promise<AsyncIterable<T>> {
   };
 }
 
-async function* rest<T>(first: IteratorResult<T>, answers: AsyncIterator<T>, call: Call): AsyncGenerator<T> {
+/** Frees the timer of a stream that was cancelled and that nobody reads on; the cancellation brings its end about. */
+async function readToEnd(answers: AsyncIterator<unknown>): Promise<void> {
+  let isOver = false;
+  while (!isOver) {
+    isOver = await answers.next().then(
+      (answer) => answer.done === true,
+      () => true,
+    );
+  }
+}
+
+async function* rest<T>(
+  first: IteratorResult<T>,
+  answers: AsyncIterator<T>,
+  call: Call,
+  finished: () => void,
+): AsyncGenerator<T> {
   try {
     for (let answer = first; !answer.done; answer = await answers.next()) {
       yield answer.value;
     }
+    if (call.isCancelled) {
+      throw cancelled();
+    }
   } catch (failure) {
     throw typedError(failure, call.isCancelled);
+  } finally {
+    finished();
   }
 }

@@ -43,7 +43,7 @@ export async function importPurchases(
   const purchases = client.of(PurchasesService);
   return repeated(async () => {
     const failures: unknown[] = [];
-    const stream = requests(businessId, rows(), batchRows, failures, options.onSent);
+    const stream = requests(businessId, noting(rows(), failures), batchRows, options.onSent);
     try {
       return await purchases.importPurchases(stream);
     } catch (error) {
@@ -54,28 +54,32 @@ export async function importPurchases(
 
 async function* requests(
   businessId: string,
-  rows: Iterable<NewPurchase> | AsyncIterable<NewPurchase>,
+  rows: AsyncIterable<NewPurchase>,
   batchRows: number,
-  failures: unknown[],
   onSent: ((rowCount: number) => void) | undefined,
 ): AsyncGenerator<MessageInitShape<typeof ImportPurchasesRequestSchema>> {
   let purchases: NewPurchase[] = [];
   let sentCount = 0;
-  try {
-    for await (const row of rows) {
-      purchases.push(row);
-      if (purchases.length === batchRows) {
-        yield { businessId, purchases };
-        sentCount += purchases.length;
-        onSent?.(sentCount);
-        purchases = [];
-      }
+  for await (const row of rows) {
+    purchases.push(row);
+    if (purchases.length === batchRows) {
+      yield { businessId, purchases };
+      sentCount += purchases.length;
+      onSent?.(sentCount);
+      purchases = [];
     }
-  } catch (failure) {
-    failures.push(failure);
-    throw failure;
   }
   // At least one message: the first one names the business.
   yield { businessId, purchases };
   onSent?.(sentCount + purchases.length);
+}
+
+/** Notes what the rows themselves throw: the transport throws its own errors into the requests, and wraps this one. */
+async function* noting<T>(rows: Iterable<T> | AsyncIterable<T>, failures: unknown[]): AsyncGenerator<T> {
+  try {
+    yield* rows;
+  } catch (failure) {
+    failures.push(failure);
+    throw failure;
+  }
 }
