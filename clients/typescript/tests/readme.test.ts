@@ -15,6 +15,7 @@ import { RunningServer } from "./server.js";
 
 const PACKAGE = join(import.meta.dirname, "../..");
 const ADMIN_PHONE = "+79990000001";
+const SCOPES = ["purchases.write", "analytics.write", "operations.read"];
 const PHONE = "+79991234567";
 const FLAGS = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck"];
 /** What the blocks take from around them. */
@@ -40,7 +41,7 @@ test("the blocks of the README fit the types and run", { timeout: 240_000 }, asy
   await writeFile(join(folder, "readme.ts"), source);
   const compiler = join(PACKAGE, "node_modules", ".bin", "tsc");
   await promisify(execFile)(compiler, [...FLAGS, "--types", "node", join(folder, "readme.ts")], { cwd: PACKAGE });
-  const keyFile = await server.createServiceAccount("crm", "purchases.write");
+  const keyFile = await server.createServiceAccount("crm", ...SCOPES);
   const { code } = await transform(addressed(source, keyFile), { loader: "ts", format: "esm" });
   await writeFile(join(folder, "readme.mjs"), code);
   const readme = await import(pathToFileURL(join(folder, "readme.mjs")).href);
