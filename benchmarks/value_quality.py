@@ -79,7 +79,9 @@ def foreseen(trained: Trained, kind: str) -> Foreseen:
     truth, said, low, high, unit = KINDS[kind]
     known = trained.came.append_column("segment", pa.array(np.zeros(trained.came.num_rows, dtype=np.int64)))
     nominal = {name: value for name, value in trained.document.items() if name != "value"}
-    scored, wide = (BlockScorer(each, ()).score(known, UUID(int=0)) for each in (trained.document, nominal))
+    scored, wide = (
+        BlockScorer(each, ()).score(known, UUID(int=0), UUID(int=0)) for each in (trained.document, nominal)
+    )
     days, spend, tenure = (_column(trained.came, name) for name in ("purchase_days", "spend_minor", "tenure_days"))
     ever = days if kind == "count" else spend
     earlier = dict(zip(trained.before["member_id"].to_pylist(), _column(trained.before, truth), strict=True))

@@ -259,7 +259,7 @@ async def test_an_insight_is_of_the_latest_snapshot_on_or_before_a_date(analytic
 async def test_an_insight_holds_the_churn_score(analytics: Analytics, served: Served) -> None:
     (user_id,) = (await analytics.join([7])).values()
     plan = ScoringPlan(uuid4(), uuid4(), None, CUTOFF, WATERMARK)
-    analytics.scores.answer = (Scoring(plan, 28, 0, 1, CUTOFF), MemberScore(7, 0.25, (), 100, VALUE))
+    analytics.scores.answer = (Scoring(plan, uuid4(), 28, 0, 1, CUTOFF), MemberScore(7, 0.25, (), 100, VALUE))
     request = pb.GetMemberInsightRequest(user_id=str(user_id))
     insight = await stub(served).GetMemberInsight(request, metadata=as_admin(served))
     assert (insight.churn_score.user_id, insight.churn_score.probability) == (str(user_id), 0.25)

@@ -1,19 +1,21 @@
 """Scoring the whole way: scores, reasons, the list of members at risk, receipts."""
 
+import asyncio
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from svoykrug_server.analytics.churn import scoring
-from svoykrug_server.analytics.churn.model import MemberScore
+from svoykrug_server.analytics.churn.model import ChurnModel, MemberScore
 from svoykrug_server.analytics.churn.risk import NewScoring
 from svoykrug_server.analytics.churn.scorer import Scorer
-from svoykrug_server.analytics.churn.warehouse import Scope, sample
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
 from svoykrug_server.analytics.model import Snapshot
 from svoykrug_server.analytics.value.calibration import NOMINAL, Tails
-from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields
+from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, Unavailable
 from svoykrug_server.operations.model import OperationState
 from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, Silent, fill, simulated
 from tests.analytics.churn.test_training import window_at
@@ -75,38 +77,118 @@ async def test_a_block_more_or_less_changes_no_probability(circle: Circle, monke
     assert again == pytest.approx(whole, abs=1e-12)
 
 
-async def test_an_attempt_that_was_stopped_goes_on_with_the_missing_blocks(
-    circle: Circle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scoring, "BLOCK_MEMBERS", 100)
-    await fill(circle.warehouse, simulated())
-    model = await circle.promoted()
-    scoring_id = uuid4()
-    parameters = {
-        "scoring_id": str(scoring_id),
+class Held(Silent):
+    """Progress of an attempt that comes as far as its third block, and no further until it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def report(self, stage: str, percent: int, rows_done: int = 0) -> None:
+        """Waits at the third block."""
+        await super().report(stage, percent, rows_done)
+        if self.stages.count("score") == 3:
+            self.reached.set()
+            await self.go_on.wait()
+
+
+def asked_for(model: ChurnModel) -> dict[str, str | None]:
+    """Returns the parameters of a scoring by a model."""
+    return {
+        "scoring_id": str(uuid4()),
         "churn_model_id": str(model.id),
         "business_id": None,
         "cutoff_time": TEST_CUTOFF.isoformat(),
         "watermark": WATERMARK.isoformat(),
     }
 
-    class Stops(Silent):
-        async def report(self, stage: str, percent: int, rows_done: int = 0) -> None:
-            await super().report(stage, percent, rows_done)
-            if self.stages.count("score") == 3:
-                raise InterruptedError
 
-    with pytest.raises(InterruptedError):
-        await circle.churn.work["score_members"](parameters, Stops())
-    left = await circle.known.scored_count(scoring_id)
-    assert 0 < left < 500
-    with pytest.raises(FailedPrecondition):
-        await circle.churn.risk.at_risk_page(None, 0.0, 0, "")
+async def builds(circle: Circle, scoring_id: str | None) -> list[tuple[int, int]]:
+    """Returns rows and members of each build of a scoring."""
+    return await circle.warehouse.query(
+        "SELECT count(), uniqExact(member_id) FROM churn_scores WHERE scoring_id = {scoring_id:UUID} GROUP BY build_id"
+        " ORDER BY count()",
+        {"scoring_id": scoring_id},
+    )
+
+
+async def damage(circle: Circle) -> None:
+    """Makes every amount in the warehouse wrong."""
+    await circle.warehouse.command("ALTER TABLE purchases UPDATE amount_minor = 7 WHERE 1 SETTINGS mutations_sync = 1")
+
+
+async def repair(circle: Circle) -> None:
+    """Writes every row of the warehouse again, as the reconciler does with a disputed day."""
+    await circle.warehouse.command("DELETE FROM purchases WHERE 1")
+    await fill(circle.warehouse, simulated())
+
+
+async def test_an_attempt_after_a_repair_takes_nothing_over_from_one_that_was_killed_before_it(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "BLOCK_MEMBERS", 100)
+    await fill(circle.warehouse, simulated())
+    parameters = asked_for(await circle.promoted())
+    await circle.scored()
+    right = await everyone(circle)
+    await damage(circle)
+    held = Held()
+    killed = asyncio.ensure_future(circle.churn.work["score_members"](parameters, held))
+    await held.reached.wait()
+    ((left, _),) = await builds(circle, parameters["scoring_id"])
+    await repair(circle)
+
+    await circle.churn.work["score_members"](parameters, Silent())
+
+    found = await everyone(circle)
+    assert 0 < left < len(right)
+    assert found == right
+    assert await builds(circle, parameters["scoring_id"]) == [(len(right), len(right))]
+
+    held.go_on.set()  # not killed after all, only late: it changes nothing and leaves nothing
+    await killed
+    assert await everyone(circle) == found
+    assert await builds(circle, parameters["scoring_id"]) == [(len(right), len(right))]
+
+
+async def test_an_attempt_after_a_repair_takes_nothing_over_from_one_that_was_refused_before_it(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "BLOCK_MEMBERS", 100)
+    await fill(circle.warehouse, simulated())
+    parameters = asked_for(await circle.promoted())
+    await circle.scored()
+    right = await everyone(circle)
+    await damage(circle)
+    circle.proofs.disputed_answers = [False, True]
+
+    with pytest.raises(Unavailable):
+        await circle.churn.work["score_members"](parameters, Silent())
+
+    await repair(circle)
     for _ in range(2):
-        assert await circle.churn.work["score_members"](parameters, Silent()) == {"scoring_id": str(scoring_id)}
-        found = await everyone(circle)
-        assert len(found) == len({score.member_id for score in found}) == await circle.known.scored_count(scoring_id)
-        assert len(found) > left
+        assert await circle.churn.work["score_members"](parameters, Silent()) == {
+            "scoring_id": parameters["scoring_id"]
+        }
+        assert await everyone(circle) == right
+        assert await builds(circle, parameters["scoring_id"]) == [(len(right), len(right))]
+
+
+async def test_a_block_inserted_again_by_its_attempt_is_there_once(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(circle.warehouse, simulated())
+    parameters = asked_for(await circle.promoted())
+    insert = ChurnWarehouse.insert_scores
+
+    async def insert_twice(known: ChurnWarehouse, rows: pa.Table, token: str) -> None:
+        await insert(known, rows, token)
+        await insert(known, rows, token)
+
+    monkeypatch.setattr(ChurnWarehouse, "insert_scores", insert_twice)
+    await circle.churn.work["score_members"](parameters, Silent())
+    count = len(await everyone(circle))
+    assert await builds(circle, parameters["scoring_id"]) == [(count, count)]
 
 
 async def test_reasons_are_measured_against_her_segment_of_the_snapshot(circle: Circle, analytics: Analytics) -> None:
@@ -201,16 +283,11 @@ async def test_a_forecast_is_graded_once_its_horizon_has_closed(circle: Circle) 
     assert token == ""
     assert receipt.member_count == len(honest.churned)
     assert receipt.observed_share == pytest.approx(honest.churned.mean())
-    said = np.mean([score.probability for score in await all_of(circle, receipt.scoring.plan.scoring_id)])
+    said = np.mean([score.probability for score in await circle.known.at_risk(receipt.scoring, 0.0, None, 100_000)])
     assert receipt.predicted_share == pytest.approx(said)
     assert abs(receipt.predicted_share - receipt.observed_share) < 0.05
     assert receipt.figures["roc_auc"] > 0.8
     assert sum(bin_.member_count for bin_ in receipt.bins) == receipt.member_count
-
-
-async def all_of(circle: Circle, scoring_id: UUID) -> list[MemberScore]:
-    """Returns the scores of one scoring."""
-    return await circle.known.at_risk(scoring_id, 0.0, None, 100_000)
 
 
 async def test_receipts_are_listed_latest_cutoff_first_page_by_page(circle: Circle) -> None:

@@ -100,7 +100,7 @@ class Dashboards:
             )
             await connection.execute(
                 "INSERT INTO churn_scorings (id, model_id, business_id, cutoff_time, watermark, scored_count,"
-                " create_time) VALUES ($1, $2, $3, $4, $4, $5, $4)",
+                " create_time, build_id) VALUES ($1, $2, $3, $4, $4, $5, $4, $1)",
                 scoring_id,
                 model_id,
                 business_id,

@@ -47,12 +47,13 @@ class BlockScorer:
         """Returns the stability index of each feature over all blocks that were scored."""
         return self._meter.indexes()
 
-    def score(self, known: pa.Table, scoring_id: UUID) -> pa.Table:
+    def score(self, known: pa.Table, scoring_id: UUID, build_id: UUID) -> pa.Table:
         """Returns the rows of `churn_scores` for a block: scores, reasons, and what each is expected to buy.
 
         Args:
             known: `member_id`, the columns `features.RAW`, `net_spend_minor` and `segment`.
             scoring_id: The scoring they are of.
+            build_id: The attempt that writes them.
         """
         raw = np.column_stack([known[name].to_numpy() for name in RAW])
         self._meter.add(raw)
@@ -65,6 +66,7 @@ class BlockScorer:
         return pa.table(
             {
                 "scoring_id": pa.array([scoring_id.bytes] * len(raw), pa.binary(16)),
+                "build_id": pa.array([build_id.bytes] * len(raw), pa.binary(16)),
                 "member_id": known["member_id"],
                 "probability": probability,
                 "net_spend_minor": known["net_spend_minor"],

@@ -228,6 +228,7 @@ class Scoring:
 
     Attributes:
         plan: What was scored.
+        build_id: The attempt whose rows count.
         horizon_days: The horizon of its model.
         population_days: The population of its model.
         scored_count: How many members.
@@ -236,6 +237,7 @@ class Scoring:
     """
 
     plan: ScoringPlan
+    build_id: UUID
     horizon_days: int
     population_days: int
     scored_count: int

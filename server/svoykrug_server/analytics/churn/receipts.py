@@ -54,7 +54,7 @@ class ForecastGrader:
         plan = scoring.plan
         scope = Scope(plan.business_id, watermark)
         parts = [
-            await self._warehouse.graded_block(scope, plan.scoring_id, plan.cutoff, scoring.horizon_days, block)
+            await self._warehouse.graded_block(scope, scoring, block)
             for block in blocks(scoring.scored_count // BLOCK_MEMBERS + 1)
         ]
         said, happened, figures, bins = await asyncio.to_thread(_figures, parts)

@@ -38,7 +38,7 @@ _MODEL = """
     ) AS drift
 """
 _SCORING = """
-    s.id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, s.drift,
+    s.id, s.build_id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, s.drift,
     m.horizon_days, m.population_days
     FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id
 """
@@ -216,8 +216,8 @@ class ChurnRepository:
             .values(state=ModelState.SERVING, promote_time=now, retire_time=None)
         )
 
-    async def add_scoring(self, scoring: Scoring) -> None:
-        """Makes a finished scoring visible; a repeated attempt that comes second changes nothing."""
+    async def add_scoring(self, scoring: Scoring) -> UUID:
+        """Makes a finished scoring visible and returns the build that is: of two attempts, that of the first."""
         plan = scoring.plan
         async with self._postgres.transaction() as tx:
             # From now on these scores count.
@@ -232,9 +232,14 @@ class ChurnRepository:
                     scored_count=scoring.scored_count,
                     create_time=scoring.create_time,
                     drift=dict(scoring.drift),
+                    build_id=scoring.build_id,
                 )
                 .on_conflict_do_nothing()
             )
+            # Which attempt's scores count?
+            published = select(churn_scorings.c.build_id).where(churn_scorings.c.id == plan.scoring_id)
+            build_id: UUID = (await tx.execute(published)).scalar_one()
+        return build_id
 
     async def stability(self) -> list[Stability]:
         """Returns how far the latest scorings are from training, for both kinds of scope."""
@@ -327,9 +332,8 @@ def _stability(kind: ScopeKind, rows: list[Any]) -> Stability:
 
 def _scoring(row: Mapping[str, Any] | Any) -> Scoring:
     plan = ScoringPlan(row["id"], row["model_id"], row["business_id"], row["cutoff_time"], row["watermark"])
-    return Scoring(
-        plan, row["horizon_days"], row["population_days"], row["scored_count"], row["create_time"], row["drift"]
-    )
+    counts = (row["horizon_days"], row["population_days"], row["scored_count"])
+    return Scoring(plan, row["build_id"], *counts, row["create_time"], row["drift"])
 
 
 def _receipt(row: Mapping[str, Any] | Any) -> ForecastReceipt:

@@ -115,12 +115,12 @@ class RiskService:
             after = (int(position[1]), int(position[2]))
         if found is None:
             raise FailedPrecondition("NOT_SCORED_YET")
-        scoring_id = found.plan.scoring_id
-        rows = await self._warehouse.at_risk(scoring_id, min_probability, after, size + 1)
+        rows = await self._warehouse.at_risk(found, min_probability, after, size + 1)
         token = ""
         if len(rows) > size:
             last = rows[size - 1]
-            token = self._page_tokens.make(listing, [str(scoring_id), _bits(last.probability), last.member_id])
+            position = [str(found.plan.scoring_id), _bits(last.probability), last.member_id]
+            token = self._page_tokens.make(listing, position)
         return await self._at_risk(found, rows[:size], token)
 
     async def latest_score(
@@ -136,7 +136,7 @@ class RiskService:
         found = await self._repository.latest_scoring(business_id, as_of)
         if found is None:
             return None
-        score = await self._warehouse.score_of(found.plan.scoring_id, member_id)
+        score = await self._warehouse.score_of(found, member_id)
         return None if score is None else (found, score)
 
     async def list_receipts(

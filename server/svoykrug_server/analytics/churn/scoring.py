@@ -1,15 +1,16 @@
 """Scores members: the work function of the operation `score_members`.
 
-Block by block: features from the warehouse, probabilities and reasons in a thread, rows back into the warehouse. A
-block is inserted whole under a token of its own, so an attempt that was stopped goes on with the first block that is
-missing. PostgreSQL makes the finished scoring visible in one step; it never changes from then on.
+Block by block: features from the warehouse, probabilities and reasons in a thread, rows back into the warehouse. Every
+attempt writes its rows under a build id of its own: what it read may have been repaired when the next one begins. A
+block is inserted whole under a token of its own, so that repeating the insert adds nothing. PostgreSQL makes the
+finished scoring visible in one step, with the build that counts; it never changes from then on.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -85,22 +86,29 @@ class MemberScorer:
             Unavailable: STORES_DISAGREE, a day it covers is being repaired; or the warehouse is away.
         """
         plan = _plan(parameters)
-        if await self._repository.find_scoring(plan.scoring_id) is None:
-            await progress.report("verify", 2)
-            async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
-                await self._kept.refuse_before(look_back_start(plan.cutoff))
-                scoring = await self._score(plan, progress)
-                await progress.report("publish", 90, scoring.scored_count)
-                await refuse_disputed()
-                await self._repository.add_scoring(scoring)
-            failpoint("scoring.published")
-            _warn_of_drift(scoring)
+        found = await self._repository.find_scoring(plan.scoring_id)
+        build_id = await self._publish(plan, uuid4(), progress) if found is None else found.build_id
+        # What attempts before it left is seen by nobody; one that still works loses what it cannot publish.
+        await self._warehouse.clear_others(plan.scoring_id, build_id)
         await progress.report("grade", 95)
         await self._grader.grade_closed(plan.business_id, plan.watermark)
         self._metrics.show(await self._repository.stability())
         return {"scoring_id": str(plan.scoring_id)}
 
-    async def _score(self, plan: ScoringPlan, progress: Progress) -> Scoring:
+    async def _publish(self, plan: ScoringPlan, build_id: UUID, progress: Progress) -> UUID:
+        """Scores, and returns the build that is published: another attempt's where that came first."""
+        await progress.report("verify", 2)
+        async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
+            await self._kept.refuse_before(look_back_start(plan.cutoff))
+            scoring = await self._score(plan, build_id, progress)
+            await progress.report("publish", 90, scoring.scored_count)
+            await refuse_disputed()
+            published = await self._repository.add_scoring(scoring)
+        failpoint("scoring.published")
+        _warn_of_drift(scoring)
+        return published
+
+    async def _score(self, plan: ScoringPlan, build_id: UUID, progress: Progress) -> Scoring:
         model = await self._repository.find_model(plan.business_id, plan.model_id)
         document = await self._repository.document(plan.model_id)
         if model is None or document is None:
@@ -109,16 +117,18 @@ class MemberScorer:
         known_until = await self._warehouse.known_until(scope, plan.cutoff)
         count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
         scorer = await asyncio.to_thread(_block_scorer, document, model.card.feature_bins)
-        await self._score_blocks(plan, model, scorer, known_until, blocks(count // BLOCK_MEMBERS + 1), progress)
-        scored_count = await self._warehouse.scored_count(plan.scoring_id)
+        all_blocks = blocks(count // BLOCK_MEMBERS + 1)
+        await self._score_blocks(plan, build_id, model, scorer, known_until, all_blocks, progress)
+        scored_count = await self._warehouse.scored_count(plan.scoring_id, build_id)
         if scored_count == 0:
             raise FailedPrecondition("TOO_LITTLE_DATA", metadata={"member_count": "0", "needed_member_count": "1"})
         horizon, population = model.plan.horizon_days, model.plan.population_days
-        return Scoring(plan, horizon, population, scored_count, self._clock.now(), scorer.drift())
+        return Scoring(plan, build_id, horizon, population, scored_count, self._clock.now(), scorer.drift())
 
     async def _score_blocks(
         self,
         plan: ScoringPlan,
+        build_id: UUID,
         model: ChurnModel,
         scorer: "BlockScorer",
         known_until: datetime,
@@ -126,19 +136,19 @@ class MemberScorer:
         progress: Progress,
     ) -> None:
         snapshot = await self._snapshots.latest(plan.business_id, plan.cutoff)
-        build_id = None if snapshot is None else snapshot.build_id
+        segments = None if snapshot is None else snapshot.build_id
         scope = Scope(plan.business_id, plan.watermark)
         horizon, population = model.plan.horizon_days, model.plan.population_days
         done = 0
         for number, block in enumerate(all_blocks):
             await progress.report("score", 5 + 85 * number // len(all_blocks), done)
             known = await self._warehouse.scoring_block(
-                scope, plan.cutoff, known_until, horizon, population, block, build_id
+                scope, plan.cutoff, known_until, horizon, population, block, segments
             )
-            scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id)
-            if scored.num_rows and not await self._warehouse.scored_count(plan.scoring_id, block):
+            scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id, build_id)
+            if scored.num_rows:
                 failpoint("scoring.scored")
-                await self._warehouse.insert_scores(scored, _token(plan, number, len(all_blocks)))
+                await self._warehouse.insert_scores(scored, f"{build_id}-{number}-of-{len(all_blocks)}")
                 failpoint("scoring.inserted")
             done += scored.num_rows
 
@@ -151,11 +161,6 @@ def _plan(parameters: Mapping[str, Any]) -> ScoringPlan:
         cutoff=datetime.fromisoformat(parameters["cutoff_time"]),
         watermark=datetime.fromisoformat(parameters["watermark"]),
     )
-
-
-def _token(plan: ScoringPlan, number: int, count: int) -> str:
-    """Names a block: cutoff, watermark and model fix its rows, so two attempts at once cannot double it."""
-    return f"{plan.scoring_id}-{number}-of-{count}"
 
 
 def _warn_of_drift(scoring: Scoring) -> None:

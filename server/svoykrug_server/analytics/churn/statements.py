@@ -182,11 +182,16 @@ USUAL_GAP = f"""
     )
 """
 
-# How many rows of a block has an earlier attempt of this scoring left?
-SCORED_BLOCK = "SELECT count() FROM churn_scores WHERE scoring_id = {scoring_id:UUID} AND " + _BLOCK
+_BUILD = "scoring_id = {scoring_id:UUID} AND build_id = {build_id:UUID}"
 
-# How many members has a scoring?
-SCORED = "SELECT count() FROM churn_scores WHERE scoring_id = {scoring_id:UUID}"
+# How many members has a build of a scoring?
+SCORED = f"SELECT count() FROM churn_scores WHERE {_BUILD}"
+
+# Which attempts of a scoring have rows?
+BUILDS = "SELECT DISTINCT build_id FROM churn_scores WHERE scoring_id = {scoring_id:UUID}"
+
+# Remove what an attempt that was stopped had written.
+CLEAR = f"DELETE FROM churn_scores WHERE {_BUILD}"
 
 _SCORE_COLUMNS = """
     member_id, probability, net_spend_minor, reason_features, reason_values, reason_typical_values, reason_effects
@@ -195,9 +200,9 @@ _SCORE_COLUMNS = """
 # Which members of a scoring are the likeliest to leave, after a position in the list?
 AT_RISK = f"""
     SELECT {_SCORE_COLUMNS} FROM churn_scores
-    WHERE scoring_id = {{scoring_id:UUID}} AND member_id IN (
+    WHERE {_BUILD} AND member_id IN (
         SELECT member_id FROM churn_scores
-        WHERE scoring_id = {{scoring_id:UUID}} AND probability >= {{min_probability:Float64}}
+        WHERE {_BUILD} AND probability >= {{min_probability:Float64}}
             AND (
                 NOT {{has_position:UInt8}}
                 OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}), {{after_member_id:Int64}})
@@ -215,11 +220,11 @@ _VALUE_COLUMNS = """
 # What did a scoring say of one member, and what did it expect her to buy?
 ONE = f"""
     SELECT {_SCORE_COLUMNS}, {_VALUE_COLUMNS} FROM churn_scores
-    WHERE scoring_id = {{scoring_id:UUID}} AND member_id = {{member_id:Int64}}
+    WHERE {_BUILD} AND member_id = {{member_id:Int64}}
 """
 
 # What did a scoring say of each member of a block, and did she stay away in the window after its cutoff?
 GRADED_BLOCK = f"""
     SELECT probability, toFloat64(member_id NOT IN ({_BUYERS})) AS churned FROM churn_scores
-    WHERE scoring_id = {{scoring_id:UUID}} AND {_BLOCK}
+    WHERE {_BUILD} AND {_BLOCK}
 """

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from svoykrug_server.analytics.churn.model import MemberScore, Reason
+from svoykrug_server.analytics.churn.model import MemberScore, Reason, Scoring
 from svoykrug_server.analytics.churn.statements import (
     AT_RISK,
+    BUILDS,
+    CLEAR,
     COUNT,
     FIRST_INGEST,
     GRADED_BLOCK,
     ONE,
     SCORED,
-    SCORED_BLOCK,
     SCORING_BLOCK,
     USUAL_GAP,
     WINDOW,
@@ -169,40 +170,46 @@ class ChurnWarehouse:
         values["build_id"] = build_id or UUID(int=0)
         return await self._warehouse.query_arrow(SCORING_BLOCK, values, background=True)
 
-    async def graded_block(
-        self, scope: Scope, scoring_id: UUID, cutoff: datetime, horizon_days: int, block: Block
-    ) -> "pa.Table":
+    async def graded_block(self, scope: Scope, scoring: Scoring, block: Block) -> "pa.Table":
         """Returns `probability` and `churned` of a block of a scoring."""
-        values = self._features(scope, cutoff, cutoff, horizon_days, 0, block)
-        values["scoring_id"] = scoring_id
-        return await self._warehouse.query_arrow(GRADED_BLOCK, values, background=True)
+        cutoff = scoring.plan.cutoff
+        values = self._features(scope, cutoff, cutoff, scoring.horizon_days, 0, block)
+        return await self._warehouse.query_arrow(GRADED_BLOCK, values | _published(scoring), background=True)
 
-    async def scored_count(self, scoring_id: UUID, block: Block | None = None) -> int:
-        """Returns how many rows a scoring has, in all or in a block."""
-        values: dict[str, Any] = {"scoring_id": scoring_id}
-        sql = SCORED if block is None else SCORED_BLOCK
-        rows = await self._warehouse.query(sql, values | (block.parameters() if block else {}), background=True)
-        count: int = rows[0][0]
+    async def scored_count(self, scoring_id: UUID, build_id: UUID) -> int:
+        """Returns how many rows an attempt of a scoring has written."""
+        values = {"scoring_id": scoring_id, "build_id": build_id}
+        count: int = (await self._warehouse.query(SCORED, values, background=True))[0][0]
         return count
 
     async def insert_scores(self, rows: "pa.Table", token: str) -> None:
         """Adds a block of a scoring, once however often it is repeated."""
         await self._warehouse.insert_arrow("churn_scores", rows, token)
 
+    async def clear(self, scoring_id: UUID, build_id: UUID) -> None:
+        """Removes what an attempt of a scoring has written."""
+        await self._warehouse.command(CLEAR, {"scoring_id": scoring_id, "build_id": build_id}, background=True)
+
+    async def clear_others(self, scoring_id: UUID, build_id: UUID) -> None:
+        """Removes what all other attempts of a scoring have written."""
+        for (other,) in await self._warehouse.query(BUILDS, {"scoring_id": scoring_id}, background=True):
+            if other != build_id:
+                await self.clear(scoring_id, other)
+
     async def at_risk(
-        self, scoring_id: UUID, min_probability: float, after: tuple[int, int] | None, limit: int
+        self, scoring: Scoring, min_probability: float, after: tuple[int, int] | None, limit: int
     ) -> list[MemberScore]:
         """Returns members of a scoring, the likeliest to leave first.
 
         Args:
-            scoring_id: The scoring.
+            scoring: The scoring.
             min_probability: Only members at least this likely to leave.
             after: Bits of the probability and the id of the last member of the page before; None for the first page.
             limit: How many at most.
         """
         bits, member_id = after or (0, 0)
         values = {
-            "scoring_id": scoring_id,
+            **_published(scoring),
             "min_probability": min_probability,
             "has_position": int(after is not None),
             "after_bits": bits,
@@ -211,10 +218,9 @@ class ChurnWarehouse:
         }
         return _scores(await self._warehouse.query(AT_RISK, values))
 
-    async def score_of(self, scoring_id: UUID, member_id: int) -> MemberScore | None:
+    async def score_of(self, scoring: Scoring, member_id: int) -> MemberScore | None:
         """Returns what a scoring said of one member and expected her to buy, or None."""
-        values = {"scoring_id": scoring_id, "member_id": member_id}
-        rows = await self._warehouse.query(ONE, values)
+        rows = await self._warehouse.query(ONE, {**_published(scoring), "member_id": member_id})
         if not rows:
             return None
         (score,) = _scores([rows[0][:_SCORE_COLUMNS]])
@@ -245,6 +251,10 @@ class ChurnWarehouse:
             "horizon_days": horizon_days,
             "population_days": population_days,
         }
+
+
+def _published(scoring: Scoring) -> dict[str, Any]:
+    return {"scoring_id": scoring.plan.scoring_id, "build_id": scoring.build_id}
 
 
 def _scores(rows: Sequence[tuple[Any, ...]]) -> list[MemberScore]:

@@ -14,13 +14,14 @@ _STANDING = """
     SELECT (SELECT watermark FROM relay_state) AS watermark,
         EXISTS (SELECT FROM businesses WHERE sensitive) AS any_sensitive,
         (SELECT sensitive FROM businesses WHERE id = $1) AS is_sensitive,
-        ARRAY(
-            SELECT (
-                SELECT id FROM churn_scorings
-                WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at
-                ORDER BY cutoff_time DESC, id DESC LIMIT 1
-            ) FROM unnest($2::timestamptz[]) WITH ORDINALITY AS ends (at, place) ORDER BY place
-        ) AS scoring_ids
+        coalesce(array_agg(latest.id ORDER BY place), '{}') AS scoring_ids,
+        coalesce(array_agg(latest.build_id ORDER BY place), '{}') AS build_ids
+    FROM unnest($2::timestamptz[]) WITH ORDINALITY AS ends (at, place)
+    LEFT JOIN LATERAL (
+        SELECT id, build_id FROM churn_scorings
+        WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at
+        ORDER BY cutoff_time DESC, id DESC LIMIT 1
+    ) AS latest ON true
 """
 
 # Which businesses have entries in these batches?
@@ -36,12 +37,14 @@ class Standing:
         any_sensitive: Whether a business of the circle is sensitive.
         is_sensitive: Whether the scope is one; None when it is no business.
         scoring_ids: The latest scoring on or before each of the instants asked for, or None.
+        build_ids: The build of each of these scorings that counts, or None.
     """
 
     watermark: datetime | None
     any_sensitive: bool
     is_sensitive: bool | None
     scoring_ids: tuple[UUID | None, ...]
+    build_ids: tuple[UUID | None, ...]
 
 
 class DashboardRepository:
@@ -65,7 +68,13 @@ class DashboardRepository:
             row = await connection.fetchrow(_STANDING, business_id, list(ends))
         if row is None:
             raise LookupError("a row of subqueries is always there")
-        return Standing(row["watermark"], row["any_sensitive"], row["is_sensitive"], tuple(row["scoring_ids"]))
+        return Standing(
+            watermark=row["watermark"],
+            any_sensitive=row["any_sensitive"],
+            is_sensitive=row["is_sensitive"],
+            scoring_ids=tuple(row["scoring_ids"]),
+            build_ids=tuple(row["build_ids"]),
+        )
 
     async def shipped_up_to(self) -> int:
         """Returns the last batch up to which the warehouse holds all."""

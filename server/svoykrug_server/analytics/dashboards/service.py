@@ -138,10 +138,11 @@ class DashboardService:
         self, business_id: UUID | None, days: Days, standing: Standing, with_sensitive: bool
     ) -> Dashboard:
         scoring_ids = [scoring_id for scoring_id in dict.fromkeys(standing.scoring_ids) if scoring_id is not None]
+        build_ids = [build_id for build_id in dict.fromkeys(standing.build_ids) if build_id is not None]
         (sales, previous_sales, by_day), buyers, at_risk, sensitive = await asyncio.gather(
             self._warehouse.sales(business_id, days),
             self._warehouse.buyers(business_id, days),
-            self._warehouse.at_risk_value(scoring_ids),
+            self._warehouse.at_risk_value(scoring_ids, build_ids),
             self._sensitive(days, with_sensitive),
         )
         await self._refuse_let_go(days)

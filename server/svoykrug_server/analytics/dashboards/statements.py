@@ -92,7 +92,7 @@ SENSITIVE = f"""
 AT_RISK = """
     SELECT scoring_id, sum(net_spend_minor)
     FROM churn_scores
-    WHERE scoring_id IN {scoring_ids:Array(UUID)} AND probability >= 0.5
+    WHERE scoring_id IN {scoring_ids:Array(UUID)} AND build_id IN {build_ids:Array(UUID)} AND probability >= 0.5
     GROUP BY scoring_id
 """
 

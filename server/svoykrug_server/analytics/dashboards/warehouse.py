@@ -89,11 +89,17 @@ class DashboardWarehouse:
         found = {bool(row[0]): Sales(*row[1:]) for row in await self._warehouse.query(SENSITIVE, values)}
         return found.get(True, Sales()), found.get(False, Sales())
 
-    async def at_risk_value(self, scoring_ids: Sequence[UUID]) -> dict[UUID, int]:
-        """Returns what the members spent whom scorings give 50 % or more to leave, by scoring."""
+    async def at_risk_value(self, scoring_ids: Sequence[UUID], build_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Returns what the members spent whom scorings give 50 % or more to leave, by scoring.
+
+        Args:
+            scoring_ids: The scorings.
+            build_ids: Their builds that count.
+        """
         if not scoring_ids:
             return {}
-        rows = await self._warehouse.query(AT_RISK, {"scoring_ids": list(scoring_ids)})
+        values = {"scoring_ids": list(scoring_ids), "build_ids": list(build_ids)}
+        rows = await self._warehouse.query(AT_RISK, values)
         return {UUID(str(row[0])): row[1] for row in rows}
 
     async def cohorts(

@@ -56,6 +56,7 @@ churn_scorings = sa.Table(
         server_default="{}",
         comment="stability index of each feature between training and this scoring",
     ),
+    sa.Column("build_id", sa.Uuid, nullable=False, comment="the attempt whose rows in the warehouse count"),
     sa.ForeignKeyConstraint(["model_id"], ["churn_models.id"]),
     sa.Index(None, "business_id", "cutoff_time", "id"),
     sa.Index(None, "model_id"),
