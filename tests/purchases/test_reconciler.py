@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from svoykrug_server.purchases.model import NewRefund, us_of_instant
 from svoykrug_server.purchases.rebuild import RebuildRequest
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.storage import outbox
 from tests.purchases.circle import IMPORTER, NOON, Circle, rows_of
 
 
@@ -86,6 +88,33 @@ async def test_one_kopeck_changed_in_the_warehouse_is_seen_blocks_and_is_repaire
     assert await proofs(circle) == [(business_id, NOON.date(), 3, 300, 3, 300, False)]
     assert (circle.metric("pipeline_disputed_days"), circle.metric("pipeline_repaired_days_total")) == (0, 1)
     assert await circle.warehouse_rows() == await circle.ledger()
+
+
+async def test_where_many_days_differ_a_rebuild_is_asked_for_once(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svoykrug_server.purchases.reconciler.MOST_REPAIRED_DAYS", 1)
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for day in range(2):
+        await circle.buy(business_id, member, f"receipt-{day}", 100, NOON - timedelta(days=day))
+    await circle.relay.step()
+    await circle.reconciler.step()
+    before = await circle.warehouse_rows()
+    await circle.warehouse.command("TRUNCATE TABLE purchases SYNC")
+
+    await circle.reconciler.compare_totals()
+    asked: list[UUID | None] = []
+    for _ in range(2):
+        await circle.reconciler.repair()
+        async with circle.postgres.read() as connection:
+            asked.append((await outbox.lead(connection)).rebuild_id)
+    assert asked[0] is not None
+    await circle.rebuild.run(asked[0])
+    await circle.reconciler.step()
+
+    assert asked == [asked[0]] * 2
+    assert await circle.warehouse_rows() == before
+    assert circle.metric("pipeline_disputed_days") == 0
 
 
 async def test_after_a_week_every_day_is_read_again_also_one_that_only_the_warehouse_has(circle: Circle) -> None:

@@ -142,7 +142,9 @@ def _server_findings(facts: Facts) -> Iterator[Finding]:
     if "problem" in facts:
         yield Finding("server", facts["problem"], is_well=False)
         return
-    yield Finding("server", f"process {facts.get('pid')} takes calls on {', '.join(facts.get('addresses', []))}")
+    addresses = ", ".join(facts.get("addresses", []))
+    doing = f"takes calls on {addresses}" if addresses else "takes no calls: a worker, or a server that is starting"
+    yield Finding("server", f"process {facts.get('pid')} {doing}")
     for name, job in facts.get("jobs", {}).items():
         if not job["running"]:
             yield Finding(f"job {name}", f"does not run now; it failed {job['failures']} times", is_well=False)

@@ -33,6 +33,7 @@ class Upkeep:
         self._reconciler = reconciler
         self._rebuild = rebuild
         self._interval_seconds = interval_seconds
+        self._leads = False
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -46,6 +47,9 @@ class Upkeep:
     async def round(self) -> None:
         """Rebuilds when that is wanted, else proves and repairs; does nothing while another process leads.
 
+        Whoever begins to lead looks first whether the warehouse is still what was proven: it may have been lost or
+        put back from a copy while nobody served.
+
         Raises:
             StoreUnavailable: PostgreSQL is away.
             WarehouseUnavailable: ClickHouse is away.
@@ -53,7 +57,12 @@ class Upkeep:
         async with self._postgres.read() as connection:
             lead = await outbox.lead(connection)
         if lead.holder != self._relay.holder:
+            self._leads = False
             return
         if lead.rebuild_id is not None:
             await self._rebuild.run(lead.rebuild_id)
+        if not self._leads:
+            await self._reconciler.prove_changed()
+            await self._reconciler.compare_totals()
+            self._leads = True
         await self._reconciler.step()

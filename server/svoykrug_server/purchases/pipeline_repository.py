@@ -142,6 +142,9 @@ _STORE_PROOF = text(
 # Is a rebuild of the warehouse wanted?
 _REQUEST_REBUILD = text("UPDATE relay_state SET rebuild_id = :rebuild_id")
 
+# May a rebuild be asked for: is none wanted yet?
+_WANT_REBUILD = text("UPDATE relay_state SET rebuild_id = :rebuild_id WHERE rebuild_id IS NULL")
+
 # Is this rebuild done?
 _END_REBUILD = text("UPDATE relay_state SET rebuild_id = NULL WHERE rebuild_id = :rebuild_id")
 
@@ -292,6 +295,10 @@ class PipelineRepository:
     async def request_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
         """Asks whoever holds the lease to rebuild the warehouse."""
         await tx.execute(_REQUEST_REBUILD, {"rebuild_id": rebuild_id})
+
+    async def want_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
+        """Asks for a rebuild, unless one is asked for already."""
+        await tx.execute(_WANT_REBUILD, {"rebuild_id": rebuild_id})
 
     async def end_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
         """Says that a rebuild is done."""

@@ -250,14 +250,20 @@ async def test_a_sale_that_an_owner_invents_does_not_tell_whether_its_buyer_boug
 
 
 @pytest.mark.parametrize(
-    ("days", "within_days"),
-    [(AskedDays(MONDAY), 0), (AskedDays(None, MONDAY), 0), (AskedDays(), 7), (AskedDays(MONDAY, MONDAY + DAY), 30)],
+    ("days", "within_days", "field"),
+    [
+        (AskedDays(MONDAY), 0, "from_date"),
+        (AskedDays(None, MONDAY), 0, "from_date"),
+        (AskedDays(), 7, "within_days"),
+        (AskedDays(MONDAY, MONDAY + DAY), 30, "from_date"),
+    ],
 )
 async def test_an_owner_does_not_choose_what_her_matrix_is_made_of(
-    dashboards: Dashboards, days: AskedDays, within_days: int
+    dashboards: Dashboards, days: AskedDays, within_days: int, field: str
 ) -> None:
-    with pytest.raises(InvalidFields):
+    with pytest.raises(InvalidFields) as refusal:
         await dashboards.matrix.get(owner(), AskedMatrix(FLORIST, days, within_days))
+    assert [violation.path for violation in refusal.value.violations] == [field]
 
 
 async def test_an_owner_sees_the_cells_of_her_business_only(dashboards: Dashboards) -> None:

@@ -109,10 +109,10 @@ class MatrixService:
             days = asked.days.on(today, DEFAULT_DAYS, MOST_DAYS)
             start, end = self._calendar.start_of(days.from_day), self._calendar.start_of(days.to_day)
             return MatrixPlan(start, end, None, asked.within_days or DEFAULT_WITHIN_DAYS)
-        if asked.days != AskedDays() or asked.within_days not in (0, DEFAULT_WITHIN_DAYS):
-            raise InvalidFields.of(
-                "from_date", "an owner is given the twelve months before the present, within 30 days"
-            )
+        if asked.days != AskedDays():
+            raise InvalidFields.of("from_date", "an owner is given the twelve months before the present one")
+        if asked.within_days not in (0, DEFAULT_WITHIN_DAYS):
+            raise InvalidFields.of("within_days", f"an owner is given {DEFAULT_WITHIN_DAYS} days")
         month = Month.of(today)
         start = self._calendar.start_of(month.plus(-OWNERS_MONTHS).first_day)
         end = self._calendar.start_of(month.first_day)
