@@ -36,7 +36,7 @@ from tests.capture import CAPTURE, watch
 
 NUMBERS = count(1)
 # How long an example takes says how busy the machine is.
-hypothesis.settings.register_profile("svoykrug")
+hypothesis.settings.register_profile("svoykrug", deadline=None)
 hypothesis.settings.load_profile("svoykrug")
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FIRST = ("analytics", "attacks", "client", "crash", "e2e")
+FIRST = ("analytics", "attacks", "crash", "e2e")
 # Needs a real Envoy: `make test-gateway`.
 APART = ("gateway",)
 # Searches what its own run told; so each half has it.
