@@ -211,3 +211,17 @@ def test_nothing_secret_shows_when_a_message_is_printed() -> None:
     shown = repr(OutgoingSms("key", PHONE, "text 123456", "123456"))
     assert "123456" not in shown
     assert PHONE not in shown
+
+
+@pytest.mark.parametrize("ticks", range(4))
+async def test_who_waits_for_messages_ends_when_cancelled_though_one_comes_in_the_same_moment(ticks: int) -> None:
+    queue = SmsQueue()
+    waiting = asyncio.create_task(queue.wait(60.0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    queue.wake()
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    if waiting.cancel():
+        with pytest.raises(asyncio.CancelledError):
+            await waiting

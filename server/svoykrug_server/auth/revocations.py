@@ -104,9 +104,12 @@ class Revocations:
             while True:
                 self._beat_seconds = self._monotonic()
                 self._forget()
+                # Not wait_for: in Python 3.11 it forgets that it was cancelled when an answer comes in the same moment.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(lost.wait(), BEAT.total_seconds())
-                await asyncio.wait_for(repository.beat(connection), BEAT.total_seconds())
+                    async with asyncio.timeout(BEAT.total_seconds()):
+                        await lost.wait()
+                async with asyncio.timeout(BEAT.total_seconds()):
+                    await repository.beat(connection)
         finally:
             connection.terminate()
 

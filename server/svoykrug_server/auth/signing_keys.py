@@ -134,8 +134,10 @@ class SigningKeys:
         While Postgres is away the known ones stay.
         """
         while True:
+            # Not wait_for: in Python 3.11 it forgets that it was cancelled when the event comes in the same moment.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self.times.reload.total_seconds())
+                async with asyncio.timeout(self.times.reload.total_seconds()):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await self.reload()

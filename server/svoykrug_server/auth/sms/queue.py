@@ -80,7 +80,9 @@ class SmsQueue:
     async def wait(self, seconds: float) -> None:
         """Waits until something was put in here, or the time is over: another server may have put something in too."""
         try:
-            await asyncio.wait_for(self._filled.wait(), seconds)
+            # Not wait_for: in Python 3.11 it forgets that it was cancelled when the event comes in the same moment.
+            async with asyncio.timeout(seconds):
+                await self._filled.wait()
         except TimeoutError:
             return
         finally:
