@@ -35,7 +35,7 @@ from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
 from tests.capture import CAPTURE, watch
 
 NUMBERS = count(1)
-# How long an example takes says how busy the machine is; and a red run shall be about the change, so examples do not vary.
+# How long an example takes says how busy the machine is. Examples do not vary: a red run shall be about the change.
 hypothesis.settings.register_profile("svoykrug", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("svoykrug")
 
