@@ -84,7 +84,8 @@ class Snapshot(Operating):
 
     def __init__(self, place: Place, dice: random.Random) -> None:
         super().__init__(place, dice)
-        self.business_id = dice.choice((None, *place.circle.business_ids))
+        # A service is told nothing of a sensitive business: the snapshots of a night are of it, too.
+        self.business_id = dice.choice((None, *place.circle.business_ids[:SENSITIVE]))
         self.cutoff = self.now - timedelta(days=dice.uniform(0.1, 60))
 
     async def start(self, client: Client) -> Operation:

@@ -113,6 +113,11 @@ def _reopened(death: Death) -> bool:
     return death.left.proof["full_proof_time"] is not None and bool(death.left.proof["reopened_days"])
 
 
+def _compared(death: Death) -> bool:
+    proof = death.left.proof
+    return bool(proof["unproven_days"]) and bool(proof["proven_time"] == death.before.proof["proven_time"])
+
+
 def _proven(death: Death) -> bool:
     proof = death.left.proof
     return bool(proof["proven_time"] > death.before.proof["proven_time"] and death.row_is == 1)
@@ -177,7 +182,7 @@ RELAY = [
 ]
 PROOF = [
     Step("proof, repair, rebuild", "every day reopened", Proving, "reconciler.touched", _reopened),
-    Step("proof, repair, rebuild", "compared, not noted", Proving, "reconciler.compared", _reopened),
+    Step("proof, repair, rebuild", "compared, not noted", Proving, "reconciler.compared", _compared),
     Step("proof, repair, rebuild", "noted as proven", Proving, "reconciler.proven", _proven),
     Step("proof, repair, rebuild", "day deleted, not written again", Proving, "reconciler.deleted", _disputed(None)),
     Step("proof, repair, rebuild", "day written again, not proven", Proving, "reconciler.inserted", _disputed(0)),
