@@ -322,6 +322,10 @@ class CsvImportsFull(ResourceExhausted):
     Metadata: `most`."""
 
 
+class CsvImportWritten(FailedPrecondition):
+    """The CSV file is written already: it is not tried again, and not read in another format. Start another import."""
+
+
 class TooLittleData(FailedPrecondition):
     """There is too little data to train or to score. Metadata: what there is and what is needed."""
 
@@ -335,7 +339,7 @@ class ModelNotGoodEnough(FailedPrecondition):
 
 
 class NotScoredYet(FailedPrecondition):
-    """No model of this scope is promoted yet, or no scores exist."""
+    """No scores of this scope exist yet."""
 
 
 class CutoffAheadOfWatermark(FailedPrecondition):
@@ -353,6 +357,15 @@ class OperationCancelled(Cancelled):
 class HistoryNotKept(FailedPrecondition):
     """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all,
     in ISO 8601."""
+
+
+class NoServingModel(FailedPrecondition):
+    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
+
+
+class SnapshotsNotComparable(FailedPrecondition):
+    """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or
+    `rules_version`, both values."""
 
 
 BY_REASON: Mapping[str, type[SvoyKrugError]] = {
@@ -410,6 +423,7 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "AMOUNT_OUT_OF_RANGE": AmountOutOfRange,
     "IMPORT_OUT_OF_ORDER": ImportOutOfOrder,
     "CSV_IMPORTS_FULL": CsvImportsFull,
+    "CSV_IMPORT_WRITTEN": CsvImportWritten,
     "TOO_LITTLE_DATA": TooLittleData,
     "STORES_DISAGREE": StoresDisagree,
     "MODEL_NOT_GOOD_ENOUGH": ModelNotGoodEnough,
@@ -418,6 +432,8 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "OPERATION_ENDED": OperationEnded,
     "OPERATION_CANCELLED": OperationCancelled,
     "HISTORY_NOT_KEPT": HistoryNotKept,
+    "NO_SERVING_MODEL": NoServingModel,
+    "SNAPSHOTS_NOT_COMPARABLE": SnapshotsNotComparable,
 }
 
 

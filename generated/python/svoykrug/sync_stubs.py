@@ -69,7 +69,7 @@ class AnalyticsServiceStub(Protocol):
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
     """
     CreateSnapshot: Unary[analytics_service_pb2.CreateSnapshotRequest, analytics_service_pb2.CreateSnapshotResponse]
-    """Starts computing an RFM snapshot.
+    """Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -100,14 +100,15 @@ class AnalyticsServiceStub(Protocol):
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
     """
     GetSegmentMovements: Unary[analytics_service_pb2.GetSegmentMovementsRequest, analytics_service_pb2.GetSegmentMovementsResponse]
-    """Compares two snapshots of one scope: how many members went from which segment to which.
+    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+    NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
     """
     GetMemberInsight: Unary[analytics_service_pb2.GetMemberInsightRequest, analytics_service_pb2.GetMemberInsightResponse]
-    """Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-    probability with reasons.
+    """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+    her, with reasons. Who bought for the first time since then is answered with neither.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -142,51 +143,55 @@ class AnalyticsServiceStub(Protocol):
     PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ScoreMembers: Unary[analytics_service_pb2.ScoreMembersRequest, analytics_service_pb2.ScoreMembersResponse]
-    """Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+    """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+    is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, and used by nothing else.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-    the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListAtRiskMembers: Unary[analytics_service_pb2.ListAtRiskMembersRequest, analytics_service_pb2.ListAtRiskMembersResponse]
-    """Lists the members of the latest scoring, the likeliest to leave first.
+    """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+    scope), WAREHOUSE_UNAVAILABLE.
     """
     GetForecastReceipts: Unary[analytics_service_pb2.GetForecastReceiptsRequest, analytics_service_pb2.GetForecastReceiptsResponse]
-    """Lists how past forecasts turned out, the latest first: what was said against who left.
+    """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     GetMemberHistory: Unary[analytics_service_pb2.GetMemberHistoryRequest, analytics_service_pb2.GetMemberHistoryResponse]
-    """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+    """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
     """
     GetDashboard: Unary[analytics_service_pb2.GetDashboardRequest, analytics_service_pb2.GetDashboardResponse]
     """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-    only, and only for at least 5 members. It holds everything that was shipped when the call began.
+    only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+    warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-    PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: Download[analytics_service_pb2.WatchDashboardRequest, analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
     caller's token does: get another and watch again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-    watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: Unary[analytics_service_pb2.GetCohortRetentionRequest, analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), WAREHOUSE_UNAVAILABLE.
     """
     GetCrossBusinessMatrix: Unary[analytics_service_pb2.GetCrossBusinessMatrixRequest, analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
@@ -194,8 +199,8 @@ class AnalyticsServiceStub(Protocol):
     days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-    business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+    asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
 
 
@@ -508,7 +513,8 @@ class PurchasesServiceStub(Protocol):
 
     RecordPurchase: Unary[purchases_service_pb2.RecordPurchaseRequest, purchases_service_pb2.RecordPurchaseResponse]
     """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-    repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+    repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+    field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
     Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -550,8 +556,8 @@ class PurchasesServiceStub(Protocol):
     """
     ImportPurchases: Upload[purchases_service_pb2.ImportPurchasesRequest, purchases_service_pb2.ImportPurchasesResponse]
     """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-    stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-    with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+    stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+    with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
     and external id.
@@ -578,18 +584,33 @@ class PurchasesServiceStub(Protocol):
     FinishCsvImport: Unary[purchases_service_pb2.FinishCsvImportRequest, purchases_service_pb2.FinishCsvImportResponse]
     """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
     a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-    import says why in `problem`.
+    import says why in `problem`. A file is written once: its rows are corrected by a new import.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-    that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-    PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+    that does or did is returned.
+    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+    or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     GetCsvImport: Unary[purchases_service_pb2.GetCsvImportRequest, purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
     Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    ListCsvRejections: Unary[purchases_service_pb2.ListCsvRejectionsRequest, purchases_service_pb2.ListCsvRejectionsResponse]
+    """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+    file is being read it lists those found so far.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    ListImportRejections: Unary[purchases_service_pb2.ListImportRejectionsRequest, purchases_service_pb2.ListImportRejectionsResponse]
+    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+    refused nothing, and of none, there are no rows.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     ListRejectedRows: Unary[purchases_service_pb2.ListRejectedRowsRequest, purchases_service_pb2.ListRejectedRowsResponse]
     """Lists the rows of imports that named nobody we know, the newest first.

@@ -179,6 +179,7 @@ class CreateSnapshotRequest(_message.Message):
     CUTOFF_TIME_FIELD_NUMBER: _builtins.int
     WINDOW_DAYS_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_TIME_FIELD_NUMBER: _builtins.int
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     window_days: _builtins.int
@@ -187,7 +188,13 @@ class CreateSnapshotRequest(_message.Message):
     """Makes the call repeatable, a UUID."""
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
-        """Purchases before this instant count; the watermark when absent."""
+        """Purchases before this instant count; `known_time` when absent, the watermark when that is absent too."""
+
+    @_builtins.property
+    def known_time(self) -> _timestamp_pb2.Timestamp:
+        """What had arrived by this instant counts: the cutoff itself gives the figures as they were known then. The watermark when absent; not before
+        the cutoff.
+        """
 
     def __init__(
         self,
@@ -196,10 +203,11 @@ class CreateSnapshotRequest(_message.Message):
         cutoff_time: _timestamp_pb2.Timestamp | None = ...,
         window_days: _builtins.int = ...,
         request_id: _builtins.str = ...,
+        known_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_time", b"cutoff_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_time", b"cutoff_time", "known_time", b"known_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "cutoff_time", b"cutoff_time", "request_id", b"request_id", "window_days", b"window_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "cutoff_time", b"cutoff_time", "known_time", b"known_time", "request_id", b"request_id", "window_days", b"window_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,7 +306,7 @@ class GetSegmentSummaryRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     snapshot_id: _builtins.str
-    """The snapshot's id, a UUID; the one with the latest cutoff when empty."""
+    """The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days."""
     def __init__(
         self,
         *,
@@ -363,7 +371,7 @@ class ListSegmentMembersRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     snapshot_id: _builtins.str
-    """The snapshot's id, a UUID; the one with the latest cutoff when empty."""
+    """The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days."""
     segment: _snapshot_pb2.Segment.ValueType
     """Only this segment; all when unspecified."""
     page_size: _builtins.int
@@ -437,7 +445,7 @@ class StreamSegmentMembersRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     snapshot_id: _builtins.str
-    """The snapshot's id, a UUID; the one with the latest cutoff when empty."""
+    """The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days."""
     segment: _snapshot_pb2.Segment.ValueType
     """Only this segment; all when unspecified."""
     def __init__(
@@ -497,9 +505,9 @@ class GetSegmentMovementsRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     from_snapshot_id: _builtins.str
-    """The earlier snapshot's id, a UUID."""
+    """The snapshot's id with the earlier cutoff, a UUID."""
     to_snapshot_id: _builtins.str
-    """The later snapshot's id, a UUID."""
+    """The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more."""
     def __init__(
         self,
         *,
@@ -560,7 +568,9 @@ class GetMemberInsightRequest(_message.Message):
     """The user's id, a UUID."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
-        """As known at this instant: the latest snapshot and scoring with a cutoff on or before it; the latest of all when absent."""
+        """As known at this instant: the latest snapshot of what had happened and arrived by then, and the latest forecast published by then; the
+        latest of all when absent.
+        """
 
     def __init__(
         self,
@@ -590,15 +600,15 @@ class GetMemberInsightResponse(_message.Message):
     MEMBER_VALUE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def segment_member(self) -> _snapshot_pb2.SegmentMember:
-        """Her place in the snapshot; absent when no snapshot holds her."""
+        """Her place in the snapshot; absent when it does not hold her: she has none yet, or has not bought in its window."""
 
     @_builtins.property
     def snapshot(self) -> _snapshot_pb2.Snapshot:
-        """The snapshot; absent when there is none."""
+        """The snapshot; absent when there is none yet."""
 
     @_builtins.property
     def churn_score(self) -> _churn_pb2.ChurnScore:
-        """Her churn probability; absent when she has not been scored."""
+        """Her churn probability; absent when the forecast does not hold her: she has none yet."""
 
     @_builtins.property
     def freshness(self) -> _scope_pb2.Freshness:
@@ -868,7 +878,7 @@ class ScoreMembersRequest(_message.Message):
     """Makes the call repeatable, a UUID."""
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
-        """What may be known; the watermark when absent."""
+        """What may be known; the watermark when absent. One more than 36 hours past makes a backtest."""
 
     def __init__(
         self,
@@ -919,6 +929,7 @@ class ListAtRiskMembersRequest(_message.Message):
     MIN_PROBABILITY_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SCORING_ID_FIELD_NUMBER: _builtins.int
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     min_probability: _builtins.float
@@ -927,6 +938,8 @@ class ListAtRiskMembersRequest(_message.Message):
     """How many to return; default 50, at most 1,000."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    scoring_id: _builtins.str
+    """The scoring's id, a UUID, also of a backtest; the latest forecast when empty."""
     def __init__(
         self,
         *,
@@ -934,10 +947,11 @@ class ListAtRiskMembersRequest(_message.Message):
         min_probability: _builtins.float = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        scoring_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "min_probability", b"min_probability", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "min_probability", b"min_probability", "page_size", b"page_size", "page_token", b"page_token", "scoring_id", b"scoring_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1079,7 +1093,9 @@ class GetMemberHistoryResponse(_message.Message):
     FRESHNESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[_dashboard_pb2.SegmentStep]:
-        """Her segment in each snapshot of the usual window, the earliest first; at most the last 120."""
+        """Her segment in each snapshot of the usual window, the earliest cutoff first; at most the last 120. Of snapshots with one cutoff it is the
+        one that knows least, and none is here that knows what arrived only after a later step's `known_time`: each step knows more than the one before.
+        """
 
     @_builtins.property
     def freshness(self) -> _scope_pb2.Freshness:

@@ -157,7 +157,7 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSnapshot(self, request, context):
-        """Starts computing an RFM snapshot.
+        """Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -208,18 +208,19 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetSegmentMovements(self, request, context):
-        """Compares two snapshots of one scope: how many members went from which segment to which.
+        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+        NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMemberInsight(self, request, context):
-        """Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-        probability with reasons.
+        """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+        her, with reasons. Who bought for the first time since then is answered with neither.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -274,28 +275,30 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ScoreMembers(self, request, context):
-        """Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+        """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+        is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, and used by nothing else.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-        the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAtRiskMembers(self, request, context):
-        """Lists the members of the latest scoring, the likeliest to leave first.
+        """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+        scope), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetForecastReceipts(self, request, context):
-        """Lists how past forecasts turned out, the latest first: what was said against who left.
+        """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
@@ -305,7 +308,7 @@ class AnalyticsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMemberHistory(self, request, context):
-        """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+        """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
@@ -316,11 +319,12 @@ class AnalyticsServiceServicer:
 
     def GetDashboard(self, request, context):
         """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-        only, and only for at least 5 members. It holds everything that was shipped when the call began.
+        only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+        warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-        PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -331,8 +335,8 @@ class AnalyticsServiceServicer:
         caller's token does: get another and watch again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-        watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -342,7 +346,8 @@ class AnalyticsServiceServicer:
         """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -354,8 +359,8 @@ class AnalyticsServiceServicer:
         days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+        asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

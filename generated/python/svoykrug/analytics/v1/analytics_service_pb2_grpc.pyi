@@ -27,7 +27,7 @@ class AnalyticsServiceStub:
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
     """
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.CreateSnapshotRequest, _analytics_service_pb2.CreateSnapshotResponse]
-    """Starts computing an RFM snapshot.
+    """Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -58,14 +58,15 @@ class AnalyticsServiceStub:
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
     """
     GetSegmentMovements: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetSegmentMovementsRequest, _analytics_service_pb2.GetSegmentMovementsResponse]
-    """Compares two snapshots of one scope: how many members went from which segment to which.
+    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+    NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
     """
     GetMemberInsight: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMemberInsightRequest, _analytics_service_pb2.GetMemberInsightResponse]
-    """Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-    probability with reasons.
+    """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+    her, with reasons. Who bought for the first time since then is answered with neither.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -100,51 +101,55 @@ class AnalyticsServiceStub:
     PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ScoreMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ScoreMembersRequest, _analytics_service_pb2.ScoreMembersResponse]
-    """Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+    """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+    is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, and used by nothing else.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-    the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListAtRiskMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListAtRiskMembersRequest, _analytics_service_pb2.ListAtRiskMembersResponse]
-    """Lists the members of the latest scoring, the likeliest to leave first.
+    """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+    scope), WAREHOUSE_UNAVAILABLE.
     """
     GetForecastReceipts: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetForecastReceiptsRequest, _analytics_service_pb2.GetForecastReceiptsResponse]
-    """Lists how past forecasts turned out, the latest first: what was said against who left.
+    """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     GetMemberHistory: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMemberHistoryRequest, _analytics_service_pb2.GetMemberHistoryResponse]
-    """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+    """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
     """
     GetDashboard: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetDashboardRequest, _analytics_service_pb2.GetDashboardResponse]
     """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-    only, and only for at least 5 members. It holds everything that was shipped when the call began.
+    only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+    warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-    PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
     caller's token does: get another and watch again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-    watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+    business), WAREHOUSE_UNAVAILABLE.
     """
     GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
@@ -152,8 +157,8 @@ class AnalyticsServiceStub:
     days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-    business), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+    asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
     """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -181,7 +186,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.CreateSnapshotRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.CreateSnapshotRequest, _abc.Awaitable[_analytics_service_pb2.CreateSnapshotResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.CreateSnapshotResponse]:
-        """Starts computing an RFM snapshot.
+        """Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -242,10 +247,11 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.GetSegmentMovementsRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.GetSegmentMovementsRequest, _abc.Awaitable[_analytics_service_pb2.GetSegmentMovementsResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetSegmentMovementsResponse]:
-        """Compares two snapshots of one scope: how many members went from which segment to which.
+        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+        NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -254,8 +260,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.GetMemberInsightRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.GetMemberInsightRequest, _abc.Awaitable[_analytics_service_pb2.GetMemberInsightResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetMemberInsightResponse]:
-        """Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-        probability with reasons.
+        """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+        her, with reasons. Who bought for the first time since then is answered with neither.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -320,11 +326,12 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.ScoreMembersRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.ScoreMembersRequest, _abc.Awaitable[_analytics_service_pb2.ScoreMembersResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.ScoreMembersResponse]:
-        """Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+        """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+        is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, and used by nothing else.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-        the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -333,10 +340,11 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.ListAtRiskMembersRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.ListAtRiskMembersRequest, _abc.Awaitable[_analytics_service_pb2.ListAtRiskMembersResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.ListAtRiskMembersResponse]:
-        """Lists the members of the latest scoring, the likeliest to leave first.
+        """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+        scope), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -345,7 +353,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.GetForecastReceiptsRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.GetForecastReceiptsRequest, _abc.Awaitable[_analytics_service_pb2.GetForecastReceiptsResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetForecastReceiptsResponse]:
-        """Lists how past forecasts turned out, the latest first: what was said against who left.
+        """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
@@ -357,7 +365,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.GetMemberHistoryRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.GetMemberHistoryRequest, _abc.Awaitable[_analytics_service_pb2.GetMemberHistoryResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetMemberHistoryResponse]:
-        """Returns the segments a member went through, with the cause of each change, as it was known on each date.
+        """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
@@ -370,11 +378,12 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetDashboardRequest, _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetDashboardResponse]:
         """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-        only, and only for at least 5 members. It holds everything that was shipped when the call began.
+        only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+        warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-        PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -387,8 +396,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         caller's token does: get another and watch again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-        watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -400,7 +409,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+        business), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -414,8 +424,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+        asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
         """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

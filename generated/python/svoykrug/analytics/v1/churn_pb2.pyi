@@ -50,7 +50,9 @@ Global___ChurnModelState: _TypeAlias = ChurnModelState  # noqa: Y015
 
 @_typing.final
 class Estimate(_message.Message):
-    """A figure with its 95 % bootstrap interval."""
+    """A figure with its 95 % bootstrap interval. The ECE of a resample is larger than that of the members themselves by what chance adds; its
+    interval is shifted back by the mean of that, and never below 0.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -252,7 +254,7 @@ class ChurnModel(_message.Message):
 
     @_builtins.property
     def drift(self) -> _containers.RepeatedCompositeFieldContainer[Global___FeatureDrift]:
-        """How far the members of the latest scoring are from those it learned from, the most moved feature first; empty before a scoring."""
+        """How far the members of the latest forecast are from those it learned from, the most moved feature first; empty before one."""
 
     def __init__(
         self,
@@ -335,6 +337,8 @@ class ChurnScore(_message.Message):
     CUTOFF_TIME_FIELD_NUMBER: _builtins.int
     HORIZON_DAYS_FIELD_NUMBER: _builtins.int
     NET_SPEND_MINOR_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    BACKTEST_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """The user's id, a UUID; empty while her account is deleted, and once she has been erased."""
     probability: _builtins.float
@@ -345,13 +349,19 @@ class ChurnScore(_message.Message):
     """Churn means: no purchase within this many days after the cutoff."""
     net_spend_minor: _builtins.int
     """What she spent in the 365 days before the cutoff, net, in minor units: what is at risk."""
+    backtest: _builtins.bool
+    """True when it was said more than 36 hours after the cutoff, with a model that may know what came then: a test of the model, no forecast."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChurnReason]:
         """The three features that move it most, the strongest first."""
 
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
-        """What was known of her when it was said."""
+        """What was known of her: what had happened by then."""
+
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was said."""
 
     def __init__(
         self,
@@ -363,10 +373,12 @@ class ChurnScore(_message.Message):
         cutoff_time: _timestamp_pb2.Timestamp | None = ...,
         horizon_days: _builtins.int = ...,
         net_spend_minor: _builtins.int = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
+        backtest: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_time", b"cutoff_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_time", b"cutoff_time", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["churn_model_id", b"churn_model_id", "cutoff_time", b"cutoff_time", "horizon_days", b"horizon_days", "net_spend_minor", b"net_spend_minor", "probability", b"probability", "reasons", b"reasons", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "churn_model_id", b"churn_model_id", "cutoff_time", b"cutoff_time", "horizon_days", b"horizon_days", "net_spend_minor", b"net_spend_minor", "probability", b"probability", "publish_time", b"publish_time", "reasons", b"reasons", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -374,7 +386,9 @@ Global___ChurnScore: _TypeAlias = ChurnScore  # noqa: Y015
 
 @_typing.final
 class ForecastReceipt(_message.Message):
-    """How a forecast turned out once its horizon had closed."""
+    """How a forecast turned out once its horizon had closed. A forecast is a scoring that was published at most 36 hours after its cutoff, by the
+    model that served then; a later one is a backtest, and gets no receipt.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -390,6 +404,7 @@ class ForecastReceipt(_message.Message):
     ECE_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PUBLISH_TIME_FIELD_NUMBER: _builtins.int
     scoring_id: _builtins.str
     """The scoring, a UUID."""
     churn_model_id: _builtins.str
@@ -410,7 +425,7 @@ class ForecastReceipt(_message.Message):
     """The expected calibration error over 10 equal-mass bins."""
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
-        """What was known when it was said."""
+        """The members are described by what had happened by then."""
 
     @_builtins.property
     def calibration(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationBin]:
@@ -419,6 +434,10 @@ class ForecastReceipt(_message.Message):
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was graded."""
+
+    @_builtins.property
+    def publish_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was said: at most 36 hours after the cutoff, of a horizon of at least 7 days."""
 
     def __init__(
         self,
@@ -435,10 +454,11 @@ class ForecastReceipt(_message.Message):
         ece: _builtins.float = ...,
         calibration: _abc.Iterable[Global___CalibrationBin] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        publish_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cutoff_time", b"cutoff_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cutoff_time", b"cutoff_time", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "calibration", b"calibration", "churn_model_id", b"churn_model_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "ece", b"ece", "horizon_days", b"horizon_days", "member_count", b"member_count", "observed_rate", b"observed_rate", "predicted_rate", b"predicted_rate", "roc_auc", b"roc_auc", "scoring_id", b"scoring_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "calibration", b"calibration", "churn_model_id", b"churn_model_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "ece", b"ece", "horizon_days", b"horizon_days", "member_count", b"member_count", "observed_rate", b"observed_rate", "predicted_rate", b"predicted_rate", "publish_time", b"publish_time", "roc_auc", b"roc_auc", "scoring_id", b"scoring_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

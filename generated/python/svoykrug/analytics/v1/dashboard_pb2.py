@@ -22,29 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from svoykrug.analytics.v1 import snapshot_pb2 as svoykrug_dot_analytics_dot_v1_dot_snapshot__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%svoykrug/analytics/v1/dashboard.proto\x12\x15svoykrug.analytics.v1\x1a\x16google/type/date.proto\x1a$svoykrug/analytics/v1/snapshot.proto\"\xa5\x03\n\x10\x44\x61shboardFigures\x12*\n\x11net_revenue_minor\x18\x01 \x01(\x03R\x0fnetRevenueMinor\x12%\n\x0epurchase_count\x18\x02 \x01(\x03R\rpurchaseCount\x12.\n\x13\x61\x63tive_member_count\x18\x03 \x01(\x03R\x11\x61\x63tiveMemberCount\x12(\n\x10new_member_count\x18\x04 \x01(\x03R\x0enewMemberCount\x12\x34\n\x16returning_member_count\x18\x05 \x01(\x03R\x14returningMemberCount\x12*\n\x11lost_member_count\x18\x06 \x01(\x03R\x0flostMemberCount\x12\x32\n\x15\x61verage_receipt_minor\x18\x07 \x01(\x03R\x13\x61verageReceiptMinor\x12\x1f\n\x0brepeat_rate\x18\x08 \x01(\x01R\nrepeatRate\x12-\n\x13\x61t_risk_value_minor\x18\t \x01(\x03R\x10\x61tRiskValueMinor\"\xb8\x01\n\x0c\x44\x61shboardDay\x12%\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x04\x64\x61te\x12*\n\x11net_revenue_minor\x18\x02 \x01(\x03R\x0fnetRevenueMinor\x12%\n\x0epurchase_count\x18\x03 \x01(\x03R\rpurchaseCount\x12.\n\x13\x61\x63tive_member_count\x18\x04 \x01(\x03R\x11\x61\x63tiveMemberCount\"\xcf\x02\n\tDashboard\x12.\n\tfrom_date\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x08\x66romDate\x12*\n\x07to_date\x18\x02 \x01(\x0b\x32\x11.google.type.DateR\x06toDate\x12?\n\x06period\x18\x03 \x01(\x0b\x32\'.svoykrug.analytics.v1.DashboardFiguresR\x06period\x12P\n\x0fprevious_period\x18\x04 \x01(\x0b\x32\'.svoykrug.analytics.v1.DashboardFiguresR\x0epreviousPeriod\x12\x37\n\x04\x64\x61ys\x18\x05 \x03(\x0b\x32#.svoykrug.analytics.v1.DashboardDayR\x04\x64\x61ys\x12\x1a\n\x08withheld\x18\x06 \x01(\x08R\x08withheld\"\xce\x01\n\x06\x43ohort\x12\'\n\x05month\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x05month\x12!\n\x0cmember_count\x18\x02 \x01(\x03R\x0bmemberCount\x12\x30\n\x14\x61\x63tive_member_counts\x18\x03 \x03(\x03R\x12\x61\x63tiveMemberCounts\x12*\n\x11net_revenue_minor\x18\x04 \x03(\x03R\x0fnetRevenueMinor\x12\x1a\n\x08withheld\x18\x05 \x01(\x08R\x08withheld\"\x93\x02\n\x11\x43rossBusinessCell\x12(\n\x10\x66rom_business_id\x18\x01 \x01(\tR\x0e\x66romBusinessId\x12$\n\x0eto_business_id\x18\x02 \x01(\tR\x0ctoBusinessId\x12!\n\x0cmember_count\x18\x03 \x01(\x03R\x0bmemberCount\x12*\n\x11\x66rom_member_count\x18\x04 \x01(\x03R\x0f\x66romMemberCount\x12\x32\n\x15\x65xpected_member_count\x18\x05 \x01(\x01R\x13\x65xpectedMemberCount\x12\x12\n\x04lift\x18\x06 \x01(\x01R\x04lift\x12\x17\n\x07q_value\x18\x07 \x01(\x01R\x06qValue\"\xb2\x01\n\x0bSegmentStep\x12\x1f\n\x0bsnapshot_id\x18\x01 \x01(\tR\nsnapshotId\x12\x32\n\x0b\x63utoff_date\x18\x02 \x01(\x0b\x32\x11.google.type.DateR\ncutoffDate\x12\x38\n\x07segment\x18\x03 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12\x14\n\x05\x63\x61use\x18\x04 \x01(\tR\x05\x63\x61use\"\xca\x02\n\x0bMemberValue\x12!\n\x0chorizon_days\x18\x01 \x01(\x05R\x0bhorizonDays\x12\x36\n\x17\x65xpected_purchase_count\x18\x02 \x01(\x01R\x15\x65xpectedPurchaseCount\x12,\n\x12purchase_count_low\x18\x03 \x01(\x03R\x10purchaseCountLow\x12.\n\x13purchase_count_high\x18\x04 \x01(\x03R\x11purchaseCountHigh\x12\x30\n\x14\x65xpected_spend_minor\x18\x05 \x01(\x03R\x12\x65xpectedSpendMinor\x12&\n\x0fspend_low_minor\x18\x06 \x01(\x03R\rspendLowMinor\x12(\n\x10spend_high_minor\x18\x07 \x01(\x03R\x0espendHighMinorb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%svoykrug/analytics/v1/dashboard.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a$svoykrug/analytics/v1/snapshot.proto\"\xe2\x03\n\x10\x44\x61shboardFigures\x12*\n\x11net_revenue_minor\x18\x01 \x01(\x03R\x0fnetRevenueMinor\x12%\n\x0epurchase_count\x18\x02 \x01(\x03R\rpurchaseCount\x12.\n\x13\x61\x63tive_member_count\x18\x03 \x01(\x03R\x11\x61\x63tiveMemberCount\x12(\n\x10new_member_count\x18\x04 \x01(\x03R\x0enewMemberCount\x12\x34\n\x16returning_member_count\x18\x05 \x01(\x03R\x14returningMemberCount\x12*\n\x11lost_member_count\x18\x06 \x01(\x03R\x0flostMemberCount\x12\x32\n\x15\x61verage_receipt_minor\x18\x07 \x01(\x03R\x13\x61verageReceiptMinor\x12\x1f\n\x0brepeat_rate\x18\x08 \x01(\x01R\nrepeatRate\x12-\n\x13\x61t_risk_value_minor\x18\t \x01(\x03R\x10\x61tRiskValueMinor\x12;\n\x1areturning_and_lost_unknown\x18\n \x01(\x08R\x17returningAndLostUnknown\"\xb8\x01\n\x0c\x44\x61shboardDay\x12%\n\x04\x64\x61te\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x04\x64\x61te\x12*\n\x11net_revenue_minor\x18\x02 \x01(\x03R\x0fnetRevenueMinor\x12%\n\x0epurchase_count\x18\x03 \x01(\x03R\rpurchaseCount\x12.\n\x13\x61\x63tive_member_count\x18\x04 \x01(\x03R\x11\x61\x63tiveMemberCount\"\xcf\x02\n\tDashboard\x12.\n\tfrom_date\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x08\x66romDate\x12*\n\x07to_date\x18\x02 \x01(\x0b\x32\x11.google.type.DateR\x06toDate\x12?\n\x06period\x18\x03 \x01(\x0b\x32\'.svoykrug.analytics.v1.DashboardFiguresR\x06period\x12P\n\x0fprevious_period\x18\x04 \x01(\x0b\x32\'.svoykrug.analytics.v1.DashboardFiguresR\x0epreviousPeriod\x12\x37\n\x04\x64\x61ys\x18\x05 \x03(\x0b\x32#.svoykrug.analytics.v1.DashboardDayR\x04\x64\x61ys\x12\x1a\n\x08withheld\x18\x06 \x01(\x08R\x08withheld\"\xce\x01\n\x06\x43ohort\x12\'\n\x05month\x18\x01 \x01(\x0b\x32\x11.google.type.DateR\x05month\x12!\n\x0cmember_count\x18\x02 \x01(\x03R\x0bmemberCount\x12\x30\n\x14\x61\x63tive_member_counts\x18\x03 \x03(\x03R\x12\x61\x63tiveMemberCounts\x12*\n\x11net_revenue_minor\x18\x04 \x03(\x03R\x0fnetRevenueMinor\x12\x1a\n\x08withheld\x18\x05 \x01(\x08R\x08withheld\"\x93\x02\n\x11\x43rossBusinessCell\x12(\n\x10\x66rom_business_id\x18\x01 \x01(\tR\x0e\x66romBusinessId\x12$\n\x0eto_business_id\x18\x02 \x01(\tR\x0ctoBusinessId\x12!\n\x0cmember_count\x18\x03 \x01(\x03R\x0bmemberCount\x12*\n\x11\x66rom_member_count\x18\x04 \x01(\x03R\x0f\x66romMemberCount\x12\x32\n\x15\x65xpected_member_count\x18\x05 \x01(\x01R\x13\x65xpectedMemberCount\x12\x12\n\x04lift\x18\x06 \x01(\x01R\x04lift\x12\x17\n\x07q_value\x18\x07 \x01(\x01R\x06qValue\"\xed\x01\n\x0bSegmentStep\x12\x1f\n\x0bsnapshot_id\x18\x01 \x01(\tR\nsnapshotId\x12\x32\n\x0b\x63utoff_date\x18\x02 \x01(\x0b\x32\x11.google.type.DateR\ncutoffDate\x12\x38\n\x07segment\x18\x03 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12\x14\n\x05\x63\x61use\x18\x04 \x01(\tR\x05\x63\x61use\x12\x39\n\nknown_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tknownTime\"\xca\x02\n\x0bMemberValue\x12!\n\x0chorizon_days\x18\x01 \x01(\x05R\x0bhorizonDays\x12\x36\n\x17\x65xpected_purchase_count\x18\x02 \x01(\x01R\x15\x65xpectedPurchaseCount\x12,\n\x12purchase_count_low\x18\x03 \x01(\x03R\x10purchaseCountLow\x12.\n\x13purchase_count_high\x18\x04 \x01(\x03R\x11purchaseCountHigh\x12\x30\n\x14\x65xpected_spend_minor\x18\x05 \x01(\x03R\x12\x65xpectedSpendMinor\x12&\n\x0fspend_low_minor\x18\x06 \x01(\x03R\rspendLowMinor\x12(\n\x10spend_high_minor\x18\x07 \x01(\x03R\x0espendHighMinorb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.analytics.v1.dashboard_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DASHBOARDFIGURES']._serialized_start=127
-  _globals['_DASHBOARDFIGURES']._serialized_end=548
-  _globals['_DASHBOARDDAY']._serialized_start=551
-  _globals['_DASHBOARDDAY']._serialized_end=735
-  _globals['_DASHBOARD']._serialized_start=738
-  _globals['_DASHBOARD']._serialized_end=1073
-  _globals['_COHORT']._serialized_start=1076
-  _globals['_COHORT']._serialized_end=1282
-  _globals['_CROSSBUSINESSCELL']._serialized_start=1285
-  _globals['_CROSSBUSINESSCELL']._serialized_end=1560
-  _globals['_SEGMENTSTEP']._serialized_start=1563
-  _globals['_SEGMENTSTEP']._serialized_end=1741
-  _globals['_MEMBERVALUE']._serialized_start=1744
-  _globals['_MEMBERVALUE']._serialized_end=2074
+  _globals['_DASHBOARDFIGURES']._serialized_start=160
+  _globals['_DASHBOARDFIGURES']._serialized_end=642
+  _globals['_DASHBOARDDAY']._serialized_start=645
+  _globals['_DASHBOARDDAY']._serialized_end=829
+  _globals['_DASHBOARD']._serialized_start=832
+  _globals['_DASHBOARD']._serialized_end=1167
+  _globals['_COHORT']._serialized_start=1170
+  _globals['_COHORT']._serialized_end=1376
+  _globals['_CROSSBUSINESSCELL']._serialized_start=1379
+  _globals['_CROSSBUSINESSCELL']._serialized_end=1654
+  _globals['_SEGMENTSTEP']._serialized_start=1657
+  _globals['_SEGMENTSTEP']._serialized_end=1894
+  _globals['_MEMBERVALUE']._serialized_start=1897
+  _globals['_MEMBERVALUE']._serialized_end=2227
 # @@protoc_insertion_point(module_scope)

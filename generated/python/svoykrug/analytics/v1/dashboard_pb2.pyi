@@ -6,6 +6,7 @@ Dashboards: what a business, or the circle, sold to whom, month against month.""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.type import date_pb2 as _date_pb2
 from svoykrug.analytics.v1 import snapshot_pb2 as _snapshot_pb2
@@ -37,6 +38,7 @@ class DashboardFigures(_message.Message):
     AVERAGE_RECEIPT_MINOR_FIELD_NUMBER: _builtins.int
     REPEAT_RATE_FIELD_NUMBER: _builtins.int
     AT_RISK_VALUE_MINOR_FIELD_NUMBER: _builtins.int
+    RETURNING_AND_LOST_UNKNOWN_FIELD_NUMBER: _builtins.int
     net_revenue_minor: _builtins.int
     """Purchases less refunds on their own days, in minor units."""
     purchase_count: _builtins.int
@@ -57,6 +59,10 @@ class DashboardFigures(_message.Message):
     """What the members whom a scoring gives 50 % or more to leave spent in the 365 days before it, in minor units. It is the scoring with the
     latest cutoff by the end of the period; 0 without one.
     """
+    returning_and_lost_unknown: _builtins.bool
+    """True when the warehouse no longer holds all of the equally long period before this one: `returning_member_count` and
+    `lost_member_count` are told by it, so they are not known, and 0. Every other figure is exact.
+    """
     def __init__(
         self,
         *,
@@ -69,10 +75,11 @@ class DashboardFigures(_message.Message):
         average_receipt_minor: _builtins.int = ...,
         repeat_rate: _builtins.float = ...,
         at_risk_value_minor: _builtins.int = ...,
+        returning_and_lost_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_member_count", b"active_member_count", "at_risk_value_minor", b"at_risk_value_minor", "average_receipt_minor", b"average_receipt_minor", "lost_member_count", b"lost_member_count", "net_revenue_minor", b"net_revenue_minor", "new_member_count", b"new_member_count", "purchase_count", b"purchase_count", "repeat_rate", b"repeat_rate", "returning_member_count", b"returning_member_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_member_count", b"active_member_count", "at_risk_value_minor", b"at_risk_value_minor", "average_receipt_minor", b"average_receipt_minor", "lost_member_count", b"lost_member_count", "net_revenue_minor", b"net_revenue_minor", "new_member_count", b"new_member_count", "purchase_count", b"purchase_count", "repeat_rate", b"repeat_rate", "returning_and_lost_unknown", b"returning_and_lost_unknown", "returning_member_count", b"returning_member_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -144,7 +151,7 @@ class Dashboard(_message.Message):
 
     @_builtins.property
     def previous_period(self) -> Global___DashboardFigures:
-        """The figures of the equally long period before."""
+        """The figures of the equally long period before; absent when the warehouse no longer holds all of it."""
 
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DashboardDay]:
@@ -276,6 +283,7 @@ class SegmentStep(_message.Message):
     CUTOFF_DATE_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
+    KNOWN_TIME_FIELD_NUMBER: _builtins.int
     snapshot_id: _builtins.str
     """The snapshot."""
     segment: _snapshot_pb2.Segment.ValueType
@@ -286,6 +294,10 @@ class SegmentStep(_message.Message):
     def cutoff_date(self) -> _date_pb2.Date:
         """Its cutoff, as a day in the circle's time zone."""
 
+    @_builtins.property
+    def known_time(self) -> _timestamp_pb2.Timestamp:
+        """The segment is told by what had arrived by this instant: the watermark of the snapshot."""
+
     def __init__(
         self,
         *,
@@ -293,10 +305,11 @@ class SegmentStep(_message.Message):
         cutoff_date: _date_pb2.Date | None = ...,
         segment: _snapshot_pb2.Segment.ValueType = ...,
         cause: _builtins.str = ...,
+        known_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_date", b"cutoff_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cutoff_date", b"cutoff_date", "known_time", b"known_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "cutoff_date", b"cutoff_date", "segment", b"segment", "snapshot_id", b"snapshot_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "cutoff_date", b"cutoff_date", "known_time", b"known_time", "segment", b"segment", "snapshot_id", b"snapshot_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,7 +108,9 @@ class Snapshot(_message.Message):
 
     @_builtins.property
     def watermark(self) -> _timestamp_pb2.Timestamp:
-        """What the warehouse was proven to hold when it was computed."""
+        """What had arrived by this instant is known to it, and nothing later. A snapshot whose watermark lies long after its cutoff knows what
+        arrived late, so it is not what was known at the cutoff.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

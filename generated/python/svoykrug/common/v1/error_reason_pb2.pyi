@@ -138,6 +138,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
     ERROR_REASON_CSV_IMPORTS_FULL: _ErrorReason.ValueType  # 307
     """The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`."""
+    ERROR_REASON_CSV_IMPORT_WRITTEN: _ErrorReason.ValueType  # 308
+    """The CSV file is written already: it is not tried again, and not read in another format. Start another import."""
     ERROR_REASON_TOO_LITTLE_DATA: _ErrorReason.ValueType  # 400
     """There is too little data to train or to score. Metadata: what there is and what is needed."""
     ERROR_REASON_STORES_DISAGREE: _ErrorReason.ValueType  # 401
@@ -145,7 +147,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MODEL_NOT_GOOD_ENOUGH: _ErrorReason.ValueType  # 402
     """The model does not beat the baselines or the serving model. Metadata: what it failed."""
     ERROR_REASON_NOT_SCORED_YET: _ErrorReason.ValueType  # 403
-    """No model of this scope is promoted yet, or no scores exist."""
+    """No scores of this scope exist yet."""
     ERROR_REASON_CUTOFF_AHEAD_OF_WATERMARK: _ErrorReason.ValueType  # 404
     """The cutoff is later than the watermark: not everything up to it is known yet."""
     ERROR_REASON_OPERATION_ENDED: _ErrorReason.ValueType  # 405
@@ -154,6 +156,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The operation was cancelled by a caller."""
     ERROR_REASON_HISTORY_NOT_KEPT: _ErrorReason.ValueType  # 407
     """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
+    ERROR_REASON_NO_SERVING_MODEL: _ErrorReason.ValueType  # 409
+    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
+    ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE: _ErrorReason.ValueType  # 408
+    """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Sent as `google.rpc.ErrorInfo.reason` without the prefix `ERROR_REASON_`, with domain `svoykrug`."""
@@ -270,6 +276,8 @@ ERROR_REASON_IMPORT_OUT_OF_ORDER: ErrorReason.ValueType  # 306
 """The messages of an import do not follow its rules. Metadata: `received_bytes` of a CSV file."""
 ERROR_REASON_CSV_IMPORTS_FULL: ErrorReason.ValueType  # 307
 """The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`."""
+ERROR_REASON_CSV_IMPORT_WRITTEN: ErrorReason.ValueType  # 308
+"""The CSV file is written already: it is not tried again, and not read in another format. Start another import."""
 ERROR_REASON_TOO_LITTLE_DATA: ErrorReason.ValueType  # 400
 """There is too little data to train or to score. Metadata: what there is and what is needed."""
 ERROR_REASON_STORES_DISAGREE: ErrorReason.ValueType  # 401
@@ -277,7 +285,7 @@ ERROR_REASON_STORES_DISAGREE: ErrorReason.ValueType  # 401
 ERROR_REASON_MODEL_NOT_GOOD_ENOUGH: ErrorReason.ValueType  # 402
 """The model does not beat the baselines or the serving model. Metadata: what it failed."""
 ERROR_REASON_NOT_SCORED_YET: ErrorReason.ValueType  # 403
-"""No model of this scope is promoted yet, or no scores exist."""
+"""No scores of this scope exist yet."""
 ERROR_REASON_CUTOFF_AHEAD_OF_WATERMARK: ErrorReason.ValueType  # 404
 """The cutoff is later than the watermark: not everything up to it is known yet."""
 ERROR_REASON_OPERATION_ENDED: ErrorReason.ValueType  # 405
@@ -286,6 +294,10 @@ ERROR_REASON_OPERATION_CANCELLED: ErrorReason.ValueType  # 406
 """The operation was cancelled by a caller."""
 ERROR_REASON_HISTORY_NOT_KEPT: ErrorReason.ValueType  # 407
 """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
+ERROR_REASON_NO_SERVING_MODEL: ErrorReason.ValueType  # 409
+"""No model of this scope serves, so there is nothing to score with: train one and promote it."""
+ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE: ErrorReason.ValueType  # 408
+"""The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -108,6 +108,8 @@ class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.Value
     """Brings every tier up to date with the rolling window; every night."""
     JOB_KIND_RETENTION: _JobKind.ValueType  # 6
     """Lets go what the warehouse holds of purchases older than the setting says; every night, a whole month at a time."""
+    JOB_KIND_FIRST_TRAINING: _JobKind.ValueType  # 7
+    """Trains a model for every scope that has 200 members and no serving model, and promotes it when it is good enough; every night."""
 
 class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
     """What is done again and again."""
@@ -126,6 +128,8 @@ JOB_KIND_TIERS: JobKind.ValueType  # 5
 """Brings every tier up to date with the rolling window; every night."""
 JOB_KIND_RETENTION: JobKind.ValueType  # 6
 """Lets go what the warehouse holds of purchases older than the setting says; every night, a whole month at a time."""
+JOB_KIND_FIRST_TRAINING: JobKind.ValueType  # 7
+"""Trains a model for every scope that has 200 members and no serving model, and promotes it when it is good enough; every night."""
 Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
 
 @_typing.final

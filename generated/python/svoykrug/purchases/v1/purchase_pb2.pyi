@@ -387,7 +387,7 @@ class CsvImport(_message.Message):
 
     @_builtins.property
     def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvRejectedRow]:
-        """The first 1,000 of them; for 7 days."""
+        """The first 1,000 of them, for 7 days; ListCsvRejections gives all."""
 
     @_builtins.property
     def preview_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvPreviewRow]:

@@ -509,6 +509,7 @@ class ImportPurchasesResponse(_message.Message):
     DUPLICATE_COUNT_FIELD_NUMBER: _builtins.int
     REJECTED_COUNT_FIELD_NUMBER: _builtins.int
     REJECTED_ROWS_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
     received_count: _builtins.int
     """How many rows arrived."""
     recorded_count: _builtins.int
@@ -517,9 +518,11 @@ class ImportPurchasesResponse(_message.Message):
     """How many rows were there already, with the same body."""
     rejected_count: _builtins.int
     """How many rows were refused."""
+    import_id: _builtins.str
+    """By what ListImportRejections knows this call, a UUID."""
     @_builtins.property
     def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedRow]:
-        """The first 10,000 rows that were refused."""
+        """The first 10,000 rows that were refused; ListImportRejections gives all."""
 
     def __init__(
         self,
@@ -529,10 +532,11 @@ class ImportPurchasesResponse(_message.Message):
         duplicate_count: _builtins.int = ...,
         rejected_count: _builtins.int = ...,
         rejected_rows: _abc.Iterable[Global___RejectedRow] | None = ...,
+        import_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "received_count", b"received_count", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "import_id", b"import_id", "received_count", b"received_count", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -759,6 +763,130 @@ class GetCsvImportResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCsvImportResponse: _TypeAlias = GetCsvImportResponse  # noqa: Y015
+
+@_typing.final
+class ListCsvRejectionsRequest(_message.Message):
+    """Asks for a page of the refused rows of a CSV file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    CSV_IMPORT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    csv_import_id: _builtins.str
+    """The import's id, a UUID."""
+    page_size: _builtins.int
+    """How many to return; default 500, at most 5,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        csv_import_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "csv_import_id", b"csv_import_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCsvRejectionsRequest: _TypeAlias = ListCsvRejectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListCsvRejectionsResponse(_message.Message):
+    """Holds a page of the refused rows of a CSV file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[_purchase_pb2.CsvRejectedRow]:
+        """The rows, in the file's order."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_purchase_pb2.CsvRejectedRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCsvRejectionsResponse: _TypeAlias = ListCsvRejectionsResponse  # noqa: Y015
+
+@_typing.final
+class ListImportRejectionsRequest(_message.Message):
+    """Asks for a page of the refused rows of an ImportPurchases call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUSINESS_ID_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    business_id: _builtins.str
+    """The business, a UUID."""
+    import_id: _builtins.str
+    """`ImportPurchasesResponse.import_id`."""
+    page_size: _builtins.int
+    """How many to return; default 500, at most 5,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        business_id: _builtins.str = ...,
+        import_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "import_id", b"import_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImportRejectionsRequest: _TypeAlias = ListImportRejectionsRequest  # noqa: Y015
+
+@_typing.final
+class ListImportRejectionsResponse(_message.Message):
+    """Holds a page of the refused rows of an ImportPurchases call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last."""
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedRow]:
+        """The rows, in the stream's order."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___RejectedRow] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListImportRejectionsResponse: _TypeAlias = ListImportRejectionsResponse  # noqa: Y015
 
 @_typing.final
 class ListRejectedRowsRequest(_message.Message):

@@ -93,6 +93,16 @@ class PurchasesServiceStub:
                 request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.SerializeToString,
                 response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.FromString,
                 _registered_method=True)
+        self.ListCsvRejections = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/ListCsvRejections',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsResponse.FromString,
+                _registered_method=True)
+        self.ListImportRejections = channel.unary_unary(
+                '/svoykrug.purchases.v1.PurchasesService/ListImportRejections',
+                request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsRequest.SerializeToString,
+                response_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsResponse.FromString,
+                _registered_method=True)
         self.ListRejectedRows = channel.unary_unary(
                 '/svoykrug.purchases.v1.PurchasesService/ListRejectedRows',
                 request_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListRejectedRowsRequest.SerializeToString,
@@ -119,7 +129,8 @@ class PurchasesServiceServicer:
 
     def RecordPurchase(self, request, context):
         """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+        field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
         Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -185,8 +196,8 @@ class PurchasesServiceServicer:
 
     def ImportPurchases(self, request_iterator, context):
         """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-        stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-        with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+        stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+        with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
         and external id.
@@ -225,12 +236,13 @@ class PurchasesServiceServicer:
     def FinishCsvImport(self, request, context):
         """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
         a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-        import says why in `problem`.
+        import says why in `problem`. A file is written once: its rows are corrected by a new import.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-        that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+        that does or did is returned.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+        or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +253,28 @@ class PurchasesServiceServicer:
 
         Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCsvRejections(self, request, context):
+        """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+        file is being read it lists those found so far.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListImportRejections(self, request, context):
+        """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+        refused nothing, and of none, there are no rows.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -335,6 +369,16 @@ def add_PurchasesServiceServicer_to_server(servicer, server):
                     servicer.GetCsvImport,
                     request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.FromString,
                     response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.SerializeToString,
+            ),
+            'ListCsvRejections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCsvRejections,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsResponse.SerializeToString,
+            ),
+            'ListImportRejections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListImportRejections,
+                    request_deserializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsRequest.FromString,
+                    response_serializer=svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsResponse.SerializeToString,
             ),
             'ListRejectedRows': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRejectedRows,
@@ -653,6 +697,60 @@ class PurchasesService:
             '/svoykrug.purchases.v1.PurchasesService/GetCsvImport',
             svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportRequest.SerializeToString,
             svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.GetCsvImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCsvRejections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/ListCsvRejections',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListCsvRejectionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListImportRejections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/svoykrug.purchases.v1.PurchasesService/ListImportRejections',
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsRequest.SerializeToString,
+            svoykrug_dot_purchases_dot_v1_dot_purchases__service__pb2.ListImportRejectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

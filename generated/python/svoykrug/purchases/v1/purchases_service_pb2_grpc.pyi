@@ -22,7 +22,8 @@ class PurchasesServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     RecordPurchase: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.RecordPurchaseRequest, _purchases_service_pb2.RecordPurchaseResponse]
     """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-    repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+    repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+    field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
     Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -64,8 +65,8 @@ class PurchasesServiceStub:
     """
     ImportPurchases: _aio.StreamUnaryMultiCallable[_purchases_service_pb2.ImportPurchasesRequest, _purchases_service_pb2.ImportPurchasesResponse]
     """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-    stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-    with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+    stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+    with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
     and external id.
@@ -92,18 +93,33 @@ class PurchasesServiceStub:
     FinishCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.FinishCsvImportRequest, _purchases_service_pb2.FinishCsvImportResponse]
     """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
     a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-    import says why in `problem`.
+    import says why in `problem`. A file is written once: its rows are corrected by a new import.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-    that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-    PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+    that does or did is returned.
+    Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+    or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     GetCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.GetCsvImportRequest, _purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
     Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    ListCsvRejections: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListCsvRejectionsRequest, _purchases_service_pb2.ListCsvRejectionsResponse]
+    """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+    file is being read it lists those found so far.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    """
+    ListImportRejections: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListImportRejectionsRequest, _purchases_service_pb2.ListImportRejectionsResponse]
+    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+    refused nothing, and of none, there are no rows.
+
+    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     ListRejectedRows: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListRejectedRowsRequest, _purchases_service_pb2.ListRejectedRowsResponse]
     """Lists the rows of imports that named nobody we know, the newest first.
@@ -140,7 +156,8 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_purchases_service_pb2.RecordPurchaseRequest, _abc.Awaitable[_purchases_service_pb2.RecordPurchaseResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.RecordPurchaseResponse]:
         """Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+        repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+        field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
         Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -218,8 +235,8 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_abc.AsyncIterator[_purchases_service_pb2.ImportPurchasesRequest], _abc.Awaitable[_purchases_service_pb2.ImportPurchasesResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.ImportPurchasesResponse]:
         """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-        stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-        with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+        stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+        with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
         and external id.
@@ -264,12 +281,13 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.FinishCsvImportResponse]:
         """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
         a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-        import says why in `problem`.
+        import says why in `problem`. A file is written once: its rows are corrected by a new import.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-        that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+        that does or did is returned.
+        Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+        or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod
@@ -282,6 +300,32 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def ListCsvRejections(
+        self,
+        request: _purchases_service_pb2.ListCsvRejectionsRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.ListCsvRejectionsRequest, _abc.Awaitable[_purchases_service_pb2.ListCsvRejectionsResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.ListCsvRejectionsResponse]:
+        """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+        file is being read it lists those found so far.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        """
+
+    @_abc_1.abstractmethod
+    def ListImportRejections(
+        self,
+        request: _purchases_service_pb2.ListImportRejectionsRequest,
+        context: _aio.ServicerContext[_purchases_service_pb2.ListImportRejectionsRequest, _abc.Awaitable[_purchases_service_pb2.ListImportRejectionsResponse]],
+    ) -> _abc.Awaitable[_purchases_service_pb2.ListImportRejectionsResponse]:
+        """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+        refused nothing, and of none, there are no rows.
+
+        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
         """
 
     @_abc_1.abstractmethod
