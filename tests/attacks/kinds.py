@@ -187,6 +187,8 @@ ROWS: Mapping[str, Mapping[str, Row]] = {
         "UploadCsvChunk": _staff("purchases.write"),
         "FinishCsvImport": _staff("purchases.write"),
         "GetCsvImport": _staff("purchases.read"),
+        "ListCsvRejections": _staff("purchases.read"),
+        "ListImportRejections": _staff("purchases.read"),
         "ListRejectedRows": _staff("purchases.read"),
         "MatchRejectedRow": _staff("purchases.write"),
         "DiscardRejectedRow": _staff("purchases.write"),

@@ -89,6 +89,7 @@ _UNKNOWN_IDS = (
     "csv_import_id",
     "erasure_id",
     "from_snapshot_id",
+    "import_id",
     "operation_id",
     "purchase_id",
     "row_id",

@@ -54,6 +54,7 @@ THINGS = {
     f"{_PURCHASES}.UploadCsvChunk csv_import_id": "csv import",
     f"{_PURCHASES}.FinishCsvImport csv_import_id": "csv import",
     f"{_PURCHASES}.GetCsvImport csv_import_id": "csv import",
+    f"{_PURCHASES}.ListCsvRejections csv_import_id": "csv import",
     f"{_PURCHASES}.MatchRejectedRow row_id": "kept row",
     f"{_OPERATIONS}.GetOperation operation_id": "operation",
     f"{_OPERATIONS}.CancelOperation operation_id": "operation",
@@ -73,6 +74,7 @@ OPEN = {
     f"{_PURCHASES}.ImportPurchases purchases.user_id": "every business may sell to every member",
     f"{_PURCHASES}.MatchRejectedRow user_id": "every business may sell to every member",
     f"{_PURCHASES}.DiscardRejectedRow row_id": "it counts at her own business only",
+    f"{_PURCHASES}.ListImportRejections import_id": "it counts at her own business only; a test below names another's",
     "svoykrug.users.v1.UsersService.UpdateMe user.id": "it is not read; a test below names another's",
     "svoykrug.users.v1.UsersService.UpdateMe user.staff_roles.business_id": "it is not read, as the mask refuses it",
 }

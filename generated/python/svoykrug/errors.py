@@ -359,13 +359,13 @@ class HistoryNotKept(FailedPrecondition):
     in ISO 8601."""
 
 
-class NoServingModel(FailedPrecondition):
-    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
-
-
 class SnapshotsNotComparable(FailedPrecondition):
     """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or
     `rules_version`, both values."""
+
+
+class NoServingModel(FailedPrecondition):
+    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
 
 
 BY_REASON: Mapping[str, type[SvoyKrugError]] = {
@@ -432,8 +432,8 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "OPERATION_ENDED": OperationEnded,
     "OPERATION_CANCELLED": OperationCancelled,
     "HISTORY_NOT_KEPT": HistoryNotKept,
-    "NO_SERVING_MODEL": NoServingModel,
     "SNAPSHOTS_NOT_COMPARABLE": SnapshotsNotComparable,
+    "NO_SERVING_MODEL": NoServingModel,
 }
 
 

@@ -156,10 +156,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The operation was cancelled by a caller."""
     ERROR_REASON_HISTORY_NOT_KEPT: _ErrorReason.ValueType  # 407
     """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
-    ERROR_REASON_NO_SERVING_MODEL: _ErrorReason.ValueType  # 409
-    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
     ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE: _ErrorReason.ValueType  # 408
     """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
+    ERROR_REASON_NO_SERVING_MODEL: _ErrorReason.ValueType  # 409
+    """No model of this scope serves, so there is nothing to score with: train one and promote it."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Sent as `google.rpc.ErrorInfo.reason` without the prefix `ERROR_REASON_`, with domain `svoykrug`."""
@@ -294,10 +294,10 @@ ERROR_REASON_OPERATION_CANCELLED: ErrorReason.ValueType  # 406
 """The operation was cancelled by a caller."""
 ERROR_REASON_HISTORY_NOT_KEPT: ErrorReason.ValueType  # 407
 """The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601."""
-ERROR_REASON_NO_SERVING_MODEL: ErrorReason.ValueType  # 409
-"""No model of this scope serves, so there is nothing to score with: train one and promote it."""
 ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE: ErrorReason.ValueType  # 408
 """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
+ERROR_REASON_NO_SERVING_MODEL: ErrorReason.ValueType  # 409
+"""No model of this scope serves, so there is nothing to score with: train one and promote it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
