@@ -3,6 +3,7 @@
 import sqlalchemy as sa
 
 from svoykrug_server.storage.schema.base import INSTANT, metadata
+from svoykrug_server.storage.schema.losses import loss_columns, lost_check
 
 snapshots = sa.Table(
     "snapshots",
@@ -20,6 +21,8 @@ snapshots = sa.Table(
     ),
     sa.Column("create_time", INSTANT, nullable=False, comment="when it was asked for"),
     sa.Column("publish_time", INSTANT, comment="from then on it is visible and never changes"),
+    *loss_columns(),
+    lost_check("snapshots"),
     sa.CheckConstraint("window_days > 0", name="snapshots_window_days_check"),
     sa.CheckConstraint(
         "publish_time IS NULL OR build_id IS NOT NULL AND member_count IS NOT NULL AND content_hash IS NOT NULL",

@@ -4,6 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from svoykrug_server.storage.schema.base import INSTANT, metadata
+from svoykrug_server.storage.schema.losses import loss_columns, lost_check
 
 churn_models = sa.Table(
     "churn_models",
@@ -57,6 +58,17 @@ churn_scorings = sa.Table(
         comment="stability index of each feature between training and this scoring",
     ),
     sa.Column("build_id", sa.Uuid, nullable=False, comment="the attempt whose rows in the warehouse count"),
+    sa.Column(
+        "backtest", sa.Boolean, nullable=False, comment="said more than 36 hours after the cutoff: used by nothing"
+    ),
+    *loss_columns(),
+    sa.Column(
+        "content_hash",
+        sa.Numeric(20),
+        comment="of all its rows, to prove that computing them again gives the same; null of the oldest",
+    ),
+    sa.Column("snapshot_id", sa.Uuid, comment="the snapshot that said the segments; null when there was none"),
+    lost_check("churn_scorings"),
     sa.ForeignKeyConstraint(["model_id"], ["churn_models.id"]),
     sa.Index(None, "business_id", "cutoff_time", "id"),
     sa.Index(None, "model_id"),
