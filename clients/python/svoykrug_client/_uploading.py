@@ -21,6 +21,8 @@ async def upload(method: Callable[..., Awaitable[_Answer]], requests: Iterator[A
     Raises:
         Exception: Whatever the requests raise.
     """
+    # The caller may still be at the requests of an attempt that has failed: an attempt begins when it can be fed.
+    await in_caller(lambda: None)
     failures: list[Exception] = []
 
     async def read() -> AsyncIterator[Any]:

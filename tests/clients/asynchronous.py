@@ -1,0 +1,16 @@
+"""What the steps need to wait, for the asynchronous client; `blocking.py` has the same names."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.waiting import until
+
+__all__ = ["CANCELLED", "together", "until"]
+
+CANCELLED = asyncio.CancelledError
+
+
+async def together(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Makes calls at once and returns their answers."""
+    return await asyncio.gather(*(call() for call in calls))
