@@ -133,7 +133,7 @@ async def _churn(
 ) -> tuple[analysis.Gate, bool]:
     with times.step("training a churn model"):
         model, new = await analysis.churn_model(service)
-    with times.step("promoting it and scoring the members"):
+    with times.step("promoting it and scoring the members: a backtest, as the year is past"):
         scores = await analysis.scores(service, model)
     probabilities = analysis.probabilities_by_household(scores, households)
     gate = analysis.gate(table, probabilities)

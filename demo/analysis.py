@@ -105,13 +105,15 @@ async def churn_model(service: Client) -> tuple[ChurnModel, bool]:
 
 
 async def scores(service: Client, model: ChurnModel) -> list[ChurnScore]:
-    """Promotes the model, scores the members at the cutoff, and returns every score, the likeliest to leave first."""
+    """Promotes the model, scores the members at the cutoff, and returns every score, the likeliest to leave first.
+
+    The cutoff lies years back, so the service marks the scoring as a backtest, which only its id gives.
+    """
     await service.analytics.PromoteChurnModel(PromoteChurnModelRequest(churn_model_id=model.id))
     request = ScoreMembersRequest(cutoff_time=_timestamp(CUTOFF), request_id=request_id(f"scores of {model.id}"))
-    await _watched(service, (await service.analytics.ScoreMembers(request)).operation, "scoring members")
-    listed = items(
-        service.analytics.ListAtRiskMembers, ListAtRiskMembersRequest(page_size=1_000), lambda page: page.members
-    )
+    ended = await _watched(service, (await service.analytics.ScoreMembers(request)).operation, "scoring members")
+    asked = ListAtRiskMembersRequest(page_size=1_000, scoring_id=ended.result.scoring_id)
+    listed = items(service.analytics.ListAtRiskMembers, asked, lambda page: page.members)
     return [score async for score in listed]
 
 

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from benchmarks.scale.measuring import percentile_ms
 from benchmarks.scale.product import CALLER, Product
+from svoykrug_server.analytics.churn.risk import AskedScores
 
 MEMBERS = 500
 CALLS = 500
@@ -27,7 +28,7 @@ async def call_times(product: Product) -> dict[str, tuple[float, float]]:
             raise LookupError("she is in no snapshot and in no scoring")
 
     async def at_risk(_: int) -> None:
-        page = await analytics.churn.risk.at_risk_page(None, 0.5, 50, "")
+        page = await analytics.churn.risk.at_risk_page(CALLER, AskedScores(None), 0.5, 50, "")
         if len(page.members) != 50:
             raise LookupError("the first page is not full")
 

@@ -24,7 +24,7 @@ from svoykrug.users.v1 import users_service_pb2 as users_pb
 
 from svoykrug_server.auth.convert import challenge_id_from_text
 from svoykrug_server.storage.postgres import Postgres
-from svoykrug_server.storage.schema.churn import churn_models
+from svoykrug_server.storage.schema.churn import churn_models, churn_scorings
 from tests.attacks.cast import PHONES, Cast
 from tests.attacks.kinds import ROW_BY_METHOD, ROWS, Kind
 from tests.attacks.plausible import request_for
@@ -48,6 +48,7 @@ THINGS = {
     f"{_ANALYTICS}.GetMemberHistory user_id": "buyer",
     f"{_ANALYTICS}.GetChurnModel churn_model_id": "churn model",
     f"{_ANALYTICS}.PromoteChurnModel churn_model_id": "churn model",
+    f"{_ANALYTICS}.ListAtRiskMembers scoring_id": "scoring",
     f"{_PURCHASES}.GetPurchase purchase_id": "purchase",
     f"{_PURCHASES}.RefundPurchase purchase_id": "purchase",
     f"{_PURCHASES}.RefundPurchase purchase_external_id": "receipt",
@@ -116,7 +117,8 @@ async def hers(cast: Cast, postgres: Postgres) -> Hers:
             "buyer": cast.people[Kind.MEMBER].user_id,
             "operation": operation.id,
             "snapshot": snapshot_id,
-            "churn model": await _churn_model(postgres, cast.here),
+            "churn model": (churn_model_id := await _churn_model(postgres, cast.here)),
+            "scoring": await _scoring(postgres, cast.here, churn_model_id),
             "session": sessions.sessions[0].id,
             "challenge": started.challenge.challenge_id,
         },
@@ -190,6 +192,24 @@ async def _churn_model(postgres: Postgres, business_id: str) -> str:
     async with postgres.transaction() as tx:
         await tx.execute(insert(churn_models).values(values))
     return str(model_id)
+
+
+async def _scoring(postgres: Postgres, business_id: str, churn_model_id: str) -> str:
+    scoring_id, now = uuid4(), datetime.now(UTC)
+    values = {
+        "id": scoring_id,
+        "model_id": UUID(churn_model_id),
+        "business_id": UUID(business_id),
+        "cutoff_time": now,
+        "watermark": now,
+        "scored_count": 0,
+        "create_time": now,
+        "build_id": scoring_id,
+        "backtest": False,
+    }
+    async with postgres.transaction() as tx:
+        await tx.execute(insert(churn_scorings).values(values))
+    return str(scoring_id)
 
 
 def _id_fields(message: Descriptor, prefix: str = "", depth: int = 0) -> Iterator[str]:

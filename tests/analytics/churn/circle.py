@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 ZONE = ZoneInfo("UTC")
 TEST_CUTOFF = datetime(2026, 4, 1, tzinfo=UTC)
 HORIZON_DAYS = 28
+IN_TIME = timedelta(hours=3)
+"""How long after its cutoff a scoring is a forecast: a night's usual run."""
 OPTIONS = RunnerOptions(poll_seconds=0.02, heartbeat_seconds=0.2, lease_seconds=30.0, max_attempts=2)
 
 
@@ -55,7 +57,7 @@ class Circle:
 
     def __init__(self, postgres: Postgres, warehouse: Warehouse, clock: ManualClock) -> None:
         self.postgres, self.warehouse, self.clock = postgres, warehouse, clock
-        self.proofs, self.registry = Proofs(), CollectorRegistry()
+        self.proofs, self.registry, self.scoring_count = Proofs(), CollectorRegistry(), 0
         tokens = PageTokens(bytes(32))
         self.operations = OperationsService(postgres, OperationsRepository(postgres), tokens, clock, 0.01)
         self.repository = ChurnRepository(postgres)
@@ -86,8 +88,15 @@ class Circle:
         model = await self.trained()
         return await self.churn.models.promote(CallBy(admin()), None, model.id)
 
-    async def scored(self, cutoff: datetime = TEST_CUTOFF) -> UUID:
-        """Scores the circle and returns the scoring's id."""
+    async def scored(self, cutoff: datetime = TEST_CUTOFF, after: timedelta = IN_TIME) -> UUID:
+        """Scores the circle and returns the scoring's id.
+
+        Args:
+            cutoff: What may be known.
+            after: How long after it; a second more each time, so that the later of two has the later id.
+        """
+        self.scoring_count += 1
+        self.clock.set(cutoff + after + timedelta(seconds=self.scoring_count))
         operation = await self.finished(await self.churn.risk.score(admin(), NewScoring(None, cutoff, uuid4())))
         assert operation.result is not None, operation.failure
         return UUID(operation.result["scoring_id"])

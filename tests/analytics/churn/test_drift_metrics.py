@@ -10,7 +10,7 @@ from svoykrug_server.analytics.churn.features import RAW
 from svoykrug_server.analytics.churn.model import OUT_OF_DATE
 from svoykrug_server.analytics.churn.risk import NewScoring
 from svoykrug_server.analytics.churn.stability import Stability
-from tests.analytics.churn.circle import TEST_CUTOFF, Circle, fill, new_model, simulated
+from tests.analytics.churn.circle import IN_TIME, TEST_CUTOFF, Circle, fill, new_model, simulated
 from tests.analytics.circles import BUSINESSES
 from tests.analytics.snapshots import Analytics
 from tests.callers import CallBy, admin
@@ -33,6 +33,7 @@ async def scored_business(circle: Circle, business_id: UUID, seed: int) -> None:
     await fill(circle.warehouse, simulated(members=400, seed=seed, business_id=business_id))
     model = await circle.trained(new_model(business_id))
     await circle.churn.models.promote(CallBy(admin()), business_id, model.id)
+    circle.clock.set(TEST_CUTOFF + IN_TIME)
     asked = NewScoring(business_id, TEST_CUTOFF, uuid4())
     ended = await circle.finished(await circle.churn.risk.score(admin(), asked))
     assert ended.result is not None, ended.failure
@@ -43,7 +44,7 @@ async def test_a_scoring_shows_the_drift_of_its_kind_of_scope(circle: Circle) ->
     await circle.promoted()
     assert shown(circle.registry, "churn_feature_drift_psi") == {}
     await circle.scored()
-    scoring = await circle.repository.latest_scoring(None, None)
+    scoring = await circle.repository.latest_forecast(None, None)
     assert scoring is not None
     assert shown(circle.registry, "churn_feature_drift_psi") == {
         ("circle", feature): pytest.approx(scoring.drift[feature]) for feature in RAW
@@ -58,7 +59,7 @@ async def test_however_many_businesses_are_scored_the_series_stay_as_many(circle
     await scored_business(circle, SECOND, 13)
     both = shown(circle.registry, "churn_feature_drift_psi")
     assert one.keys() == both.keys() == {("business", feature) for feature in RAW}
-    scorings = [await circle.repository.latest_scoring(business_id, None) for business_id in (FIRST, SECOND)]
+    scorings = [await circle.repository.latest_forecast(business_id, None) for business_id in (FIRST, SECOND)]
     drifts = [scoring.drift for scoring in scorings if scoring is not None]
     assert both == {("business", feature): pytest.approx(max(each[feature] for each in drifts)) for feature in RAW}
     outdated = sum(max(each.values()) > OUT_OF_DATE for each in drifts)

@@ -9,19 +9,20 @@ import pyarrow as pa
 import pytest
 
 from svoykrug_server.analytics.churn import scoring
-from svoykrug_server.analytics.churn.model import ChurnModel, MemberScore
-from svoykrug_server.analytics.churn.risk import NewScoring
+from svoykrug_server.analytics.churn.model import SAID_WITHIN, ChurnModel, MemberScore
+from svoykrug_server.analytics.churn.risk import AskedScores, NewScoring
 from svoykrug_server.analytics.churn.scorer import Scorer
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
 from svoykrug_server.analytics.model import Snapshot
 from svoykrug_server.analytics.value.calibration import NOMINAL, Tails
-from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, Unavailable
+from svoykrug_server.kit.caller import Role, StaffRole
+from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, NotFound, PermissionDenied, Unavailable
 from svoykrug_server.operations.model import OperationState
-from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, Silent, fill, simulated
+from tests.analytics.churn.circle import HORIZON_DAYS, IN_TIME, TEST_CUTOFF, Circle, Silent, fill, simulated
 from tests.analytics.churn.test_training import window_at
 from tests.analytics.circles import WATERMARK
 from tests.analytics.snapshots import Analytics
-from tests.callers import admin
+from tests.callers import admin, person
 
 
 async def everyone(circle: Circle, page_size: int = 97) -> list[MemberScore]:
@@ -29,7 +30,7 @@ async def everyone(circle: Circle, page_size: int = 97) -> list[MemberScore]:
     found: list[MemberScore] = []
     token = ""
     while True:
-        page = await circle.churn.risk.at_risk_page(None, 0.0, page_size, token)
+        page = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, page_size, token)
         found += [score for _, score in page.members]
         token = page.next_page_token
         if not token:
@@ -60,7 +61,7 @@ async def test_the_list_is_ordered_by_risk_and_pages_hold_each_member_once(circl
     assert keys == sorted(keys)
     assert len(set(keys)) == len(keys)
     assert found == await everyone(circle, page_size=1_000)
-    page = await circle.churn.risk.at_risk_page(None, 0.5, 1_000, "")
+    page = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.5, 1_000, "")
     assert [score for _, score in page.members] == [score for score in found if score.probability >= 0.5]
     assert page.scoring.scored_count == len(found)
     assert page.watermark == WATERMARK
@@ -186,6 +187,7 @@ async def test_a_block_inserted_again_by_its_attempt_is_there_once(
         await insert(known, rows, token)
 
     monkeypatch.setattr(ChurnWarehouse, "insert_scores", insert_twice)
+    circle.clock.set(TEST_CUTOFF + IN_TIME)
     await circle.churn.work["score_members"](parameters, Silent())
     count = len(await everyone(circle))
     assert await builds(circle, parameters["scoring_id"]) == [(count, count)]
@@ -263,12 +265,12 @@ async def test_pages_stay_with_the_scoring_they_began_with(circle: Circle) -> No
     await fill(circle.warehouse, simulated())
     await circle.promoted()
     first = await circle.scored(TEST_CUTOFF - timedelta(days=30))
-    page = await circle.churn.risk.at_risk_page(None, 0.0, 10, "")
+    page = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 10, "")
     await circle.scored()
-    following = await circle.churn.risk.at_risk_page(None, 0.0, 10, page.next_page_token)
+    following = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 10, page.next_page_token)
     assert page.scoring.plan.scoring_id == following.scoring.plan.scoring_id == first
     with pytest.raises(InvalidFields):
-        await circle.churn.risk.at_risk_page(None, 0.5, 10, page.next_page_token)
+        await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.5, 10, page.next_page_token)
 
 
 async def test_a_forecast_is_graded_once_its_horizon_has_closed(circle: Circle) -> None:
@@ -302,12 +304,62 @@ async def test_receipts_are_listed_latest_cutoff_first_page_by_page(circle: Circ
     assert ([receipt.scoring.plan.cutoff for receipt in page], token) == ([early], "")
 
 
+async def test_what_was_said_after_the_fact_is_a_backtest_that_nothing_uses_unless_it_is_named(circle: Circle) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    forecast = await circle.scored(TEST_CUTOFF, SAID_WITHIN - timedelta(minutes=1))
+    backtest = await circle.scored(TEST_CUTOFF + timedelta(days=1), SAID_WITHIN)
+    risk = circle.churn.risk
+    page = await risk.at_risk_page(admin(), AskedScores(None), 0.0, 1_000, "")
+    assert (page.scoring.plan.scoring_id, page.scoring.is_backtest) == (forecast, False)
+    member_id = page.members[0][1].member_id
+    latest = await risk.latest_score(None, member_id, None)
+    assert latest is not None
+    assert latest[0].plan.scoring_id == forecast
+    named = await risk.at_risk_page(admin(), AskedScores(None, backtest), 0.0, 10, "")
+    assert (named.scoring.plan.scoring_id, named.scoring.is_backtest) == (backtest, True)
+    following = await risk.at_risk_page(admin(), AskedScores(None, backtest), 0.0, 10, named.next_page_token)
+    assert following.scoring == named.scoring
+    receipts, _ = await risk.list_receipts(None, 0, "")
+    assert [receipt.scoring.plan.scoring_id for receipt in receipts] == [forecast]
+    receipts, _ = await risk.list_receipts(None, 0, "", backtests=True)
+    assert [receipt.scoring.plan.scoring_id for receipt in receipts] == [backtest, forecast]
+    serving = await circle.repository.serving_model(None)
+    assert serving is not None
+    assert serving.drift == page.scoring.drift
+
+
+async def test_as_of_an_instant_a_forecast_counts_from_when_it_was_said(circle: Circle) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    scoring_id = await circle.scored()
+    page = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 1, "")
+    said, member_id = page.scoring.create_time, page.members[0][1].member_id
+    assert said > TEST_CUTOFF
+    found = await circle.churn.risk.latest_score(None, member_id, said)
+    assert found is not None
+    assert found[0].plan.scoring_id == scoring_id
+    assert await circle.churn.risk.latest_score(None, member_id, said - timedelta(microseconds=1)) is None
+
+
+async def test_a_scoring_of_another_scope_is_refused_like_one_that_does_not_exist(circle: Circle) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    scoring_id, business_id = await circle.scored(), uuid4()
+    owner = person(None, Role.MEMBER, staff={business_id: StaffRole.OWNER})
+    for named in (scoring_id, uuid4()):
+        with pytest.raises(PermissionDenied):
+            await circle.churn.risk.at_risk_page(owner, AskedScores(business_id, named), 0.0, 0, "")
+        with pytest.raises(NotFound):
+            await circle.churn.risk.at_risk_page(admin(), AskedScores(business_id, named), 0.0, 0, "")
+
+
 async def test_nothing_is_scored_without_a_serving_model(circle: Circle) -> None:
     with pytest.raises(FailedPrecondition) as refusal:
         await circle.churn.risk.score(admin(), NewScoring(None, TEST_CUTOFF, uuid4()))
     assert refusal.value.reason == "NOT_SCORED_YET"
     with pytest.raises(FailedPrecondition) as refusal:
-        await circle.churn.risk.at_risk_page(None, 0.0, 0, "")
+        await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 0, "")
     assert refusal.value.reason == "NOT_SCORED_YET"
 
 
@@ -342,4 +394,4 @@ async def test_stores_that_disagree_keep_a_scoring_invisible(circle: Circle) -> 
     waiting = await circle.finished(await circle.churn.risk.score(admin(), NewScoring(None, TEST_CUTOFF, uuid4())))
     assert waiting.state is OperationState.QUEUED
     with pytest.raises(FailedPrecondition):
-        await circle.churn.risk.at_risk_page(None, 0.0, 0, "")
+        await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 0, "")

@@ -1,7 +1,7 @@
 """Churn over a real server: train, promote, score, read; what is said in words, and what is told to whom."""
 
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import uuid4
 
@@ -17,14 +17,14 @@ from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
 )
 
 from svoykrug_server.analytics.churn.features import RAW
-from svoykrug_server.analytics.churn.model import default_training_cutoffs
+from svoykrug_server.analytics.churn.model import SAID_WITHIN, default_training_cutoffs
 from svoykrug_server.analytics.churn.servicer import ChurnServicer
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.kit.caller import Role, StaffRole
 from svoykrug_server.operations.convert import operation_to_proto
-from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, fill, simulated
+from tests.analytics.churn.circle import HORIZON_DAYS, IN_TIME, TEST_CUTOFF, Circle, fill, simulated
 from tests.analytics.circles import BUSINESSES, WATERMARK
 from tests.callers import admin, person
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
@@ -76,6 +76,7 @@ async def test_a_model_goes_from_training_to_a_list_of_members_at_risk(circle: C
         pb.PromoteChurnModelRequest(churn_model_id=model.id), metadata=caller
     )
     assert promoted.churn_model.state == churn_pb2.CHURN_MODEL_STATE_SERVING
+    circle.clock.set(TEST_CUTOFF + IN_TIME)
     scoring = pb.ScoreMembersRequest(cutoff_time=at(TEST_CUTOFF), request_id=str(uuid4()))
     await stub(served).ScoreMembers(scoring, metadata=caller)
     assert await circle.runner.run_one()
@@ -84,6 +85,7 @@ async def test_a_model_goes_from_training_to_a_list_of_members_at_risk(circle: C
     assert len(page.members) == 10
     assert page.freshness.watermark == at(WATERMARK)
     worst = page.members[0]
+    assert (worst.publish_time, worst.backtest) == (at(TEST_CUTOFF + IN_TIME), False)
     assert worst.churn_model_id == model.id
     assert len({reason.feature for reason in worst.reasons}) == 3
     assert worst.probability == max(member.probability for member in page.members)
@@ -165,12 +167,28 @@ async def test_receipts_say_what_was_said_and_what_happened_page_by_page(circle:
     latest = receipts[0]
     assert latest.cutoff_time == at(TEST_CUTOFF)
     assert latest.horizon_days == HORIZON_DAYS
+    assert timedelta(0) < latest.publish_time.ToDatetime(UTC) - TEST_CUTOFF <= SAID_WITHIN
     assert 0 < latest.observed_rate < 1
     assert latest.predicted_rate == pytest.approx(latest.observed_rate, abs=0.05)
     assert latest.roc_auc > 0.8
     assert latest.brier > 0
     assert latest.ece > 0
     assert sum(row.member_count for row in latest.calibration) == latest.member_count
+
+
+async def test_a_backtest_is_read_by_its_id_and_its_receipt_when_asked_for(circle: Circle, served: Served) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    scoring_id = str(await circle.scored(TEST_CUTOFF, 2 * SAID_WITHIN))
+    caller, api = served.tokens.sign_in(admin()), stub(served)
+    refusal = await refusal_of(api.ListAtRiskMembers(pb.ListAtRiskMembersRequest(), metadata=caller))
+    assert refusal.reason == "NOT_SCORED_YET"
+    named = await api.ListAtRiskMembers(pb.ListAtRiskMembersRequest(scoring_id=scoring_id), metadata=caller)
+    assert (named.scoring_id, named.members[0].backtest) == (scoring_id, True)
+    assert not (await api.GetForecastReceipts(pb.GetForecastReceiptsRequest(), metadata=caller)).receipts
+    asked = pb.GetForecastReceiptsRequest(include_backtests=True)
+    (receipt,) = (await api.GetForecastReceipts(asked, metadata=caller)).receipts
+    assert (receipt.scoring_id, receipt.backtest) == (scoring_id, True)
 
 
 async def test_an_owner_sees_nothing_of_the_circle_and_no_model_that_is_not_hers(

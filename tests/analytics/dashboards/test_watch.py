@@ -212,7 +212,7 @@ async def test_more_batches_than_are_looked_through_touch_every_scope(dashboards
     assert change.is_set()
 
 
-async def test_the_value_at_risk_is_that_of_the_latest_scoring_by_the_end_of_each_period(
+async def test_the_value_at_risk_is_that_of_the_latest_forecast_by_the_end_of_each_period(
     dashboards: Dashboards,
 ) -> None:
     days = AskedDays(date(2026, 5, 1), date(2026, 5, 31))
@@ -221,6 +221,7 @@ async def test_the_value_at_risk_is_that_of_the_latest_scoring_by_the_end_of_eac
     await dashboards.add_scoring(FLORIST, NOON - timedelta(days=10), [(0.6, 7_000), (0.1, 900)])
     await dashboards.add_scoring(FLORIST, NOON, [(0.9, 1)])
     await dashboards.add_scoring(None, NOON - timedelta(days=5), [(0.9, 2)])
+    await dashboards.add_scoring(FLORIST, NOON - timedelta(days=3), [(0.9, 88)], backtest=True)
     assert await at_risk(dashboards, days) == (7_000, 120)
 
 

@@ -79,7 +79,12 @@ class Dashboards:
             await connection.execute("UPDATE relay_state SET watermark = $1", self.clock.now())
 
     async def add_scoring(
-        self, business_id: UUID | None, cutoff: datetime, scores: Sequence[tuple[float, int]]
+        self,
+        business_id: UUID | None,
+        cutoff: datetime,
+        scores: Sequence[tuple[float, int]],
+        *,
+        backtest: bool = False,
     ) -> None:
         """Makes a finished scoring.
 
@@ -87,6 +92,7 @@ class Dashboards:
             business_id: Its scope.
             cutoff: Its cutoff.
             scores: The probability and the net spend of each member.
+            backtest: Whether it was said too late for a forecast.
         """
         model_id, scoring_id = uuid4(), uuid4()
         async with self.postgres.transaction() as tx:
@@ -100,12 +106,13 @@ class Dashboards:
             )
             await connection.execute(
                 "INSERT INTO churn_scorings (id, model_id, business_id, cutoff_time, watermark, scored_count,"
-                " create_time, build_id) VALUES ($1, $2, $3, $4, $4, $5, $4, $1)",
+                " create_time, build_id, backtest) VALUES ($1, $2, $3, $4, $4, $5, $4, $1, $6)",
                 scoring_id,
                 model_id,
                 business_id,
                 cutoff,
                 len(scores),
+                backtest,
             )
         values = ", ".join(
             f"('{scoring_id}', {member}, {probability}, {spend})" for member, (probability, spend) in enumerate(scores)

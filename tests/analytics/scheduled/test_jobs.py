@@ -118,7 +118,7 @@ async def test_a_model_is_trained_and_serves_scores_at_night_and_is_graded_when_
         assert serving is not None
         assert await _promoters(night) == ["system"]
         assert await night.scheduler().run_due(JobKind.SCORING)
-        scoring = await churn.repository.latest_scoring(None, None)
+        scoring = await churn.repository.latest_forecast(None, None)
         assert scoring is not None
         assert (scoring.plan.cutoff, scoring.plan.model_id) == (MIDNIGHT, serving.id)
         assert await night.scheduler().run_due(JobKind.FORECAST_RECEIPTS)

@@ -123,6 +123,8 @@ def score_to_proto(scoring: Scoring, score: MemberScore, user_id: UUID | None, l
         cutoff_time=timestamp_from(scoring.plan.cutoff),
         horizon_days=scoring.horizon_days,
         net_spend_minor=score.net_spend_minor,
+        publish_time=timestamp_from(scoring.create_time),
+        backtest=scoring.is_backtest,
     )
 
 
@@ -159,6 +161,8 @@ def receipt_to_proto(receipt: ForecastReceipt) -> churn_pb2.ForecastReceipt:
         ece=receipt.figures["ece"],
         calibration=[_bin_to_proto(row) for row in receipt.bins],
         create_time=timestamp_from(receipt.create_time),
+        publish_time=timestamp_from(scoring.create_time),
+        backtest=scoring.is_backtest,
     )
 
 

@@ -20,6 +20,9 @@ OUT_OF_DATE = 0.25
 """Above this population stability index of a feature, a model is said to be out of date."""
 TRAINING_CUTOFFS = 5
 """How many windows a model learns from unless asked for."""
+SAID_WITHIN = timedelta(hours=36)
+"""A scoring that is published later than this after its cutoff is no forecast: a day, within which the schedule makes up
+a night that was missed, and half a day to score."""
 
 
 class ModelState(StrEnum):
@@ -232,7 +235,7 @@ class Scoring:
         horizon_days: The horizon of its model.
         population_days: The population of its model.
         scored_count: How many members.
-        create_time: When it was finished.
+        create_time: When it was finished and could be read: when it was said.
         drift: The stability index of each feature between training and this scoring.
     """
 
@@ -243,6 +246,11 @@ class Scoring:
     scored_count: int
     create_time: datetime
     drift: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def is_backtest(self) -> bool:
+        """Whether it was said too late for a forecast: its model may know what came after the cutoff."""
+        return self.create_time > self.plan.cutoff + SAID_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +291,7 @@ class MemberScore:
 
 @dataclass(frozen=True, slots=True)
 class ForecastReceipt:
-    """What a scoring said and what happened, once its horizon had closed.
+    """What a scoring said and what happened, once its horizon had closed: of a forecast or of a backtest.
 
     Attributes:
         scoring: The scoring that is graded.

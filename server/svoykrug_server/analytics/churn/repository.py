@@ -33,7 +33,7 @@ from svoykrug_server.storage.schema.churn import churn_models, churn_receipts, c
 _MODEL = """
     id, business_id, state, horizon_days, population_days, test_cutoff_time, training_cutoff_times, watermark,
     algorithm, features, card, create_time, (
-        SELECT s.drift FROM churn_scorings s WHERE s.model_id = churn_models.id
+        SELECT s.drift FROM churn_scorings s WHERE s.model_id = churn_models.id AND NOT s.backtest
         ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
     ) AS drift
 """
@@ -70,11 +70,12 @@ _LENDERS = """
 # What are the numbers of this model?
 _DOCUMENT = "SELECT document FROM churn_models WHERE id = $1"
 
-# How far has each feature moved at worst, over the latest scorings of the serving models, and how many are out of date?
+# How far has each feature moved at worst, over the latest forecasts of the serving models, and how many are out of date?
 _STABILITY = """
     WITH latest AS (
         SELECT DISTINCT ON (s.model_id) s.model_id, s.business_id, s.drift
         FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id AND m.state = 'serving'
+        WHERE NOT s.backtest
         ORDER BY s.model_id, s.cutoff_time DESC, s.id DESC
     )
     SELECT CASE WHEN business_id IS NULL THEN 'circle' ELSE 'business' END AS kind, feature, max(psi::float8) AS worst,
@@ -83,16 +84,17 @@ _STABILITY = """
     GROUP BY GROUPING SETS ((kind, feature), (kind))
 """
 
-# Which finished scoring of this scope has the latest cutoff, on or before an instant?
-_LATEST_SCORING = f"""
-    SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")} AND ($2::timestamptz IS NULL OR s.cutoff_time <= $2)
+# Which forecast of this scope has the latest cutoff, of those that had been published by an instant?
+_LATEST_FORECAST = f"""
+    SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")} AND NOT s.backtest
+        AND ($2::timestamptz IS NULL OR s.cutoff_time <= $2 AND s.create_time <= $2)
     ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
 """
 
 # Is this scoring finished?
 _FIND_SCORING = f"SELECT {_SCORING} WHERE s.id = $1"
 
-# Which forecasts of this scope have a closed horizon and no receipt?
+# Which scorings of this scope have a closed horizon and no receipt?
 _UNGRADED = f"""
     SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")}
         AND s.cutoff_time + make_interval(days => m.horizon_days) <= $2
@@ -100,11 +102,12 @@ _UNGRADED = f"""
     ORDER BY s.cutoff_time, s.id
 """
 
-# Which receipts of this scope come next, the latest cutoff first?
+# Which receipts of this scope come next, with or without those of backtests, the latest cutoff first?
 _RECEIPTS = f"""
     SELECT r.member_count, r.predicted_share, r.observed_share, r.figures, r.bins, r.watermark AS graded_watermark,
         r.create_time AS graded_time, {_SCORING} JOIN churn_receipts r ON r.scoring_id = s.id
     WHERE {_IN_SCOPE.format(table="s.")} AND ($2::timestamptz IS NULL OR (s.cutoff_time, s.id) < ($2, $3))
+        AND ($5 OR NOT s.backtest)
     ORDER BY s.cutoff_time DESC, s.id DESC LIMIT $4
 """
 
@@ -233,6 +236,7 @@ class ChurnRepository:
                     create_time=scoring.create_time,
                     drift=dict(scoring.drift),
                     build_id=scoring.build_id,
+                    backtest=scoring.is_backtest,
                 )
                 .on_conflict_do_nothing()
             )
@@ -242,7 +246,7 @@ class ChurnRepository:
         return build_id
 
     async def stability(self) -> list[Stability]:
-        """Returns how far the latest scorings are from training, for both kinds of scope."""
+        """Returns how far the latest forecasts are from training, for both kinds of scope."""
         async with self._postgres.read() as connection:
             rows = await connection.fetch(_STABILITY, OUT_OF_DATE)
         return [_stability(kind, [row for row in rows if row["kind"] == kind]) for kind in SCOPE_KINDS]
@@ -253,15 +257,15 @@ class ChurnRepository:
             row = await connection.fetchrow(_FIND_SCORING, scoring_id)
         return None if row is None else _scoring(row)
 
-    async def latest_scoring(self, business_id: UUID | None, as_of: datetime | None) -> Scoring | None:
-        """Returns the finished scoring of a scope with the latest cutoff, or None.
+    async def latest_forecast(self, business_id: UUID | None, as_of: datetime | None) -> Scoring | None:
+        """Returns the forecast of a scope with the latest cutoff, or None; a backtest is none.
 
         Args:
             business_id: The business; None for the circle.
-            as_of: Only one with a cutoff on or before this instant; None for any.
+            as_of: Only one that had been published by this instant; None for any.
         """
         async with self._postgres.read() as connection:
-            row = await connection.fetchrow(_LATEST_SCORING, business_id, as_of)
+            row = await connection.fetchrow(_LATEST_FORECAST, business_id, as_of)
         return None if row is None else _scoring(row)
 
     async def ungraded(self, business_id: UUID | None, watermark: datetime) -> list[Scoring]:
@@ -290,7 +294,7 @@ class ChurnRepository:
             )
 
     async def receipts(
-        self, business_id: UUID | None, before: tuple[datetime, UUID] | None, limit: int
+        self, business_id: UUID | None, before: tuple[datetime, UUID] | None, limit: int, *, backtests: bool
     ) -> list[ForecastReceipt]:
         """Returns receipts of a scope, the latest cutoff first.
 
@@ -298,10 +302,11 @@ class ChurnRepository:
             business_id: The business; None for the circle.
             before: Cutoff and scoring of the last one before; None for the first.
             limit: How many at most.
+            backtests: Whether those of backtests are among them.
         """
         cutoff, scoring_id = before or (None, None)
         async with self._postgres.read() as connection:
-            rows = await connection.fetch(_RECEIPTS, business_id, cutoff, scoring_id, limit)
+            rows = await connection.fetch(_RECEIPTS, business_id, cutoff, scoring_id, limit, backtests)
         return [_receipt(row) for row in rows]
 
 

@@ -15,7 +15,7 @@ from svoykrug_server.analytics.ports import Operation, Watermarks
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
-from svoykrug_server.kit.errors import FailedPrecondition
+from svoykrug_server.kit.errors import FailedPrecondition, NotFound, PermissionDenied
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.paging import PageTokens, page_size
 
@@ -31,13 +31,26 @@ class NewScoring:
 
     Attributes:
         business_id: The business; None for the circle.
-        cutoff: What may be known; None for the watermark.
+        cutoff: What may be known; None for the watermark. Of one long past comes a backtest and no forecast.
         request_id: Makes the call repeatable.
     """
 
     business_id: UUID | None
     cutoff: datetime | None
     request_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AskedScores:
+    """Whose scores a caller asks for.
+
+    Attributes:
+        business_id: The business; None for the circle.
+        scoring_id: The scoring, also a backtest; None for the latest forecast.
+    """
+
+    business_id: UUID | None
+    scoring_id: UUID | None = None
 
 
 class RiskService:
@@ -97,24 +110,23 @@ class RiskService:
         return await self._starts.start(caller, "ScoreMembers", asked.request_id, scoring.KIND, body, made)
 
     async def at_risk_page(
-        self, business_id: UUID | None, min_probability: float, asked_size: int, page_token: str
+        self, caller: Caller, asked: AskedScores, min_probability: float, asked_size: int, page_token: str
     ) -> AtRiskPage:
-        """Returns a page of the latest scoring, the likeliest to leave first; its next pages stay with that scoring.
+        """Returns a page of a scoring, the likeliest to leave first; the next pages stay with the scoring of the first.
 
         Raises:
-            FailedPrecondition: NOT_SCORED_YET.
+            FailedPrecondition: NOT_SCORED_YET, there is no forecast.
             InvalidFields: The page size is negative, or the token was made for another list.
+            PermissionDenied: There is no such scoring in this scope.
+            NotFound: The same, said to admins and services.
         """
         size = page_size(asked_size, default=DEFAULT_MEMBERS, most=MAX_MEMBERS)
-        listing = f"at risk {business_id} {min_probability!r}"
+        listing = f"at risk {asked.business_id} {asked.scoring_id} {min_probability!r}"
         position = self._page_tokens.read(listing, page_token)
-        if position is None:
-            found, after = await self._repository.latest_scoring(business_id, None), None
-        else:
-            found = await self._repository.find_scoring(UUID(str(position[0])))
-            after = (int(position[1]), int(position[2]))
-        if found is None:
-            raise FailedPrecondition("NOT_SCORED_YET")
+        scoring_id, after = asked.scoring_id, None
+        if position is not None:
+            scoring_id, after = UUID(str(position[0])), (int(position[1]), int(position[2]))
+        found = await self._scoring(caller, asked.business_id, scoring_id)
         rows = await self._warehouse.at_risk(found, min_probability, after, size + 1)
         token = ""
         if len(rows) > size:
@@ -126,37 +138,54 @@ class RiskService:
     async def latest_score(
         self, business_id: UUID | None, member_id: int, as_of: datetime | None
     ) -> tuple[Scoring, MemberScore] | None:
-        """Returns what the latest scoring of a scope says of a member, or None.
+        """Returns what the latest forecast of a scope says of a member, or None.
 
         Args:
             business_id: The business; None for the circle.
             member_id: The warehouse's number for her.
-            as_of: Only a scoring whose cutoff is on or before this instant; None for any.
+            as_of: Only a forecast that had been published by this instant; None for any.
         """
-        found = await self._repository.latest_scoring(business_id, as_of)
+        found = await self._repository.latest_forecast(business_id, as_of)
         if found is None:
             return None
         score = await self._warehouse.score_of(found, member_id)
         return None if score is None else (found, score)
 
     async def list_receipts(
-        self, business_id: UUID | None, asked_size: int, page_token: str
+        self, business_id: UUID | None, asked_size: int, page_token: str, *, backtests: bool = False
     ) -> tuple[list[ForecastReceipt], str]:
         """Returns a page of graded forecasts of a scope, the latest cutoff first, and the token of the next page.
+
+        Args:
+            business_id: The business; None for the circle.
+            asked_size: How many to return.
+            page_token: Where the page before ended.
+            backtests: Whether backtests are among them.
 
         Raises:
             InvalidFields: The page size is negative, or the token was made for another list.
         """
         size = page_size(asked_size, default=DEFAULT_RECEIPTS, most=MAX_RECEIPTS)
-        listing = f"forecast receipts {business_id}"
+        listing = f"forecast receipts {business_id} {backtests}"
         position = self._page_tokens.read(listing, page_token)
         before = None if position is None else (datetime.fromisoformat(str(position[0])), UUID(str(position[1])))
-        found = await self._repository.receipts(business_id, before, size + 1)
+        found = await self._repository.receipts(business_id, before, size + 1, backtests=backtests)
         token = ""
         if len(found) > size:
             last = found[size - 1].scoring.plan
             token = self._page_tokens.make(listing, [last.cutoff.isoformat(), str(last.scoring_id)])
         return found[:size], token
+
+    async def _scoring(self, caller: Caller, business_id: UUID | None, scoring_id: UUID | None) -> Scoring:
+        if scoring_id is None:
+            latest = await self._repository.latest_forecast(business_id, None)
+            if latest is None:
+                raise FailedPrecondition("NOT_SCORED_YET")
+            return latest
+        named = await self._repository.find_scoring(scoring_id)
+        if named is None or named.plan.business_id != business_id:
+            raise NotFound if caller.is_admin or caller.is_service else PermissionDenied
+        return named
 
     async def _at_risk(self, found: Scoring, rows: list[MemberScore], token: str) -> AtRiskPage:
         user_ids = await self._members.user_ids_of([row.member_id for row in rows])

@@ -9,7 +9,7 @@ from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.operations.v1 import operation_pb2
 
 from svoykrug_server.analytics.churn import convert
-from svoykrug_server.analytics.churn.risk import RiskService
+from svoykrug_server.analytics.churn.risk import AskedScores, RiskService
 from svoykrug_server.analytics.churn.service import ModelService
 from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.rpc.context import Locale, current, current_caller
@@ -75,10 +75,12 @@ class ChurnServicer:
     async def ListAtRiskMembers(
         self, request: pb.ListAtRiskMembersRequest, context: Context
     ) -> pb.ListAtRiskMembersResponse:
-        """Lists the members of the latest scoring."""
-        business_id = await self._scopes.named(current_caller(), request.business_id)
+        """Lists the members of the latest forecast, or of the scoring that is named."""
+        asked = AskedScores(
+            await self._scopes.named(current_caller(), request.business_id), convert.id_or_none(request.scoring_id)
+        )
         page = await self._risk.at_risk_page(
-            business_id, request.min_probability, request.page_size, request.page_token
+            current_caller(), asked, request.min_probability, request.page_size, request.page_token
         )
         return convert.at_risk_to_proto(page, current().locale)
 
@@ -87,6 +89,8 @@ class ChurnServicer:
     ) -> pb.GetForecastReceiptsResponse:
         """Says how the forecasts of a scope turned out."""
         business_id = await self._scopes.named(current_caller(), request.business_id)
-        receipts, token = await self._risk.list_receipts(business_id, request.page_size, request.page_token)
+        receipts, token = await self._risk.list_receipts(
+            business_id, request.page_size, request.page_token, backtests=request.include_backtests
+        )
         shown = [convert.receipt_to_proto(receipt) for receipt in receipts]
         return pb.GetForecastReceiptsResponse(receipts=shown, next_page_token=token)

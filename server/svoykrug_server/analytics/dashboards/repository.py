@@ -8,7 +8,7 @@ from uuid import UUID
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
 
-# How far is the warehouse, is a business of the circle sensitive, is this one, and which scorings of the scope have the
+# How far is the warehouse, is a business of the circle sensitive, is this one, and which forecasts of the scope have the
 # latest cutoff on or before the ends of both periods?
 _STANDING = """
     SELECT (SELECT watermark FROM relay_state) AS watermark,
@@ -19,7 +19,7 @@ _STANDING = """
     FROM unnest($2::timestamptz[]) WITH ORDINALITY AS ends (at, place)
     LEFT JOIN LATERAL (
         SELECT id, build_id FROM churn_scorings
-        WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at
+        WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at AND NOT backtest
         ORDER BY cutoff_time DESC, id DESC LIMIT 1
     ) AS latest ON true
 """
@@ -36,7 +36,7 @@ class Standing:
         watermark: Up to here the warehouse is proven to hold everything; None before the first proof.
         any_sensitive: Whether a business of the circle is sensitive.
         is_sensitive: Whether the scope is one; None when it is no business.
-        scoring_ids: The latest scoring on or before each of the instants asked for, or None.
+        scoring_ids: The latest forecast on or before each of the instants asked for, or None.
         build_ids: The build of each of these scorings that counts, or None.
     """
 

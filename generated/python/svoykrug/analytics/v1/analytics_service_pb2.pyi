@@ -1008,22 +1008,26 @@ class GetForecastReceiptsRequest(_message.Message):
     BUSINESS_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INCLUDE_BACKTESTS_FIELD_NUMBER: _builtins.int
     business_id: _builtins.str
     """The business, a UUID; empty for the circle."""
     page_size: _builtins.int
     """How many to return; default 20, at most 100."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first."""
+    include_backtests: _builtins.bool
+    """Lists backtests, too."""
     def __init__(
         self,
         *,
         business_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        include_backtests: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "include_backtests", b"include_backtests", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -276,7 +276,7 @@ class AnalyticsServiceServicer:
 
     def ScoreMembers(self, request, context):
         """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
-        is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, and used by nothing else.
+        is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;

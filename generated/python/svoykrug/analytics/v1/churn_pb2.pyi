@@ -387,7 +387,7 @@ Global___ChurnScore: _TypeAlias = ChurnScore  # noqa: Y015
 @_typing.final
 class ForecastReceipt(_message.Message):
     """How a forecast turned out once its horizon had closed. A forecast is a scoring that was published at most 36 hours after its cutoff, by the
-    model that served then; a later one is a backtest, and gets no receipt.
+    model that served then; a later one is a backtest: it says how the model would have done, and is listed only where it is asked for.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -405,6 +405,7 @@ class ForecastReceipt(_message.Message):
     CALIBRATION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     PUBLISH_TIME_FIELD_NUMBER: _builtins.int
+    BACKTEST_FIELD_NUMBER: _builtins.int
     scoring_id: _builtins.str
     """The scoring, a UUID."""
     churn_model_id: _builtins.str
@@ -423,6 +424,8 @@ class ForecastReceipt(_message.Message):
     """The Brier score."""
     ece: _builtins.float
     """The expected calibration error over 10 equal-mass bins."""
+    backtest: _builtins.bool
+    """True when it was said later than that: a test of the model, no forecast."""
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
         """The members are described by what had happened by then."""
@@ -437,7 +440,7 @@ class ForecastReceipt(_message.Message):
 
     @_builtins.property
     def publish_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was said: at most 36 hours after the cutoff, of a horizon of at least 7 days."""
+        """When it was said: of a forecast, at most 36 hours after the cutoff, of a horizon of at least 7 days."""
 
     def __init__(
         self,
@@ -455,10 +458,11 @@ class ForecastReceipt(_message.Message):
         calibration: _abc.Iterable[Global___CalibrationBin] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         publish_time: _timestamp_pb2.Timestamp | None = ...,
+        backtest: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cutoff_time", b"cutoff_time", "publish_time", b"publish_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brier", b"brier", "calibration", b"calibration", "churn_model_id", b"churn_model_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "ece", b"ece", "horizon_days", b"horizon_days", "member_count", b"member_count", "observed_rate", b"observed_rate", "predicted_rate", b"predicted_rate", "publish_time", b"publish_time", "roc_auc", b"roc_auc", "scoring_id", b"scoring_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backtest", b"backtest", "brier", b"brier", "calibration", b"calibration", "churn_model_id", b"churn_model_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "ece", b"ece", "horizon_days", b"horizon_days", "member_count", b"member_count", "observed_rate", b"observed_rate", "predicted_rate", b"predicted_rate", "publish_time", b"publish_time", "roc_auc", b"roc_auc", "scoring_id", b"scoring_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
