@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ from svoykrug_server.config import Settings
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.rpc.logs import configure_logging
-from svoykrug_server.storage.folder import write_atomically
-from svoykrug_server.storage.stores import Stores
+from svoykrug_server.storage.folder import DataFolder, write_atomically
+from svoykrug_server.storage.stores import Stores, open_stores, open_warehouse, want_rebuild_of_shipped
 
 if TYPE_CHECKING:
     from svoykrug_server.parts import Foundation
@@ -54,17 +54,20 @@ def set_up_log(settings: Settings) -> None:
 
 
 async def open_side_by_side(
-    closing: AsyncExitStack,
-    opening_stores: AbstractAsyncContextManager[Stores],
-    opening_warehouse: "AbstractAsyncContextManager[Warehouse]",
+    closing: AsyncExitStack, settings: Settings, folder: DataFolder
 ) -> "tuple[Stores, Warehouse]":
-    """Opens PostgreSQL while ClickHouse opens and Python imports the features.
+    """Opens PostgreSQL while ClickHouse opens and Python imports; an empty ClickHouse is made when PostgreSQL is there.
 
     When one store fails the other is still awaited, so that it can be closed.
     """
+    opening = asyncio.ensure_future(closing.enter_async_context(open_stores(settings)))
+
+    async def was_filled() -> bool:
+        return await want_rebuild_of_shipped((await asyncio.shield(opening)).postgres)
+
     stores, warehouse, _ = await asyncio.gather(
-        closing.enter_async_context(opening_stores),
-        closing.enter_async_context(opening_warehouse),
+        opening,
+        closing.enter_async_context(open_warehouse(settings, folder, was_filled=was_filled)),
         _import_features(),
         return_exceptions=True,
     )

@@ -17,7 +17,7 @@ from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.process import Stopping, examined, new_registry, open_side_by_side, set_up_log, tell
 from svoykrug_server.rpc.observability import Observability
-from svoykrug_server.storage.stores import Stores, open_folder, open_stores, open_warehouse
+from svoykrug_server.storage.stores import Stores, open_folder
 
 if TYPE_CHECKING:
     from svoykrug_server.parts import Foundation
@@ -92,7 +92,7 @@ async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: b
         http_port = observability.start(settings.http_host, settings.http_port)
         closing.push_async_callback(observability.stop)
         closing.enter_context(folder.owned({"http_port": http_port}))
-        stores, warehouse = await open_side_by_side(closing, open_stores(settings), open_warehouse(settings, folder))
+        stores, warehouse = await open_side_by_side(closing, settings, folder)
         closing.push_async_callback(supervisor.stop)
         served = settings.behind_own_gateway() if with_gateway else settings
         foundation, server = await _composed(served, stores, warehouse, registry, supervisor)

@@ -17,7 +17,7 @@ from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.process import Stopping, examined, new_registry, open_side_by_side, set_up_log, tell
 from svoykrug_server.rpc.observability import Observability
-from svoykrug_server.storage.stores import Stores, open_folder, open_stores, open_warehouse
+from svoykrug_server.storage.stores import Stores, open_folder
 
 if TYPE_CHECKING:
     from svoykrug_server.parts import Foundation
@@ -64,7 +64,7 @@ async def working(settings: Settings) -> AsyncIterator[int]:
     async with AsyncExitStack() as closing:
         http_port = observability.start(settings.http_host, settings.http_port)
         closing.push_async_callback(observability.stop)
-        stores, warehouse = await open_side_by_side(closing, open_stores(settings), open_warehouse(settings, folder))
+        stores, warehouse = await open_side_by_side(closing, settings, folder)
         closing.push_async_callback(supervisor.stop)
         foundation = _composed(settings, stores, warehouse, registry, supervisor)
         foundations.append(foundation)

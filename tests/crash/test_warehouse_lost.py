@@ -34,7 +34,7 @@ async def test_a_server_whose_warehouse_was_lost_fills_it_again_without_being_as
         shutil.rmtree(data_dir / "warehouse")
 
         async def is_mended() -> bool:
-            return "day_repaired" in log_file.read_text("utf-8") and not await disputed_days(stores.postgres)
+            return "rebuild_done" in log_file.read_text("utf-8") and not await disputed_days(stores.postgres)
 
         async with started(data_dir) as server:
             await server.target()

@@ -1,12 +1,12 @@
 """ClickHouse SQL of the ledger's copy."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.storage.migrate_warehouse import for_rebuild
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from svoykrug_server.storage.warehouse import Warehouse
 
 _EARLIEST_DAY = date(1970, 1, 2)
-_OUR_TABLE = re.compile(r"(TABLE (?:IF NOT EXISTS )?)purchases\b")
 
 # What does the warehouse hold of this batch? (the instant of sealing leads straight to its part)
 _BATCH = """
@@ -142,7 +141,7 @@ class PurchaseWarehouse:
         await self._warehouse.command("DROP TABLE IF EXISTS purchases_rebuilt")
         # Where do the rows go until all are there?
         for definition in table_definitions:
-            await self._warehouse.command(_OUR_TABLE.sub(r"\1purchases_rebuilt", definition))
+            await self._warehouse.command(for_rebuild(definition))
 
     async def insert_rebuilt(self, rows: "pa.Table", deduplication_token: str) -> None:
         """Inserts rows into the table that is being rebuilt."""

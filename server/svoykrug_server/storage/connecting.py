@@ -1,5 +1,6 @@
 """Connects to both stores as the settings say, or says in one line why it cannot."""
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -11,9 +12,14 @@ from svoykrug_server.kit.errors import StoreUnavailable, WarehouseUnavailable
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
-from svoykrug_server.storage.migrate_warehouse import leave_unmigrated, migrate_warehouse
+from svoykrug_server.storage.migrate_warehouse import (
+    is_new,
+    leave_unmigrated,
+    migrate_lost_warehouse,
+    migrate_warehouse,
+)
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
-from svoykrug_server.storage.warehouse import Warehouse, WarehouseOptions
+from svoykrug_server.storage.warehouse import LossCheck, Warehouse, WarehouseOptions
 
 log = structlog.get_logger(__name__)
 
@@ -45,13 +51,16 @@ async def connect_postgres(settings: Settings, embedded: EmbeddedPostgres | None
         raise CannotStart(f"PostgreSQL at {_place(url)} refuses us: {error}.", ExitCode.POSTGRES) from error
 
 
-def warehouse_of(settings: Settings, folder: DataFolder, *, migrate: bool) -> Warehouse:
+def warehouse_of(
+    settings: Settings, folder: DataFolder, *, migrate: bool, was_filled: Callable[[], Awaitable[bool]] | None
+) -> Warehouse:
     """Returns the warehouse of the settings, not yet connected.
 
     Args:
         settings: Where it is; the URL is one.
         folder: The data folder, for the embedded engine.
         migrate: Whether pending migrations are applied when it is prepared.
+        was_filled: Tells of an empty one whether rows were shipped to it, and has them rebuilt then.
     """
     url = settings.clickhouse_url
     options = WarehouseOptions(
@@ -62,7 +71,10 @@ def warehouse_of(settings: Settings, folder: DataFolder, *, migrate: bool) -> Wa
         background_threads=settings.clickhouse_background_threads,
         timeout_seconds=settings.clickhouse_timeout_seconds,
     )
-    return Warehouse(options, migrate_warehouse if migrate else leave_unmigrated)
+    if not migrate:
+        return Warehouse(options, leave_unmigrated)
+    loss = None if was_filled is None else LossCheck(is_new, was_filled, migrate_lost_warehouse)
+    return Warehouse(options, migrate_warehouse, loss)
 
 
 async def prepare(warehouse: Warehouse) -> None:

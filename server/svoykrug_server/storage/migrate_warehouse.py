@@ -4,11 +4,15 @@ Their statements are repeatable (`IF NOT EXISTS`), because ClickHouse has no tra
 """
 
 import re
+from collections.abc import Callable
 
 from clickhouse_connect.driver.client import Client
 
 from svoykrug_server.storage.folder import newer
 from svoykrug_server.storage.migrate import MIGRATIONS, SchemaState, newest_number, numbered_files
+
+_PURCHASES = re.compile(r"(TABLE (?:IF NOT EXISTS )?)purchases\b")
+_NEVER_MIGRATED = "0000"
 
 
 def warehouse_state(client: Client) -> SchemaState:
@@ -20,7 +24,12 @@ def warehouse_state(client: Client) -> SchemaState:
     )
     # Which migration was applied last?
     applied = client.query("SELECT max(version) FROM schema_migrations").result_rows[0][0]
-    return SchemaState(applied or "0000", newest_number(MIGRATIONS / "clickhouse"))
+    return SchemaState(applied or _NEVER_MIGRATED, newest_number(MIGRATIONS / "clickhouse"))
+
+
+def is_new(client: Client) -> bool:
+    """Tells whether no migration was ever applied: the warehouse is new, or all of it was lost."""
+    return warehouse_state(client).applied == _NEVER_MIGRATED
 
 
 def migrate_warehouse(client: Client) -> None:
@@ -29,13 +38,33 @@ def migrate_warehouse(client: Client) -> None:
     Raises:
         CannotStart: A newer program migrated the warehouse.
     """
+    _migrate(client, lambda statement: statement)
+
+
+def migrate_lost_warehouse(client: Client) -> None:
+    """Applies every migration to a warehouse that was lost, but makes no `purchases`.
+
+    That table comes back whole, by a rebuild: an empty one would be read as if nobody had ever bought anything.
+
+    Raises:
+        CannotStart: A newer program migrated the warehouse.
+    """
+    _migrate(client, for_rebuild)
+
+
+def for_rebuild(statement: str) -> str:
+    """Returns a statement of a migration with the table that a rebuild fills in the place of `purchases`."""
+    return _PURCHASES.sub(r"\1purchases_rebuilt", statement)
+
+
+def _migrate(client: Client, adapted: Callable[[str], str]) -> None:
     state = warehouse_state(client)
     if state.applied > state.newest:
         raise newer(f"The ClickHouse database (schema {state.applied}, this program knows {state.newest})")
     for file in numbered_files(MIGRATIONS / "clickhouse"):
         if file.stem[:4] > state.applied:
             for statement in statements(file.read_text()):
-                client.command(statement)
+                client.command(adapted(statement))
             # Remember that this file was applied.
             client.command(
                 "INSERT INTO schema_migrations SELECT {version:String}, {name:String}, now64(6, 'UTC')",

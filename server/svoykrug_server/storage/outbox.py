@@ -116,6 +116,15 @@ _TAKE_LEASE = text(
 # Who seals and ships, and is a rebuild of the warehouse wanted?
 _LEAD = "SELECT lease_holder, lease_expire_time, rebuild_id FROM relay_state"
 
+# Was anything ever shipped? Then a rebuild of the warehouse is wanted, this one unless another is already.
+_WANT_REBUILD_OF_SHIPPED = text(
+    """
+    UPDATE relay_state SET rebuild_id = coalesce(rebuild_id, :rebuild_id)
+    WHERE EXISTS (SELECT FROM sealed_batches WHERE shipped_time IS NOT NULL)
+    RETURNING only_row
+    """
+)
+
 # May another process take over at once?
 _RELEASE_LEASE = text("UPDATE relay_state SET lease_holder = NULL WHERE lease_holder = :holder")
 
@@ -228,6 +237,12 @@ async def take_lease(tx: Transaction, holder: UUID, now: datetime, lasts: timede
 async def release_lease(tx: Transaction, holder: UUID) -> None:
     """Gives the lease back, if this process holds it."""
     await tx.execute(_RELEASE_LEASE, {"holder": holder})
+
+
+async def want_rebuild_of_shipped(tx: Transaction, rebuild_id: UUID) -> bool:
+    """Asks whoever holds the lease to rebuild the warehouse if anything was ever shipped; tells whether it was."""
+    wanted = await tx.execute(_WANT_REBUILD_OF_SHIPPED, {"rebuild_id": rebuild_id})
+    return wanted.one_or_none() is not None
 
 
 async def claim(tx: Transaction, seal_time: datetime, most_entries: int) -> Claim:

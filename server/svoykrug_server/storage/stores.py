@@ -6,11 +6,12 @@ That is why the imports stand where they do.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from svoykrug_server.config import Settings
 from svoykrug_server.kit.startup import CannotStart, ExitCode
@@ -81,7 +82,13 @@ async def open_stores(settings: Settings, *, migrate: bool = True) -> AsyncItera
 
 
 @asynccontextmanager
-async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: bool = True) -> AsyncIterator["Warehouse"]:
+async def open_warehouse(
+    settings: Settings,
+    folder: DataFolder,
+    *,
+    migrate: bool = True,
+    was_filled: Callable[[], Awaitable[bool]] | None = None,
+) -> AsyncIterator["Warehouse"]:
     """Opens the warehouse for the length of the block.
 
     The embedded engine opens and migrates at once. A server may be away: then it is used as soon as it is back.
@@ -90,6 +97,8 @@ async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: boo
         settings: Where it is.
         folder: The data folder; only its owner may open the embedded engine in it.
         migrate: Whether pending migrations are applied.
+        was_filled: Tells of an empty one whether rows were shipped to it, and has them rebuilt then; None takes an
+            empty one for a new one.
 
     Raises:
         CannotStart: The URL is wrong, the server or the folder refuses us, or a newer program wrote the warehouse.
@@ -99,12 +108,20 @@ async def open_warehouse(settings: Settings, folder: DataFolder, *, migrate: boo
     url = settings.clickhouse_url
     if url is not None:
         check_clickhouse_url(url.get_secret_value())
-    warehouse = warehouse_of(settings, folder, migrate=migrate)
+    warehouse = warehouse_of(settings, folder, migrate=migrate, was_filled=was_filled)
     try:
         await prepare(warehouse)
         yield warehouse
     finally:
         await warehouse.close()
+
+
+async def want_rebuild_of_shipped(postgres: "Postgres") -> bool:
+    """Tells whether rows were ever shipped to ClickHouse; if so, a rebuild of it is wanted from now on."""
+    from svoykrug_server.storage import outbox  # noqa: PLC0415  imported while the stores opened
+
+    async with postgres.transaction() as tx:
+        return await outbox.want_rebuild_of_shipped(tx, uuid4())
 
 
 def load_secrets(settings: Settings, folder: DataFolder) -> Secrets:

@@ -11,7 +11,7 @@ statement; when the server is away at start, that happens as soon as it is back.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
@@ -78,17 +78,36 @@ class WarehouseOptions:
         return self.location.startswith(("http://", "https://"))
 
 
+@dataclass(frozen=True, slots=True)
+class LossCheck:
+    """How a warehouse that was lost is told from a new one, and what is made in it then.
+
+    Attributes:
+        is_new: Whether nothing was ever made in the database that a client uses.
+        was_filled: Asked of a new one: whether rows were shipped to it, of which a rebuild is wanted now.
+        migrate_lost: What brings its tables up to date if so, all but what the rebuild brings back.
+    """
+
+    is_new: Callable[[Client], bool]
+    was_filled: Callable[[], Awaitable[bool]]
+    migrate_lost: Callable[[Client], None]
+
+
 class Warehouse:
     """The analytics copy.
 
     Args:
         options: How to reach it.
         migrate: What brings its tables up to date; gets a client that uses our database.
+        loss: How a loss is noticed; None takes an empty database for a new one.
     """
 
-    def __init__(self, options: WarehouseOptions, migrate: Callable[[Client], None]) -> None:
+    def __init__(
+        self, options: WarehouseOptions, migrate: Callable[[Client], None], loss: LossCheck | None = None
+    ) -> None:
         self.options = options
         self._migrate = migrate
+        self._loss = loss
         opening = partial(self._open, options.timeout_seconds + 10)
         self._calls = ClientThreads("warehouse", options.connections, opening)
         self._background = ClientThreads("warehouse-background", options.background_connections, opening)
@@ -107,6 +126,7 @@ class Warehouse:
 
         Raises:
             WarehouseUnavailable: It cannot be reached; another try is made a second later at the earliest.
+            StoreUnavailable: PostgreSQL cannot be asked whether an empty one was lost.
         """
         if self._is_prepared():
             return
@@ -116,8 +136,15 @@ class Warehouse:
             if time.monotonic() < self._prepare_not_before:
                 raise WarehouseUnavailable
             self._prepare_not_before = time.monotonic() + PREPARE_INTERVAL_SECONDS
-            await self._submit(self._calls, lambda client, _: self._migrate(client), {})
+            migrate = self._migrate
+            if self._loss is not None and await self._is_lost(self._loss):
+                log.error("warehouse_lost", hint="analytics answers UNAVAILABLE until its purchases are rebuilt")
+                migrate = self._loss.migrate_lost
+            await self._submit(self._calls, lambda client, _: migrate(client), {})
             self._prepared = True
+
+    async def _is_lost(self, loss: LossCheck) -> bool:
+        return await self._submit(self._calls, lambda client, _: loss.is_new(client), {}) and await loss.was_filled()
 
     def _is_prepared(self) -> bool:
         return self._prepared
