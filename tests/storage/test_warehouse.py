@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
+import psutil
 import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -157,6 +158,19 @@ async def test_background_work_gets_few_threads(store: Warehouse) -> None:
     threads = "SELECT getSetting('max_threads')"
     assert await store.query(threads, background=True) == [(1,)]
     assert (await store.query(threads))[0][0] != 1 or os.cpu_count() == 1
+
+
+async def test_the_engine_in_process_gives_the_memory_of_a_heavy_statement_back(
+    warehouse_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_threads, "HEAVY_SECONDS", 0.0)
+    store, process = Warehouse(options_of(str(warehouse_folder)), make_table), psutil.Process()
+    await store.prepare()
+    before = process.memory_info().rss
+    assert await store.query("SELECT length(groupArray(number)) FROM numbers(20000000)") == [(20_000_000,)]
+    assert process.memory_info().rss - before < 200_000_000
+    await store.command(f"DROP DATABASE {store.database}")
+    await store.close()
 
 
 async def test_a_statement_over_the_limit_is_a_deadline_exceeded(store: Warehouse) -> None:
