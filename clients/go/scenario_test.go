@@ -2,8 +2,11 @@ package svoykrug_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,19 +30,35 @@ const refreshPath = "/svoykrug.auth.v1.AuthService/RefreshTokens"
 type scenario struct {
 	anna      *svoykrug.Client
 	annaID    string
+	store     *svoykrug.MemoryTokenStore
 	service   *svoykrug.Client
 	refreshes atomic.Int32
 	purchase  *purchasesv1.Purchase
 }
 
+type step struct {
+	id  string
+	run func(*testing.T)
+}
+
 // TestScenario runs the scenario that every client of Svoy Krug runs; each step that went well is told in one line.
 func TestScenario(t *testing.T) {
-	s := &scenario{service: newService(t)}
-	s.anna = newClient(t, svoykrug.WithDialOptions(grpc.WithChainUnaryInterceptor(s.count)))
-	for _, step := range []struct {
-		id  string
-		run func(*testing.T)
-	}{
+	s := &scenario{service: newService(t), store: &svoykrug.MemoryTokenStore{}}
+	s.anna = newClient(
+		t, svoykrug.WithTokenStore(s.store), svoykrug.WithDialOptions(grpc.WithChainUnaryInterceptor(s.count)),
+	)
+	steps := s.steps()
+	isTheTable(t, steps)
+	for _, step := range steps {
+		if !t.Run(step.id, step.run) {
+			return
+		}
+		fmt.Printf("scenario %s ok (go)\n", step.id)
+	}
+}
+
+func (s *scenario) steps() []step {
+	return []step{
 		{"sign_in", s.signIn},
 		{"refresh_under_way", s.refreshUnderWay},
 		{"profile_mask", s.profileMask},
@@ -54,11 +73,25 @@ func TestScenario(t *testing.T) {
 		{"server_restart_in_mid_call", s.serverRestartInMidCall},
 		{"lost_refresh_answer", s.lostRefreshAnswer},
 		{"two_sign_ins", s.twoSignIns},
-	} {
-		if !t.Run(step.id, step.run) {
-			return
-		}
-		fmt.Printf("scenario %s ok\n", step.id)
+	}
+}
+
+// isTheTable fails the test unless its steps are those of the table of all clients, in its order.
+func isTheTable(t *testing.T, steps []step) {
+	t.Helper()
+	content, err := os.ReadFile("../scenario.json")
+	succeeds(t, err)
+	var table struct{ Steps []struct{ ID string } }
+	succeeds(t, json.Unmarshal(content, &table))
+	var want, got []string
+	for _, row := range table.Steps {
+		want = append(want, row.ID)
+	}
+	for _, step := range steps {
+		got = append(got, step.id)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("got %v, want %v", got, want)
 	}
 }
 
@@ -76,7 +109,10 @@ func (s *scenario) signIn(t *testing.T) {
 	answer, err := signInByConsole(t.Context(), s.anna, annaPhone)
 	succeeds(t, err)
 	s.annaID = answer.GetUserId()
-	equal(t, me(t, s.anna).GetPhone(), annaPhone)
+	equal(t, me(t, s.anna).GetId(), s.annaID)
+	kept, err := s.store.Load()
+	succeeds(t, err)
+	equal(t, *kept, svoykrug.StoredSession{UserID: s.annaID, RefreshToken: answer.GetTokens().GetRefreshToken()})
 }
 
 // Her role changes, which ends her access token on the server; two calls at once make one refresh.
@@ -103,7 +139,7 @@ func (s *scenario) refreshUnderWay(t *testing.T) {
 func (s *scenario) profileMask(t *testing.T) {
 	before := me(t, s.anna)
 	answer, err := s.anna.Users.UpdateMe(t.Context(), &usersv1.UpdateMeRequest{
-		User:       &usersv1.User{DisplayName: "Анна", Locale: "ru", Email: "anna@example.com"},
+		User:       &usersv1.User{DisplayName: "Анна", Locale: "en", Email: "anna@example.com"},
 		UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"display_name"}},
 	})
 	succeeds(t, err)
@@ -139,15 +175,19 @@ func (s *scenario) recordPurchase(t *testing.T) {
 }
 
 func (s *scenario) refundPurchase(t *testing.T) {
-	answer, err := s.service.Purchases.RefundPurchase(t.Context(), &purchasesv1.RefundPurchaseRequest{
+	request := &purchasesv1.RefundPurchaseRequest{
 		BusinessId:  businessID,
 		Purchase:    &purchasesv1.RefundPurchaseRequest_PurchaseId{PurchaseId: s.purchase.GetId()},
 		ExternalId:  "refund-1",
 		AmountMinor: 40_00,
 		RefundTime:  timestamppb.Now(),
-	})
+	}
+	answer, err := s.service.Purchases.RefundPurchase(t.Context(), request)
 	succeeds(t, err)
 	equal(t, answer.GetPurchase().GetRefundedMinor(), 40_00)
+	request.ExternalId, request.AmountMinor = "refund-2", 90_00
+	_, err = s.service.Purchases.RefundPurchase(t.Context(), request)
+	equal(t, refused(t, err, svoykrug.ReasonRefundExceedsPurchase).Metadata["refundable_minor"], "6000")
 }
 
 func (s *scenario) importStream(t *testing.T) {
@@ -160,6 +200,7 @@ func (s *scenario) importStream(t *testing.T) {
 	answer, err := s.service.ImportPurchases(t.Context(), businessID, svoykrug.Rows(append(rows, stranger)))
 	succeeds(t, err)
 	equal(t, answer.GetRecordedCount(), 2_500)
+	equal(t, len(answer.GetRejectedRows()), 1)
 	equal(t, answer.GetRejectedRows()[0].GetRowNumber(), 2_500)
 	again, err := s.service.ImportPurchases(t.Context(), businessID, svoykrug.Rows(rows))
 	succeeds(t, err)

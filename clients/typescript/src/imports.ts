@@ -41,9 +41,12 @@ export async function importPurchases(
     throw new RangeError(`batchRows is 1 to ${MOST_BATCH_ROWS}, not ${batchRows}`);
   }
   const purchases = client.of(PurchasesService);
+  let stream: ReturnType<typeof requests> | undefined;
   return repeated(async () => {
+    // The rows of an attempt that has failed may still be awaited: the next attempt begins when it can be fed.
+    await stream?.return(undefined);
     const failures: unknown[] = [];
-    const stream = requests(businessId, noting(rows(), failures), batchRows, options.onSent);
+    stream = requests(businessId, noting(rows(), failures), batchRows, options.onSent);
     try {
       return await purchases.importPurchases(stream);
     } catch (error) {
