@@ -1,6 +1,7 @@
 """Headless Chromium, driven over its own protocol: the browser that people read the documentation in."""
 
 import asyncio
+import base64
 import json
 import shutil
 import subprocess
@@ -60,6 +61,19 @@ class Tab:
 
         await until(is_so, seconds=30)
 
+    async def look(self, width: int, height: int, *, dark: bool = False) -> None:
+        """Makes the page as large as a screen, light or dark as the reader's device is."""
+        await self._ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self._ask("Emulation.setEmulatedMedia", features=[scheme])
+
+    async def shoot(self, path: Path) -> None:
+        """Writes a picture of what is seen of the page."""
+        answer = await self._ask("Page.captureScreenshot", format="png")
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
+
     async def _ask(self, method: str, **params: Any) -> Any:
         number = next(self._numbers)
         await self._socket.send_json({"id": number, "method": method, "params": params})
@@ -72,12 +86,16 @@ class Tab:
 
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Tab]:
-    """Runs the browser for one block, with one empty page."""
+async def chromium(*options: str) -> AsyncIterator[Tab]:
+    """Runs the browser for one block, with one empty page.
+
+    Args:
+        options: What the browser is started with besides.
+    """
     program = shutil.which("chromium") or shutil.which("google-chrome")
     assert program is not None, "the tests of the documentation need Chromium"
     folder = Path(tempfile.mkdtemp(prefix="svoykrug-chromium-"))
-    command = (program, *_OPTIONS, f"--user-data-dir={folder}", "about:blank")
+    command = (program, *_OPTIONS, *options, f"--user-data-dir={folder}", "about:blank")
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         port_file = folder / "DevToolsActivePort"
