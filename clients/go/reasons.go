@@ -113,13 +113,15 @@ const (
 	ReasonImportOutOfOrder Reason = "IMPORT_OUT_OF_ORDER"
 	// The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`.
 	ReasonCsvImportsFull Reason = "CSV_IMPORTS_FULL"
+	// The CSV file is written already: it is not tried again, and not read in another format. Start another import.
+	ReasonCsvImportWritten Reason = "CSV_IMPORT_WRITTEN"
 	// There is too little data to train or to score. Metadata: what there is and what is needed.
 	ReasonTooLittleData Reason = "TOO_LITTLE_DATA"
 	// The two stores disagree for a day that the snapshot covers; it is being repaired.
 	ReasonStoresDisagree Reason = "STORES_DISAGREE"
 	// The model does not beat the baselines or the serving model. Metadata: what it failed.
 	ReasonModelNotGoodEnough Reason = "MODEL_NOT_GOOD_ENOUGH"
-	// No model of this scope is promoted yet, or no scores exist.
+	// No scores of this scope exist yet.
 	ReasonNotScoredYet Reason = "NOT_SCORED_YET"
 	// The cutoff is later than the watermark: not everything up to it is known yet.
 	ReasonCutoffAheadOfWatermark Reason = "CUTOFF_AHEAD_OF_WATERMARK"
@@ -129,4 +131,14 @@ const (
 	ReasonOperationCancelled Reason = "OPERATION_CANCELLED"
 	// The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601.
 	ReasonHistoryNotKept Reason = "HISTORY_NOT_KEPT"
+	// The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values.
+	ReasonSnapshotsNotComparable Reason = "SNAPSHOTS_NOT_COMPARABLE"
+	// No model of this scope serves, so there is nothing to score with: train one and promote it.
+	ReasonNoServingModel Reason = "NO_SERVING_MODEL"
+	// The rows of the snapshot or scoring were lost with a warehouse and are being made again, from the same purchases and to the last bit.
+	ReasonResultBeingRemade Reason = "RESULT_BEING_REMADE"
+	// The rows of the snapshot or scoring were lost with a warehouse and cannot be made again. Metadata: `lost_time`; `lost_reason`, one of
+	//  `rules_changed`, `history_not_kept`, `segments_lost` (with the snapshot that said them), `model_unreadable`, `not_provable`,
+	//  `rows_differ`.
+	ReasonResultLost Reason = "RESULT_LOST"
 )

@@ -306,12 +306,15 @@ type CreateSnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// Purchases before this instant count; the watermark when absent.
+	// Purchases before this instant count; `known_time` when absent, the watermark when that is absent too.
 	CutoffTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=cutoff_time,json=cutoffTime,proto3" json:"cutoff_time,omitempty"`
 	// How many days before the cutoff count for frequency and monetary value; default 365, at most 3,660.
 	WindowDays int32 `protobuf:"varint,3,opt,name=window_days,json=windowDays,proto3" json:"window_days,omitempty"`
 	// Makes the call repeatable, a UUID.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What had arrived by this instant counts: the cutoff itself gives the figures as they were known then. The watermark when absent; not before
+	// the cutoff.
+	KnownTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=known_time,json=knownTime,proto3" json:"known_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -372,6 +375,13 @@ func (x *CreateSnapshotRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateSnapshotRequest) GetKnownTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KnownTime
+	}
+	return nil
 }
 
 // Holds the operation that computes the snapshot.
@@ -544,7 +554,7 @@ type GetSegmentSummaryRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// The snapshot's id, a UUID; the one with the latest cutoff when empty.
+	// The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
 	SnapshotId    string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -663,7 +673,7 @@ type ListSegmentMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// The snapshot's id, a UUID; the one with the latest cutoff when empty.
+	// The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
 	SnapshotId string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
 	// Only this segment; all when unspecified.
 	Segment Segment `protobuf:"varint,3,opt,name=segment,proto3,enum=svoykrug.analytics.v1.Segment" json:"segment,omitempty"`
@@ -818,7 +828,7 @@ type StreamSegmentMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// The snapshot's id, a UUID; the one with the latest cutoff when empty.
+	// The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
 	SnapshotId string `protobuf:"bytes,2,opt,name=snapshot_id,json=snapshotId,proto3" json:"snapshot_id,omitempty"`
 	// Only this segment; all when unspecified.
 	Segment       Segment `protobuf:"varint,3,opt,name=segment,proto3,enum=svoykrug.analytics.v1.Segment" json:"segment,omitempty"`
@@ -937,9 +947,9 @@ type GetSegmentMovementsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// The earlier snapshot's id, a UUID.
+	// The snapshot's id with the earlier cutoff, a UUID.
 	FromSnapshotId string `protobuf:"bytes,2,opt,name=from_snapshot_id,json=fromSnapshotId,proto3" json:"from_snapshot_id,omitempty"`
-	// The later snapshot's id, a UUID.
+	// The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more.
 	ToSnapshotId  string `protobuf:"bytes,3,opt,name=to_snapshot_id,json=toSnapshotId,proto3" json:"to_snapshot_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1058,7 +1068,8 @@ type GetMemberInsightRequest struct {
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
 	// The user's id, a UUID.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// As known at this instant: the latest snapshot and scoring with a cutoff on or before it; the latest of all when absent.
+	// As known at this instant: the latest snapshot of what had happened and arrived by then, and the latest forecast published by then; the
+	// latest of all when absent.
 	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1118,11 +1129,11 @@ func (x *GetMemberInsightRequest) GetAsOfTime() *timestamppb.Timestamp {
 // Holds what is known of a member.
 type GetMemberInsightResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Her place in the snapshot; absent when no snapshot holds her.
+	// Her place in the snapshot; absent when it does not hold her: she has none yet, or has not bought in its window.
 	SegmentMember *SegmentMember `protobuf:"bytes,1,opt,name=segment_member,json=segmentMember,proto3" json:"segment_member,omitempty"`
-	// The snapshot; absent when there is none.
+	// The snapshot; absent when there is none yet.
 	Snapshot *Snapshot `protobuf:"bytes,2,opt,name=snapshot,proto3" json:"snapshot,omitempty"`
-	// Her churn probability; absent when she has not been scored.
+	// Her churn probability; absent when the forecast does not hold her: she has none yet.
 	ChurnScore *ChurnScore `protobuf:"bytes,3,opt,name=churn_score,json=churnScore,proto3" json:"churn_score,omitempty"`
 	// How far the warehouse is.
 	Freshness *Freshness `protobuf:"bytes,4,opt,name=freshness,proto3" json:"freshness,omitempty"`
@@ -1660,7 +1671,7 @@ type ScoreMembersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID; empty for the circle.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// What may be known; the watermark when absent.
+	// What may be known; the watermark when absent. One more than 36 hours past makes a backtest.
 	CutoffTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=cutoff_time,json=cutoffTime,proto3" json:"cutoff_time,omitempty"`
 	// Makes the call repeatable, a UUID.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1775,7 +1786,9 @@ type ListAtRiskMembersRequest struct {
 	// How many to return; default 50, at most 1,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before; empty for the first.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The scoring's id, a UUID, also of a backtest; the latest forecast when empty.
+	ScoringId     string `protobuf:"bytes,5,opt,name=scoring_id,json=scoringId,proto3" json:"scoring_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,6 +1847,13 @@ func (x *ListAtRiskMembersRequest) GetPageSize() int32 {
 func (x *ListAtRiskMembersRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListAtRiskMembersRequest) GetScoringId() string {
+	if x != nil {
+		return x.ScoringId
 	}
 	return ""
 }
@@ -1928,9 +1948,11 @@ type GetForecastReceiptsRequest struct {
 	// How many to return; default 20, at most 100.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the page before; empty for the first.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Lists backtests, too.
+	IncludeBacktests bool `protobuf:"varint,4,opt,name=include_backtests,json=includeBacktests,proto3" json:"include_backtests,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *GetForecastReceiptsRequest) Reset() {
@@ -1982,6 +2004,13 @@ func (x *GetForecastReceiptsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *GetForecastReceiptsRequest) GetIncludeBacktests() bool {
+	if x != nil {
+		return x.IncludeBacktests
+	}
+	return false
 }
 
 // Holds a page of forecast receipts.
@@ -2097,7 +2126,8 @@ func (x *GetMemberHistoryRequest) GetUserId() string {
 // Holds a member's segments.
 type GetMemberHistoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Her segment in each snapshot of the usual window, the earliest first; at most the last 120.
+	// Her segment in each snapshot of the usual window, the earliest cutoff first; at most the last 120. Of snapshots with one cutoff it is the
+	// one that knows least, and none is here that knows what arrived only after a later step's `known_time`: each step knows more than the one before.
 	Steps []*SegmentStep `protobuf:"bytes,1,rep,name=steps,proto3" json:"steps,omitempty"`
 	// How far the warehouse is.
 	Freshness     *Freshness `protobuf:"bytes,2,opt,name=freshness,proto3" json:"freshness,omitempty"`
@@ -2675,7 +2705,7 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\x05equal\x18\x06 \x01(\bR\x05equal\x128\n" +
 	"\x04days\x18\a \x03(\v2$.svoykrug.analytics.v1.DayComparisonR\x04days\x12,\n" +
 	"\x12disputed_day_count\x18\b \x01(\x05R\x10disputedDayCount\x12&\n" +
-	"\x0fnext_page_token\x18\t \x01(\tR\rnextPageToken\"\xb5\x01\n" +
+	"\x0fnext_page_token\x18\t \x01(\tR\rnextPageToken\"\xf0\x01\n" +
 	"\x15CreateSnapshotRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12;\n" +
@@ -2684,7 +2714,9 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\vwindow_days\x18\x03 \x01(\x05R\n" +
 	"windowDays\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"Y\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x129\n" +
+	"\n" +
+	"known_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tknownTime\"Y\n" +
 	"\x16CreateSnapshotResponse\x12?\n" +
 	"\toperation\x18\x01 \x01(\v2!.svoykrug.operations.v1.OperationR\toperation\"s\n" +
 	"\x14ListSnapshotsRequest\x12\x1f\n" +
@@ -2792,27 +2824,30 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\"W\n" +
 	"\x14ScoreMembersResponse\x12?\n" +
-	"\toperation\x18\x01 \x01(\v2!.svoykrug.operations.v1.OperationR\toperation\"\xa0\x01\n" +
+	"\toperation\x18\x01 \x01(\v2!.svoykrug.operations.v1.OperationR\toperation\"\xbf\x01\n" +
 	"\x18ListAtRiskMembersRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12'\n" +
 	"\x0fmin_probability\x18\x02 \x01(\x01R\x0eminProbability\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x82\x02\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x1d\n" +
+	"\n" +
+	"scoring_id\x18\x05 \x01(\tR\tscoringId\"\x82\x02\n" +
 	"\x19ListAtRiskMembersResponse\x12;\n" +
 	"\amembers\x18\x01 \x03(\v2!.svoykrug.analytics.v1.ChurnScoreR\amembers\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
 	"\n" +
 	"scoring_id\x18\x03 \x01(\tR\tscoringId\x12!\n" +
 	"\fscored_count\x18\x04 \x01(\x03R\vscoredCount\x12>\n" +
-	"\tfreshness\x18\x05 \x01(\v2 .svoykrug.analytics.v1.FreshnessR\tfreshness\"y\n" +
+	"\tfreshness\x18\x05 \x01(\v2 .svoykrug.analytics.v1.FreshnessR\tfreshness\"\xa6\x01\n" +
 	"\x1aGetForecastReceiptsRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12\x1b\n" +
 	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tR\tpageToken\"\x89\x01\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\x12+\n" +
+	"\x11include_backtests\x18\x04 \x01(\bR\x10includeBacktests\"\x89\x01\n" +
 	"\x1bGetForecastReceiptsResponse\x12B\n" +
 	"\breceipts\x18\x01 \x03(\v2&.svoykrug.analytics.v1.ForecastReceiptR\breceipts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"S\n" +
@@ -2988,99 +3023,100 @@ var file_svoykrug_analytics_v1_analytics_service_proto_depIdxs = []int32{
 	42, // 7: svoykrug.analytics.v1.GetFreshnessResponse.clickhouse:type_name -> svoykrug.analytics.v1.StoreTotals
 	1,  // 8: svoykrug.analytics.v1.GetFreshnessResponse.days:type_name -> svoykrug.analytics.v1.DayComparison
 	44, // 9: svoykrug.analytics.v1.CreateSnapshotRequest.cutoff_time:type_name -> google.protobuf.Timestamp
-	45, // 10: svoykrug.analytics.v1.CreateSnapshotResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	46, // 11: svoykrug.analytics.v1.ListSnapshotsResponse.snapshots:type_name -> svoykrug.analytics.v1.Snapshot
-	46, // 12: svoykrug.analytics.v1.GetSegmentSummaryResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
-	47, // 13: svoykrug.analytics.v1.GetSegmentSummaryResponse.segments:type_name -> svoykrug.analytics.v1.SegmentFigures
-	43, // 14: svoykrug.analytics.v1.GetSegmentSummaryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	48, // 15: svoykrug.analytics.v1.ListSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
-	49, // 16: svoykrug.analytics.v1.ListSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
-	43, // 17: svoykrug.analytics.v1.ListSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	48, // 18: svoykrug.analytics.v1.StreamSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
-	49, // 19: svoykrug.analytics.v1.StreamSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
-	43, // 20: svoykrug.analytics.v1.StreamSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	50, // 21: svoykrug.analytics.v1.GetSegmentMovementsResponse.movements:type_name -> svoykrug.analytics.v1.SegmentMovement
-	43, // 22: svoykrug.analytics.v1.GetSegmentMovementsResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	44, // 23: svoykrug.analytics.v1.GetMemberInsightRequest.as_of_time:type_name -> google.protobuf.Timestamp
-	49, // 24: svoykrug.analytics.v1.GetMemberInsightResponse.segment_member:type_name -> svoykrug.analytics.v1.SegmentMember
-	46, // 25: svoykrug.analytics.v1.GetMemberInsightResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
-	51, // 26: svoykrug.analytics.v1.GetMemberInsightResponse.churn_score:type_name -> svoykrug.analytics.v1.ChurnScore
-	43, // 27: svoykrug.analytics.v1.GetMemberInsightResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	52, // 28: svoykrug.analytics.v1.GetMemberInsightResponse.member_value:type_name -> svoykrug.analytics.v1.MemberValue
-	44, // 29: svoykrug.analytics.v1.TrainChurnModelRequest.test_cutoff_time:type_name -> google.protobuf.Timestamp
-	44, // 30: svoykrug.analytics.v1.TrainChurnModelRequest.training_cutoff_times:type_name -> google.protobuf.Timestamp
-	45, // 31: svoykrug.analytics.v1.TrainChurnModelResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	53, // 32: svoykrug.analytics.v1.ListChurnModelsResponse.churn_models:type_name -> svoykrug.analytics.v1.ChurnModel
-	53, // 33: svoykrug.analytics.v1.GetChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
-	53, // 34: svoykrug.analytics.v1.PromoteChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
-	44, // 35: svoykrug.analytics.v1.ScoreMembersRequest.cutoff_time:type_name -> google.protobuf.Timestamp
-	45, // 36: svoykrug.analytics.v1.ScoreMembersResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	51, // 37: svoykrug.analytics.v1.ListAtRiskMembersResponse.members:type_name -> svoykrug.analytics.v1.ChurnScore
-	43, // 38: svoykrug.analytics.v1.ListAtRiskMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	54, // 39: svoykrug.analytics.v1.GetForecastReceiptsResponse.receipts:type_name -> svoykrug.analytics.v1.ForecastReceipt
-	55, // 40: svoykrug.analytics.v1.GetMemberHistoryResponse.steps:type_name -> svoykrug.analytics.v1.SegmentStep
-	43, // 41: svoykrug.analytics.v1.GetMemberHistoryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 42: svoykrug.analytics.v1.GetDashboardRequest.from_date:type_name -> google.type.Date
-	41, // 43: svoykrug.analytics.v1.GetDashboardRequest.to_date:type_name -> google.type.Date
-	56, // 44: svoykrug.analytics.v1.GetDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
-	43, // 45: svoykrug.analytics.v1.GetDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 46: svoykrug.analytics.v1.WatchDashboardRequest.from_date:type_name -> google.type.Date
-	41, // 47: svoykrug.analytics.v1.WatchDashboardRequest.to_date:type_name -> google.type.Date
-	56, // 48: svoykrug.analytics.v1.WatchDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
-	43, // 49: svoykrug.analytics.v1.WatchDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 50: svoykrug.analytics.v1.GetCohortRetentionRequest.from_month:type_name -> google.type.Date
-	41, // 51: svoykrug.analytics.v1.GetCohortRetentionRequest.to_month:type_name -> google.type.Date
-	57, // 52: svoykrug.analytics.v1.GetCohortRetentionResponse.cohorts:type_name -> svoykrug.analytics.v1.Cohort
-	43, // 53: svoykrug.analytics.v1.GetCohortRetentionResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 54: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.from_date:type_name -> google.type.Date
-	41, // 55: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.to_date:type_name -> google.type.Date
-	58, // 56: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.cells:type_name -> svoykrug.analytics.v1.CrossBusinessCell
-	43, // 57: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	0,  // 58: svoykrug.analytics.v1.AnalyticsService.GetFreshness:input_type -> svoykrug.analytics.v1.GetFreshnessRequest
-	3,  // 59: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:input_type -> svoykrug.analytics.v1.CreateSnapshotRequest
-	5,  // 60: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:input_type -> svoykrug.analytics.v1.ListSnapshotsRequest
-	7,  // 61: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:input_type -> svoykrug.analytics.v1.GetSegmentSummaryRequest
-	9,  // 62: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:input_type -> svoykrug.analytics.v1.ListSegmentMembersRequest
-	11, // 63: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:input_type -> svoykrug.analytics.v1.StreamSegmentMembersRequest
-	13, // 64: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:input_type -> svoykrug.analytics.v1.GetSegmentMovementsRequest
-	15, // 65: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:input_type -> svoykrug.analytics.v1.GetMemberInsightRequest
-	17, // 66: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:input_type -> svoykrug.analytics.v1.TrainChurnModelRequest
-	19, // 67: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:input_type -> svoykrug.analytics.v1.ListChurnModelsRequest
-	21, // 68: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:input_type -> svoykrug.analytics.v1.GetChurnModelRequest
-	23, // 69: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:input_type -> svoykrug.analytics.v1.PromoteChurnModelRequest
-	25, // 70: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:input_type -> svoykrug.analytics.v1.ScoreMembersRequest
-	27, // 71: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:input_type -> svoykrug.analytics.v1.ListAtRiskMembersRequest
-	29, // 72: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:input_type -> svoykrug.analytics.v1.GetForecastReceiptsRequest
-	31, // 73: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:input_type -> svoykrug.analytics.v1.GetMemberHistoryRequest
-	33, // 74: svoykrug.analytics.v1.AnalyticsService.GetDashboard:input_type -> svoykrug.analytics.v1.GetDashboardRequest
-	35, // 75: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:input_type -> svoykrug.analytics.v1.WatchDashboardRequest
-	37, // 76: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:input_type -> svoykrug.analytics.v1.GetCohortRetentionRequest
-	39, // 77: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:input_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixRequest
-	2,  // 78: svoykrug.analytics.v1.AnalyticsService.GetFreshness:output_type -> svoykrug.analytics.v1.GetFreshnessResponse
-	4,  // 79: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:output_type -> svoykrug.analytics.v1.CreateSnapshotResponse
-	6,  // 80: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:output_type -> svoykrug.analytics.v1.ListSnapshotsResponse
-	8,  // 81: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:output_type -> svoykrug.analytics.v1.GetSegmentSummaryResponse
-	10, // 82: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:output_type -> svoykrug.analytics.v1.ListSegmentMembersResponse
-	12, // 83: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:output_type -> svoykrug.analytics.v1.StreamSegmentMembersResponse
-	14, // 84: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:output_type -> svoykrug.analytics.v1.GetSegmentMovementsResponse
-	16, // 85: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:output_type -> svoykrug.analytics.v1.GetMemberInsightResponse
-	18, // 86: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:output_type -> svoykrug.analytics.v1.TrainChurnModelResponse
-	20, // 87: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:output_type -> svoykrug.analytics.v1.ListChurnModelsResponse
-	22, // 88: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:output_type -> svoykrug.analytics.v1.GetChurnModelResponse
-	24, // 89: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:output_type -> svoykrug.analytics.v1.PromoteChurnModelResponse
-	26, // 90: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:output_type -> svoykrug.analytics.v1.ScoreMembersResponse
-	28, // 91: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:output_type -> svoykrug.analytics.v1.ListAtRiskMembersResponse
-	30, // 92: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:output_type -> svoykrug.analytics.v1.GetForecastReceiptsResponse
-	32, // 93: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:output_type -> svoykrug.analytics.v1.GetMemberHistoryResponse
-	34, // 94: svoykrug.analytics.v1.AnalyticsService.GetDashboard:output_type -> svoykrug.analytics.v1.GetDashboardResponse
-	36, // 95: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:output_type -> svoykrug.analytics.v1.WatchDashboardResponse
-	38, // 96: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:output_type -> svoykrug.analytics.v1.GetCohortRetentionResponse
-	40, // 97: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:output_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixResponse
-	78, // [78:98] is the sub-list for method output_type
-	58, // [58:78] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	44, // 10: svoykrug.analytics.v1.CreateSnapshotRequest.known_time:type_name -> google.protobuf.Timestamp
+	45, // 11: svoykrug.analytics.v1.CreateSnapshotResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	46, // 12: svoykrug.analytics.v1.ListSnapshotsResponse.snapshots:type_name -> svoykrug.analytics.v1.Snapshot
+	46, // 13: svoykrug.analytics.v1.GetSegmentSummaryResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
+	47, // 14: svoykrug.analytics.v1.GetSegmentSummaryResponse.segments:type_name -> svoykrug.analytics.v1.SegmentFigures
+	43, // 15: svoykrug.analytics.v1.GetSegmentSummaryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	48, // 16: svoykrug.analytics.v1.ListSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
+	49, // 17: svoykrug.analytics.v1.ListSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
+	43, // 18: svoykrug.analytics.v1.ListSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	48, // 19: svoykrug.analytics.v1.StreamSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
+	49, // 20: svoykrug.analytics.v1.StreamSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
+	43, // 21: svoykrug.analytics.v1.StreamSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	50, // 22: svoykrug.analytics.v1.GetSegmentMovementsResponse.movements:type_name -> svoykrug.analytics.v1.SegmentMovement
+	43, // 23: svoykrug.analytics.v1.GetSegmentMovementsResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	44, // 24: svoykrug.analytics.v1.GetMemberInsightRequest.as_of_time:type_name -> google.protobuf.Timestamp
+	49, // 25: svoykrug.analytics.v1.GetMemberInsightResponse.segment_member:type_name -> svoykrug.analytics.v1.SegmentMember
+	46, // 26: svoykrug.analytics.v1.GetMemberInsightResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
+	51, // 27: svoykrug.analytics.v1.GetMemberInsightResponse.churn_score:type_name -> svoykrug.analytics.v1.ChurnScore
+	43, // 28: svoykrug.analytics.v1.GetMemberInsightResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	52, // 29: svoykrug.analytics.v1.GetMemberInsightResponse.member_value:type_name -> svoykrug.analytics.v1.MemberValue
+	44, // 30: svoykrug.analytics.v1.TrainChurnModelRequest.test_cutoff_time:type_name -> google.protobuf.Timestamp
+	44, // 31: svoykrug.analytics.v1.TrainChurnModelRequest.training_cutoff_times:type_name -> google.protobuf.Timestamp
+	45, // 32: svoykrug.analytics.v1.TrainChurnModelResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	53, // 33: svoykrug.analytics.v1.ListChurnModelsResponse.churn_models:type_name -> svoykrug.analytics.v1.ChurnModel
+	53, // 34: svoykrug.analytics.v1.GetChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
+	53, // 35: svoykrug.analytics.v1.PromoteChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
+	44, // 36: svoykrug.analytics.v1.ScoreMembersRequest.cutoff_time:type_name -> google.protobuf.Timestamp
+	45, // 37: svoykrug.analytics.v1.ScoreMembersResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	51, // 38: svoykrug.analytics.v1.ListAtRiskMembersResponse.members:type_name -> svoykrug.analytics.v1.ChurnScore
+	43, // 39: svoykrug.analytics.v1.ListAtRiskMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	54, // 40: svoykrug.analytics.v1.GetForecastReceiptsResponse.receipts:type_name -> svoykrug.analytics.v1.ForecastReceipt
+	55, // 41: svoykrug.analytics.v1.GetMemberHistoryResponse.steps:type_name -> svoykrug.analytics.v1.SegmentStep
+	43, // 42: svoykrug.analytics.v1.GetMemberHistoryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 43: svoykrug.analytics.v1.GetDashboardRequest.from_date:type_name -> google.type.Date
+	41, // 44: svoykrug.analytics.v1.GetDashboardRequest.to_date:type_name -> google.type.Date
+	56, // 45: svoykrug.analytics.v1.GetDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
+	43, // 46: svoykrug.analytics.v1.GetDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 47: svoykrug.analytics.v1.WatchDashboardRequest.from_date:type_name -> google.type.Date
+	41, // 48: svoykrug.analytics.v1.WatchDashboardRequest.to_date:type_name -> google.type.Date
+	56, // 49: svoykrug.analytics.v1.WatchDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
+	43, // 50: svoykrug.analytics.v1.WatchDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 51: svoykrug.analytics.v1.GetCohortRetentionRequest.from_month:type_name -> google.type.Date
+	41, // 52: svoykrug.analytics.v1.GetCohortRetentionRequest.to_month:type_name -> google.type.Date
+	57, // 53: svoykrug.analytics.v1.GetCohortRetentionResponse.cohorts:type_name -> svoykrug.analytics.v1.Cohort
+	43, // 54: svoykrug.analytics.v1.GetCohortRetentionResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 55: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.from_date:type_name -> google.type.Date
+	41, // 56: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.to_date:type_name -> google.type.Date
+	58, // 57: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.cells:type_name -> svoykrug.analytics.v1.CrossBusinessCell
+	43, // 58: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	0,  // 59: svoykrug.analytics.v1.AnalyticsService.GetFreshness:input_type -> svoykrug.analytics.v1.GetFreshnessRequest
+	3,  // 60: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:input_type -> svoykrug.analytics.v1.CreateSnapshotRequest
+	5,  // 61: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:input_type -> svoykrug.analytics.v1.ListSnapshotsRequest
+	7,  // 62: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:input_type -> svoykrug.analytics.v1.GetSegmentSummaryRequest
+	9,  // 63: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:input_type -> svoykrug.analytics.v1.ListSegmentMembersRequest
+	11, // 64: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:input_type -> svoykrug.analytics.v1.StreamSegmentMembersRequest
+	13, // 65: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:input_type -> svoykrug.analytics.v1.GetSegmentMovementsRequest
+	15, // 66: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:input_type -> svoykrug.analytics.v1.GetMemberInsightRequest
+	17, // 67: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:input_type -> svoykrug.analytics.v1.TrainChurnModelRequest
+	19, // 68: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:input_type -> svoykrug.analytics.v1.ListChurnModelsRequest
+	21, // 69: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:input_type -> svoykrug.analytics.v1.GetChurnModelRequest
+	23, // 70: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:input_type -> svoykrug.analytics.v1.PromoteChurnModelRequest
+	25, // 71: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:input_type -> svoykrug.analytics.v1.ScoreMembersRequest
+	27, // 72: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:input_type -> svoykrug.analytics.v1.ListAtRiskMembersRequest
+	29, // 73: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:input_type -> svoykrug.analytics.v1.GetForecastReceiptsRequest
+	31, // 74: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:input_type -> svoykrug.analytics.v1.GetMemberHistoryRequest
+	33, // 75: svoykrug.analytics.v1.AnalyticsService.GetDashboard:input_type -> svoykrug.analytics.v1.GetDashboardRequest
+	35, // 76: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:input_type -> svoykrug.analytics.v1.WatchDashboardRequest
+	37, // 77: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:input_type -> svoykrug.analytics.v1.GetCohortRetentionRequest
+	39, // 78: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:input_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixRequest
+	2,  // 79: svoykrug.analytics.v1.AnalyticsService.GetFreshness:output_type -> svoykrug.analytics.v1.GetFreshnessResponse
+	4,  // 80: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:output_type -> svoykrug.analytics.v1.CreateSnapshotResponse
+	6,  // 81: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:output_type -> svoykrug.analytics.v1.ListSnapshotsResponse
+	8,  // 82: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:output_type -> svoykrug.analytics.v1.GetSegmentSummaryResponse
+	10, // 83: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:output_type -> svoykrug.analytics.v1.ListSegmentMembersResponse
+	12, // 84: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:output_type -> svoykrug.analytics.v1.StreamSegmentMembersResponse
+	14, // 85: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:output_type -> svoykrug.analytics.v1.GetSegmentMovementsResponse
+	16, // 86: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:output_type -> svoykrug.analytics.v1.GetMemberInsightResponse
+	18, // 87: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:output_type -> svoykrug.analytics.v1.TrainChurnModelResponse
+	20, // 88: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:output_type -> svoykrug.analytics.v1.ListChurnModelsResponse
+	22, // 89: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:output_type -> svoykrug.analytics.v1.GetChurnModelResponse
+	24, // 90: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:output_type -> svoykrug.analytics.v1.PromoteChurnModelResponse
+	26, // 91: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:output_type -> svoykrug.analytics.v1.ScoreMembersResponse
+	28, // 92: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:output_type -> svoykrug.analytics.v1.ListAtRiskMembersResponse
+	30, // 93: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:output_type -> svoykrug.analytics.v1.GetForecastReceiptsResponse
+	32, // 94: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:output_type -> svoykrug.analytics.v1.GetMemberHistoryResponse
+	34, // 95: svoykrug.analytics.v1.AnalyticsService.GetDashboard:output_type -> svoykrug.analytics.v1.GetDashboardResponse
+	36, // 96: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:output_type -> svoykrug.analytics.v1.WatchDashboardResponse
+	38, // 97: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:output_type -> svoykrug.analytics.v1.GetCohortRetentionResponse
+	40, // 98: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:output_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixResponse
+	79, // [79:99] is the sub-list for method output_type
+	59, // [59:79] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_analytics_v1_analytics_service_proto_init() }

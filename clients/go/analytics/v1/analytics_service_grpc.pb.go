@@ -49,7 +49,9 @@ const (
 //
 // Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
 // never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+// or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+// again is RESULT_LOST to who names it, and passed over where the latest is asked for.
 type AnalyticsServiceClient interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
 	// and day, of the days that the warehouse still holds.
@@ -57,7 +59,7 @@ type AnalyticsServiceClient interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
 	GetFreshness(ctx context.Context, in *GetFreshnessRequest, opts ...grpc.CallOption) (*GetFreshnessResponse, error)
-	// Starts computing an RFM snapshot.
+	// Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
 	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -83,13 +85,14 @@ type AnalyticsServiceClient interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
 	StreamSegmentMembers(ctx context.Context, in *StreamSegmentMembersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamSegmentMembersResponse], error)
-	// Compares two snapshots of one scope: how many members went from which segment to which.
+	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+	// NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
 	GetSegmentMovements(ctx context.Context, in *GetSegmentMovementsRequest, opts ...grpc.CallOption) (*GetSegmentMovementsResponse, error)
-	// Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-	// probability with reasons.
+	// Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+	// her, with reasons. Who bought for the first time since then is answered with neither.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -119,53 +122,57 @@ type AnalyticsServiceClient interface {
 	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
 	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	PromoteChurnModel(ctx context.Context, in *PromoteChurnModelRequest, opts ...grpc.CallOption) (*PromoteChurnModelResponse, error)
-	// Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+	// Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+	// is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-	// the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
 	ScoreMembers(ctx context.Context, in *ScoreMembersRequest, opts ...grpc.CallOption) (*ScoreMembersResponse, error)
-	// Lists the members of the latest scoring, the likeliest to leave first.
+	// Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+	// scope), WAREHOUSE_UNAVAILABLE.
 	ListAtRiskMembers(ctx context.Context, in *ListAtRiskMembersRequest, opts ...grpc.CallOption) (*ListAtRiskMembersResponse, error)
-	// Lists how past forecasts turned out, the latest first: what was said against who left.
+	// Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	GetForecastReceipts(ctx context.Context, in *GetForecastReceiptsRequest, opts ...grpc.CallOption) (*GetForecastReceiptsResponse, error)
-	// Returns the segments a member went through, with the cause of each change, as it was known on each date.
+	// Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
 	GetMemberHistory(ctx context.Context, in *GetMemberHistoryRequest, opts ...grpc.CallOption) (*GetMemberHistoryResponse, error)
 	// Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-	// only, and only for at least 5 members. It holds everything that was shipped when the call began.
+	// only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+	// warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-	// PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(ctx context.Context, in *GetDashboardRequest, opts ...grpc.CallOption) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-	// watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(ctx context.Context, in *WatchDashboardRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDashboardResponse], error)
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), WAREHOUSE_UNAVAILABLE.
 	GetCohortRetention(ctx context.Context, in *GetCohortRetentionRequest, opts ...grpc.CallOption) (*GetCohortRetentionResponse, error)
 	// Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
 	// appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
 	// days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+	// asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
 	GetCrossBusinessMatrix(ctx context.Context, in *GetCrossBusinessMatrixRequest, opts ...grpc.CallOption) (*GetCrossBusinessMatrixResponse, error)
 }
 
@@ -401,7 +408,9 @@ func (c *analyticsServiceClient) GetCrossBusinessMatrix(ctx context.Context, in 
 //
 // Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
 // never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+// or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+// again is RESULT_LOST to who names it, and passed over where the latest is asked for.
 type AnalyticsServiceServer interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
 	// and day, of the days that the warehouse still holds.
@@ -409,7 +418,7 @@ type AnalyticsServiceServer interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
 	GetFreshness(context.Context, *GetFreshnessRequest) (*GetFreshnessResponse, error)
-	// Starts computing an RFM snapshot.
+	// Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
 	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -435,13 +444,14 @@ type AnalyticsServiceServer interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
 	StreamSegmentMembers(*StreamSegmentMembersRequest, grpc.ServerStreamingServer[StreamSegmentMembersResponse]) error
-	// Compares two snapshots of one scope: how many members went from which segment to which.
+	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+	// NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
 	GetSegmentMovements(context.Context, *GetSegmentMovementsRequest) (*GetSegmentMovementsResponse, error)
-	// Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-	// probability with reasons.
+	// Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+	// her, with reasons. Who bought for the first time since then is answered with neither.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -471,53 +481,57 @@ type AnalyticsServiceServer interface {
 	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
 	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	PromoteChurnModel(context.Context, *PromoteChurnModelRequest) (*PromoteChurnModelResponse, error)
-	// Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+	// Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+	// is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-	// the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
 	ScoreMembers(context.Context, *ScoreMembersRequest) (*ScoreMembersResponse, error)
-	// Lists the members of the latest scoring, the likeliest to leave first.
+	// Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+	// scope), WAREHOUSE_UNAVAILABLE.
 	ListAtRiskMembers(context.Context, *ListAtRiskMembersRequest) (*ListAtRiskMembersResponse, error)
-	// Lists how past forecasts turned out, the latest first: what was said against who left.
+	// Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	GetForecastReceipts(context.Context, *GetForecastReceiptsRequest) (*GetForecastReceiptsResponse, error)
-	// Returns the segments a member went through, with the cause of each change, as it was known on each date.
+	// Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
 	GetMemberHistory(context.Context, *GetMemberHistoryRequest) (*GetMemberHistoryResponse, error)
 	// Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-	// only, and only for at least 5 members. It holds everything that was shipped when the call began.
+	// only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+	// warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-	// PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(context.Context, *GetDashboardRequest) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-	// watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(*WatchDashboardRequest, grpc.ServerStreamingServer[WatchDashboardResponse]) error
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+	// business), WAREHOUSE_UNAVAILABLE.
 	GetCohortRetention(context.Context, *GetCohortRetentionRequest) (*GetCohortRetentionResponse, error)
 	// Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
 	// appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
 	// days, as known when the month began, with noise in every count (`CrossBusinessCell`).
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+	// asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
 	GetCrossBusinessMatrix(context.Context, *GetCrossBusinessMatrixRequest) (*GetCrossBusinessMatrixResponse, error)
 	mustEmbedUnimplementedAnalyticsServiceServer()
 }

@@ -81,7 +81,8 @@ func (ChurnModelState) EnumDescriptor() ([]byte, []int) {
 	return file_svoykrug_analytics_v1_churn_proto_rawDescGZIP(), []int{0}
 }
 
-// A figure with its 95 % bootstrap interval.
+// A figure with its 95 % bootstrap interval. The ECE of a resample is larger than that of the members themselves by what chance adds; its
+// interval is shifted back by the mean of that, and never below 0.
 type Estimate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The figure.
@@ -362,7 +363,7 @@ type ChurnModel struct {
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// The same figures for everyone with any purchase before, when the population is narrower.
 	MetricsEveryone []*ChurnMetrics `protobuf:"bytes,16,rep,name=metrics_everyone,json=metricsEveryone,proto3" json:"metrics_everyone,omitempty"`
-	// How far the members of the latest scoring are from those it learned from, the most moved feature first; empty before a scoring.
+	// How far the members of the latest forecast are from those it learned from, the most moved feature first; empty before one.
 	Drift []*FeatureDrift `protobuf:"bytes,17,rep,name=drift,proto3" json:"drift,omitempty"`
 	// What kept the scope from a model of its own, and what it borrowed: `pooled prior of beauty`; empty for a model of its own data.
 	BorrowedFrom  string `protobuf:"bytes,18,opt,name=borrowed_from,json=borrowedFrom,proto3" json:"borrowed_from,omitempty"`
@@ -619,12 +620,16 @@ type ChurnScore struct {
 	Reasons []*ChurnReason `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	// The model that said so, a UUID.
 	ChurnModelId string `protobuf:"bytes,4,opt,name=churn_model_id,json=churnModelId,proto3" json:"churn_model_id,omitempty"`
-	// What was known of her when it was said.
+	// What was known of her: what had happened by then.
 	CutoffTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=cutoff_time,json=cutoffTime,proto3" json:"cutoff_time,omitempty"`
 	// Churn means: no purchase within this many days after the cutoff.
 	HorizonDays int32 `protobuf:"varint,6,opt,name=horizon_days,json=horizonDays,proto3" json:"horizon_days,omitempty"`
 	// What she spent in the 365 days before the cutoff, net, in minor units: what is at risk.
 	NetSpendMinor int64 `protobuf:"varint,7,opt,name=net_spend_minor,json=netSpendMinor,proto3" json:"net_spend_minor,omitempty"`
+	// When it was said.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// True when it was said more than 36 hours after the cutoff, with a model that may know what came then: a test of the model, no forecast.
+	Backtest      bool `protobuf:"varint,9,opt,name=backtest,proto3" json:"backtest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -708,14 +713,29 @@ func (x *ChurnScore) GetNetSpendMinor() int64 {
 	return 0
 }
 
-// How a forecast turned out once its horizon had closed.
+func (x *ChurnScore) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *ChurnScore) GetBacktest() bool {
+	if x != nil {
+		return x.Backtest
+	}
+	return false
+}
+
+// How a forecast turned out once its horizon had closed. A forecast is a scoring that was published at most 36 hours after its cutoff, by the
+// model that served then; a later one is a backtest: it says how the model would have done, and is listed only where it is asked for.
 type ForecastReceipt struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The scoring, a UUID.
 	ScoringId string `protobuf:"bytes,1,opt,name=scoring_id,json=scoringId,proto3" json:"scoring_id,omitempty"`
 	// The model that said so, a UUID.
 	ChurnModelId string `protobuf:"bytes,2,opt,name=churn_model_id,json=churnModelId,proto3" json:"churn_model_id,omitempty"`
-	// What was known when it was said.
+	// The members are described by what had happened by then.
 	CutoffTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=cutoff_time,json=cutoffTime,proto3" json:"cutoff_time,omitempty"`
 	// Churn meant: no purchase within this many days after the cutoff.
 	HorizonDays int32 `protobuf:"varint,4,opt,name=horizon_days,json=horizonDays,proto3" json:"horizon_days,omitempty"`
@@ -734,7 +754,11 @@ type ForecastReceipt struct {
 	// What was said and what happened, ten bins of equal mass.
 	Calibration []*CalibrationBin `protobuf:"bytes,11,rep,name=calibration,proto3" json:"calibration,omitempty"`
 	// When it was graded.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was said: of a forecast, at most 36 hours after the cutoff, of a horizon of at least 7 days.
+	PublishTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
+	// True when it was said later than that: a test of the model, no forecast.
+	Backtest      bool `protobuf:"varint,14,opt,name=backtest,proto3" json:"backtest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -853,6 +877,20 @@ func (x *ForecastReceipt) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ForecastReceipt) GetPublishTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PublishTime
+	}
+	return nil
+}
+
+func (x *ForecastReceipt) GetBacktest() bool {
+	if x != nil {
+		return x.Backtest
+	}
+	return false
+}
+
 // How much a feature's distribution moved between training and scoring.
 type FeatureDrift struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -960,7 +998,7 @@ const file_svoykrug_analytics_v1_churn_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12#\n" +
 	"\rtypical_value\x18\x03 \x01(\x01R\ftypicalValue\x12\x16\n" +
 	"\x06effect\x18\x04 \x01(\x01R\x06effect\x12\x12\n" +
-	"\x04text\x18\x05 \x01(\tR\x04text\"\xb3\x02\n" +
+	"\x04text\x18\x05 \x01(\tR\x04text\"\x8e\x03\n" +
 	"\n" +
 	"ChurnScore\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12 \n" +
@@ -970,7 +1008,9 @@ const file_svoykrug_analytics_v1_churn_proto_rawDesc = "" +
 	"\vcutoff_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"cutoffTime\x12!\n" +
 	"\fhorizon_days\x18\x06 \x01(\x05R\vhorizonDays\x12&\n" +
-	"\x0fnet_spend_minor\x18\a \x01(\x03R\rnetSpendMinor\"\xec\x03\n" +
+	"\x0fnet_spend_minor\x18\a \x01(\x03R\rnetSpendMinor\x12=\n" +
+	"\fpublish_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12\x1a\n" +
+	"\bbacktest\x18\t \x01(\bR\bbacktest\"\xc7\x04\n" +
 	"\x0fForecastReceipt\x12\x1d\n" +
 	"\n" +
 	"scoring_id\x18\x01 \x01(\tR\tscoringId\x12$\n" +
@@ -987,7 +1027,9 @@ const file_svoykrug_analytics_v1_churn_proto_rawDesc = "" +
 	" \x01(\x01R\x03ece\x12G\n" +
 	"\vcalibration\x18\v \x03(\v2%.svoykrug.analytics.v1.CalibrationBinR\vcalibration\x12;\n" +
 	"\vcreate_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\":\n" +
+	"createTime\x12=\n" +
+	"\fpublish_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12\x1a\n" +
+	"\bbacktest\x18\x0e \x01(\bR\bbacktest\":\n" +
 	"\fFeatureDrift\x12\x18\n" +
 	"\afeature\x18\x01 \x01(\tR\afeature\x12\x10\n" +
 	"\x03psi\x18\x02 \x01(\x01R\x03psi*\x93\x01\n" +
@@ -1041,14 +1083,16 @@ var file_svoykrug_analytics_v1_churn_proto_depIdxs = []int32{
 	8,  // 14: svoykrug.analytics.v1.ChurnModel.drift:type_name -> svoykrug.analytics.v1.FeatureDrift
 	5,  // 15: svoykrug.analytics.v1.ChurnScore.reasons:type_name -> svoykrug.analytics.v1.ChurnReason
 	9,  // 16: svoykrug.analytics.v1.ChurnScore.cutoff_time:type_name -> google.protobuf.Timestamp
-	9,  // 17: svoykrug.analytics.v1.ForecastReceipt.cutoff_time:type_name -> google.protobuf.Timestamp
-	3,  // 18: svoykrug.analytics.v1.ForecastReceipt.calibration:type_name -> svoykrug.analytics.v1.CalibrationBin
-	9,  // 19: svoykrug.analytics.v1.ForecastReceipt.create_time:type_name -> google.protobuf.Timestamp
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	9,  // 17: svoykrug.analytics.v1.ChurnScore.publish_time:type_name -> google.protobuf.Timestamp
+	9,  // 18: svoykrug.analytics.v1.ForecastReceipt.cutoff_time:type_name -> google.protobuf.Timestamp
+	3,  // 19: svoykrug.analytics.v1.ForecastReceipt.calibration:type_name -> svoykrug.analytics.v1.CalibrationBin
+	9,  // 20: svoykrug.analytics.v1.ForecastReceipt.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 21: svoykrug.analytics.v1.ForecastReceipt.publish_time:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_analytics_v1_churn_proto_init() }

@@ -12,6 +12,7 @@ import (
 	date "google.golang.org/genproto/googleapis/type/date"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -47,8 +48,11 @@ type DashboardFigures struct {
 	// What the members whom a scoring gives 50 % or more to leave spent in the 365 days before it, in minor units. It is the scoring with the
 	// latest cutoff by the end of the period; 0 without one.
 	AtRiskValueMinor int64 `protobuf:"varint,9,opt,name=at_risk_value_minor,json=atRiskValueMinor,proto3" json:"at_risk_value_minor,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// True when the warehouse no longer holds all of the equally long period before this one: `returning_member_count` and
+	// `lost_member_count` are told by it, so they are not known, and 0. Every other figure is exact.
+	ReturningAndLostUnknown bool `protobuf:"varint,10,opt,name=returning_and_lost_unknown,json=returningAndLostUnknown,proto3" json:"returning_and_lost_unknown,omitempty"`
+	unknownFields           protoimpl.UnknownFields
+	sizeCache               protoimpl.SizeCache
 }
 
 func (x *DashboardFigures) Reset() {
@@ -144,6 +148,13 @@ func (x *DashboardFigures) GetAtRiskValueMinor() int64 {
 	return 0
 }
 
+func (x *DashboardFigures) GetReturningAndLostUnknown() bool {
+	if x != nil {
+		return x.ReturningAndLostUnknown
+	}
+	return false
+}
+
 // The figures of one day.
 type DashboardDay struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -226,7 +237,7 @@ type Dashboard struct {
 	ToDate *date.Date `protobuf:"bytes,2,opt,name=to_date,json=toDate,proto3" json:"to_date,omitempty"`
 	// The figures of the period.
 	Period *DashboardFigures `protobuf:"bytes,3,opt,name=period,proto3" json:"period,omitempty"`
-	// The figures of the equally long period before.
+	// The figures of the equally long period before; absent when the warehouse no longer holds all of it.
 	PreviousPeriod *DashboardFigures `protobuf:"bytes,4,opt,name=previous_period,json=previousPeriod,proto3" json:"previous_period,omitempty"`
 	// Every day of the period, also those without a purchase.
 	Days []*DashboardDay `protobuf:"bytes,5,rep,name=days,proto3" json:"days,omitempty"`
@@ -506,7 +517,9 @@ type SegmentStep struct {
 	// Her segment; unspecified when she was in none.
 	Segment Segment `protobuf:"varint,3,opt,name=segment,proto3,enum=svoykrug.analytics.v1.Segment" json:"segment,omitempty"`
 	// Why it changed since the step before, in words in the caller's language, such as `no purchase for 41 days`; empty when it did not.
-	Cause         string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,4,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The segment is told by what had arrived by this instant: the watermark of the snapshot.
+	KnownTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=known_time,json=knownTime,proto3" json:"known_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -567,6 +580,13 @@ func (x *SegmentStep) GetCause() string {
 		return x.Cause
 	}
 	return ""
+}
+
+func (x *SegmentStep) GetKnownTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KnownTime
+	}
+	return nil
 }
 
 // What a member is expected to buy within a horizon.
@@ -673,7 +693,7 @@ var File_svoykrug_analytics_v1_dashboard_proto protoreflect.FileDescriptor
 
 const file_svoykrug_analytics_v1_dashboard_proto_rawDesc = "" +
 	"\n" +
-	"%svoykrug/analytics/v1/dashboard.proto\x12\x15svoykrug.analytics.v1\x1a\x16google/type/date.proto\x1a$svoykrug/analytics/v1/snapshot.proto\"\xa5\x03\n" +
+	"%svoykrug/analytics/v1/dashboard.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a$svoykrug/analytics/v1/snapshot.proto\"\xe2\x03\n" +
 	"\x10DashboardFigures\x12*\n" +
 	"\x11net_revenue_minor\x18\x01 \x01(\x03R\x0fnetRevenueMinor\x12%\n" +
 	"\x0epurchase_count\x18\x02 \x01(\x03R\rpurchaseCount\x12.\n" +
@@ -684,7 +704,9 @@ const file_svoykrug_analytics_v1_dashboard_proto_rawDesc = "" +
 	"\x15average_receipt_minor\x18\a \x01(\x03R\x13averageReceiptMinor\x12\x1f\n" +
 	"\vrepeat_rate\x18\b \x01(\x01R\n" +
 	"repeatRate\x12-\n" +
-	"\x13at_risk_value_minor\x18\t \x01(\x03R\x10atRiskValueMinor\"\xb8\x01\n" +
+	"\x13at_risk_value_minor\x18\t \x01(\x03R\x10atRiskValueMinor\x12;\n" +
+	"\x1areturning_and_lost_unknown\x18\n" +
+	" \x01(\bR\x17returningAndLostUnknown\"\xb8\x01\n" +
 	"\fDashboardDay\x12%\n" +
 	"\x04date\x18\x01 \x01(\v2\x11.google.type.DateR\x04date\x12*\n" +
 	"\x11net_revenue_minor\x18\x02 \x01(\x03R\x0fnetRevenueMinor\x12%\n" +
@@ -710,14 +732,16 @@ const file_svoykrug_analytics_v1_dashboard_proto_rawDesc = "" +
 	"\x11from_member_count\x18\x04 \x01(\x03R\x0ffromMemberCount\x122\n" +
 	"\x15expected_member_count\x18\x05 \x01(\x01R\x13expectedMemberCount\x12\x12\n" +
 	"\x04lift\x18\x06 \x01(\x01R\x04lift\x12\x17\n" +
-	"\aq_value\x18\a \x01(\x01R\x06qValue\"\xb2\x01\n" +
+	"\aq_value\x18\a \x01(\x01R\x06qValue\"\xed\x01\n" +
 	"\vSegmentStep\x12\x1f\n" +
 	"\vsnapshot_id\x18\x01 \x01(\tR\n" +
 	"snapshotId\x122\n" +
 	"\vcutoff_date\x18\x02 \x01(\v2\x11.google.type.DateR\n" +
 	"cutoffDate\x128\n" +
 	"\asegment\x18\x03 \x01(\x0e2\x1e.svoykrug.analytics.v1.SegmentR\asegment\x12\x14\n" +
-	"\x05cause\x18\x04 \x01(\tR\x05cause\"\xca\x02\n" +
+	"\x05cause\x18\x04 \x01(\tR\x05cause\x129\n" +
+	"\n" +
+	"known_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tknownTime\"\xca\x02\n" +
 	"\vMemberValue\x12!\n" +
 	"\fhorizon_days\x18\x01 \x01(\x05R\vhorizonDays\x126\n" +
 	"\x17expected_purchase_count\x18\x02 \x01(\x01R\x15expectedPurchaseCount\x12,\n" +
@@ -741,31 +765,33 @@ func file_svoykrug_analytics_v1_dashboard_proto_rawDescGZIP() []byte {
 
 var file_svoykrug_analytics_v1_dashboard_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_svoykrug_analytics_v1_dashboard_proto_goTypes = []any{
-	(*DashboardFigures)(nil),  // 0: svoykrug.analytics.v1.DashboardFigures
-	(*DashboardDay)(nil),      // 1: svoykrug.analytics.v1.DashboardDay
-	(*Dashboard)(nil),         // 2: svoykrug.analytics.v1.Dashboard
-	(*Cohort)(nil),            // 3: svoykrug.analytics.v1.Cohort
-	(*CrossBusinessCell)(nil), // 4: svoykrug.analytics.v1.CrossBusinessCell
-	(*SegmentStep)(nil),       // 5: svoykrug.analytics.v1.SegmentStep
-	(*MemberValue)(nil),       // 6: svoykrug.analytics.v1.MemberValue
-	(*date.Date)(nil),         // 7: google.type.Date
-	(Segment)(0),              // 8: svoykrug.analytics.v1.Segment
+	(*DashboardFigures)(nil),      // 0: svoykrug.analytics.v1.DashboardFigures
+	(*DashboardDay)(nil),          // 1: svoykrug.analytics.v1.DashboardDay
+	(*Dashboard)(nil),             // 2: svoykrug.analytics.v1.Dashboard
+	(*Cohort)(nil),                // 3: svoykrug.analytics.v1.Cohort
+	(*CrossBusinessCell)(nil),     // 4: svoykrug.analytics.v1.CrossBusinessCell
+	(*SegmentStep)(nil),           // 5: svoykrug.analytics.v1.SegmentStep
+	(*MemberValue)(nil),           // 6: svoykrug.analytics.v1.MemberValue
+	(*date.Date)(nil),             // 7: google.type.Date
+	(Segment)(0),                  // 8: svoykrug.analytics.v1.Segment
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_svoykrug_analytics_v1_dashboard_proto_depIdxs = []int32{
-	7, // 0: svoykrug.analytics.v1.DashboardDay.date:type_name -> google.type.Date
-	7, // 1: svoykrug.analytics.v1.Dashboard.from_date:type_name -> google.type.Date
-	7, // 2: svoykrug.analytics.v1.Dashboard.to_date:type_name -> google.type.Date
-	0, // 3: svoykrug.analytics.v1.Dashboard.period:type_name -> svoykrug.analytics.v1.DashboardFigures
-	0, // 4: svoykrug.analytics.v1.Dashboard.previous_period:type_name -> svoykrug.analytics.v1.DashboardFigures
-	1, // 5: svoykrug.analytics.v1.Dashboard.days:type_name -> svoykrug.analytics.v1.DashboardDay
-	7, // 6: svoykrug.analytics.v1.Cohort.month:type_name -> google.type.Date
-	7, // 7: svoykrug.analytics.v1.SegmentStep.cutoff_date:type_name -> google.type.Date
-	8, // 8: svoykrug.analytics.v1.SegmentStep.segment:type_name -> svoykrug.analytics.v1.Segment
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	7,  // 0: svoykrug.analytics.v1.DashboardDay.date:type_name -> google.type.Date
+	7,  // 1: svoykrug.analytics.v1.Dashboard.from_date:type_name -> google.type.Date
+	7,  // 2: svoykrug.analytics.v1.Dashboard.to_date:type_name -> google.type.Date
+	0,  // 3: svoykrug.analytics.v1.Dashboard.period:type_name -> svoykrug.analytics.v1.DashboardFigures
+	0,  // 4: svoykrug.analytics.v1.Dashboard.previous_period:type_name -> svoykrug.analytics.v1.DashboardFigures
+	1,  // 5: svoykrug.analytics.v1.Dashboard.days:type_name -> svoykrug.analytics.v1.DashboardDay
+	7,  // 6: svoykrug.analytics.v1.Cohort.month:type_name -> google.type.Date
+	7,  // 7: svoykrug.analytics.v1.SegmentStep.cutoff_date:type_name -> google.type.Date
+	8,  // 8: svoykrug.analytics.v1.SegmentStep.segment:type_name -> svoykrug.analytics.v1.Segment
+	9,  // 9: svoykrug.analytics.v1.SegmentStep.known_time:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_analytics_v1_dashboard_proto_init() }

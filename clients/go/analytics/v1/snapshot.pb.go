@@ -113,6 +113,63 @@ func (Segment) EnumDescriptor() ([]byte, []int) {
 	return file_svoykrug_analytics_v1_snapshot_proto_rawDescGZIP(), []int{0}
 }
 
+// Whether the rows of a snapshot can be read. They live in the warehouse, which may be lost.
+type SnapshotState int32
+
+const (
+	// Never sent.
+	SnapshotState_SNAPSHOT_STATE_UNSPECIFIED SnapshotState = 0
+	// They can.
+	SnapshotState_SNAPSHOT_STATE_READY SnapshotState = 1
+	// They were lost and are being made again, the same to the last bit: who reads them is answered RESULT_BEING_REMADE.
+	SnapshotState_SNAPSHOT_STATE_BEING_REMADE SnapshotState = 2
+	// They were lost and cannot be made again: who reads them is answered RESULT_LOST.
+	SnapshotState_SNAPSHOT_STATE_LOST SnapshotState = 3
+)
+
+// Enum value maps for SnapshotState.
+var (
+	SnapshotState_name = map[int32]string{
+		0: "SNAPSHOT_STATE_UNSPECIFIED",
+		1: "SNAPSHOT_STATE_READY",
+		2: "SNAPSHOT_STATE_BEING_REMADE",
+		3: "SNAPSHOT_STATE_LOST",
+	}
+	SnapshotState_value = map[string]int32{
+		"SNAPSHOT_STATE_UNSPECIFIED":  0,
+		"SNAPSHOT_STATE_READY":        1,
+		"SNAPSHOT_STATE_BEING_REMADE": 2,
+		"SNAPSHOT_STATE_LOST":         3,
+	}
+)
+
+func (x SnapshotState) Enum() *SnapshotState {
+	p := new(SnapshotState)
+	*p = x
+	return p
+}
+
+func (x SnapshotState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SnapshotState) Descriptor() protoreflect.EnumDescriptor {
+	return file_svoykrug_analytics_v1_snapshot_proto_enumTypes[1].Descriptor()
+}
+
+func (SnapshotState) Type() protoreflect.EnumType {
+	return &file_svoykrug_analytics_v1_snapshot_proto_enumTypes[1]
+}
+
+func (x SnapshotState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SnapshotState.Descriptor instead.
+func (SnapshotState) EnumDescriptor() ([]byte, []int) {
+	return file_svoykrug_analytics_v1_snapshot_proto_rawDescGZIP(), []int{1}
+}
+
 // An immutable RFM picture of a scope at a cutoff.
 type Snapshot struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -124,14 +181,17 @@ type Snapshot struct {
 	CutoffTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=cutoff_time,json=cutoffTime,proto3" json:"cutoff_time,omitempty"`
 	// How many days before the cutoff count for frequency and monetary value.
 	WindowDays int32 `protobuf:"varint,4,opt,name=window_days,json=windowDays,proto3" json:"window_days,omitempty"`
-	// What the warehouse was proven to hold when it was computed.
+	// What had arrived by this instant is known to it, and nothing later. A snapshot whose watermark lies long after its cutoff knows what
+	// arrived late, so it is not what was known at the cutoff.
 	Watermark *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=watermark,proto3" json:"watermark,omitempty"`
 	// The version of the rules: scores and segments.
 	RulesVersion string `protobuf:"bytes,6,opt,name=rules_version,json=rulesVersion,proto3" json:"rules_version,omitempty"`
 	// How many members it holds.
 	MemberCount int64 `protobuf:"varint,7,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
 	// When it was computed.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Whether its rows can be read, as far as is known: a loss is known within seconds.
+	State         SnapshotState `protobuf:"varint,9,opt,name=state,proto3,enum=svoykrug.analytics.v1.SnapshotState" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -220,6 +280,13 @@ func (x *Snapshot) GetCreateTime() *timestamppb.Timestamp {
 		return x.CreateTime
 	}
 	return nil
+}
+
+func (x *Snapshot) GetState() SnapshotState {
+	if x != nil {
+		return x.State
+	}
+	return SnapshotState_SNAPSHOT_STATE_UNSPECIFIED
 }
 
 // A member in a snapshot.
@@ -490,7 +557,7 @@ var File_svoykrug_analytics_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_svoykrug_analytics_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"$svoykrug/analytics/v1/snapshot.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n" +
+	"$svoykrug/analytics/v1/snapshot.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x03\n" +
 	"\bSnapshot\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vbusiness_id\x18\x02 \x01(\tR\n" +
@@ -503,7 +570,8 @@ const file_svoykrug_analytics_v1_snapshot_proto_rawDesc = "" +
 	"\rrules_version\x18\x06 \x01(\tR\frulesVersion\x12!\n" +
 	"\fmember_count\x18\a \x01(\x03R\vmemberCount\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xc9\x02\n" +
+	"createTime\x12:\n" +
+	"\x05state\x18\t \x01(\x0e2$.svoykrug.analytics.v1.SnapshotStateR\x05state\"\xc9\x02\n" +
 	"\rSegmentMember\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x128\n" +
 	"\asegment\x18\x02 \x01(\x0e2\x1e.svoykrug.analytics.v1.SegmentR\asegment\x12!\n" +
@@ -538,7 +606,12 @@ const file_svoykrug_analytics_v1_snapshot_proto_rawDesc = "" +
 	"\x11SEGMENT_CANT_LOSE\x10\t\x12\x17\n" +
 	"\x13SEGMENT_HIBERNATING\x10\n" +
 	"\x12\x10\n" +
-	"\fSEGMENT_LOST\x10\vb\x06proto3"
+	"\fSEGMENT_LOST\x10\v*\x83\x01\n" +
+	"\rSnapshotState\x12\x1e\n" +
+	"\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14SNAPSHOT_STATE_READY\x10\x01\x12\x1f\n" +
+	"\x1bSNAPSHOT_STATE_BEING_REMADE\x10\x02\x12\x17\n" +
+	"\x13SNAPSHOT_STATE_LOST\x10\x03b\x06proto3"
 
 var (
 	file_svoykrug_analytics_v1_snapshot_proto_rawDescOnce sync.Once
@@ -552,29 +625,31 @@ func file_svoykrug_analytics_v1_snapshot_proto_rawDescGZIP() []byte {
 	return file_svoykrug_analytics_v1_snapshot_proto_rawDescData
 }
 
-var file_svoykrug_analytics_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_svoykrug_analytics_v1_snapshot_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_svoykrug_analytics_v1_snapshot_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_svoykrug_analytics_v1_snapshot_proto_goTypes = []any{
 	(Segment)(0),                  // 0: svoykrug.analytics.v1.Segment
-	(*Snapshot)(nil),              // 1: svoykrug.analytics.v1.Snapshot
-	(*SegmentMember)(nil),         // 2: svoykrug.analytics.v1.SegmentMember
-	(*SegmentFigures)(nil),        // 3: svoykrug.analytics.v1.SegmentFigures
-	(*SegmentMovement)(nil),       // 4: svoykrug.analytics.v1.SegmentMovement
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(SnapshotState)(0),            // 1: svoykrug.analytics.v1.SnapshotState
+	(*Snapshot)(nil),              // 2: svoykrug.analytics.v1.Snapshot
+	(*SegmentMember)(nil),         // 3: svoykrug.analytics.v1.SegmentMember
+	(*SegmentFigures)(nil),        // 4: svoykrug.analytics.v1.SegmentFigures
+	(*SegmentMovement)(nil),       // 5: svoykrug.analytics.v1.SegmentMovement
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_svoykrug_analytics_v1_snapshot_proto_depIdxs = []int32{
-	5, // 0: svoykrug.analytics.v1.Snapshot.cutoff_time:type_name -> google.protobuf.Timestamp
-	5, // 1: svoykrug.analytics.v1.Snapshot.watermark:type_name -> google.protobuf.Timestamp
-	5, // 2: svoykrug.analytics.v1.Snapshot.create_time:type_name -> google.protobuf.Timestamp
-	0, // 3: svoykrug.analytics.v1.SegmentMember.segment:type_name -> svoykrug.analytics.v1.Segment
-	0, // 4: svoykrug.analytics.v1.SegmentFigures.segment:type_name -> svoykrug.analytics.v1.Segment
-	0, // 5: svoykrug.analytics.v1.SegmentMovement.from_segment:type_name -> svoykrug.analytics.v1.Segment
-	0, // 6: svoykrug.analytics.v1.SegmentMovement.to_segment:type_name -> svoykrug.analytics.v1.Segment
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	6, // 0: svoykrug.analytics.v1.Snapshot.cutoff_time:type_name -> google.protobuf.Timestamp
+	6, // 1: svoykrug.analytics.v1.Snapshot.watermark:type_name -> google.protobuf.Timestamp
+	6, // 2: svoykrug.analytics.v1.Snapshot.create_time:type_name -> google.protobuf.Timestamp
+	1, // 3: svoykrug.analytics.v1.Snapshot.state:type_name -> svoykrug.analytics.v1.SnapshotState
+	0, // 4: svoykrug.analytics.v1.SegmentMember.segment:type_name -> svoykrug.analytics.v1.Segment
+	0, // 5: svoykrug.analytics.v1.SegmentFigures.segment:type_name -> svoykrug.analytics.v1.Segment
+	0, // 6: svoykrug.analytics.v1.SegmentMovement.from_segment:type_name -> svoykrug.analytics.v1.Segment
+	0, // 7: svoykrug.analytics.v1.SegmentMovement.to_segment:type_name -> svoykrug.analytics.v1.Segment
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_analytics_v1_snapshot_proto_init() }
@@ -587,7 +662,7 @@ func file_svoykrug_analytics_v1_snapshot_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_svoykrug_analytics_v1_snapshot_proto_rawDesc), len(file_svoykrug_analytics_v1_snapshot_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,

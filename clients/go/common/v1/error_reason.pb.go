@@ -140,13 +140,15 @@ const (
 	ErrorReason_ERROR_REASON_IMPORT_OUT_OF_ORDER ErrorReason = 306
 	// The business has as many CSV files that are not written as a business may have, and all are new or being read. Metadata: `most`.
 	ErrorReason_ERROR_REASON_CSV_IMPORTS_FULL ErrorReason = 307
+	// The CSV file is written already: it is not tried again, and not read in another format. Start another import.
+	ErrorReason_ERROR_REASON_CSV_IMPORT_WRITTEN ErrorReason = 308
 	// There is too little data to train or to score. Metadata: what there is and what is needed.
 	ErrorReason_ERROR_REASON_TOO_LITTLE_DATA ErrorReason = 400
 	// The two stores disagree for a day that the snapshot covers; it is being repaired.
 	ErrorReason_ERROR_REASON_STORES_DISAGREE ErrorReason = 401
 	// The model does not beat the baselines or the serving model. Metadata: what it failed.
 	ErrorReason_ERROR_REASON_MODEL_NOT_GOOD_ENOUGH ErrorReason = 402
-	// No model of this scope is promoted yet, or no scores exist.
+	// No scores of this scope exist yet.
 	ErrorReason_ERROR_REASON_NOT_SCORED_YET ErrorReason = 403
 	// The cutoff is later than the watermark: not everything up to it is known yet.
 	ErrorReason_ERROR_REASON_CUTOFF_AHEAD_OF_WATERMARK ErrorReason = 404
@@ -156,6 +158,16 @@ const (
 	ErrorReason_ERROR_REASON_OPERATION_CANCELLED ErrorReason = 406
 	// The answer needs purchases that the warehouse has let go. Metadata: `earliest_time`, from which on it holds all, in ISO 8601.
 	ErrorReason_ERROR_REASON_HISTORY_NOT_KEPT ErrorReason = 407
+	// The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values.
+	ErrorReason_ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE ErrorReason = 408
+	// No model of this scope serves, so there is nothing to score with: train one and promote it.
+	ErrorReason_ERROR_REASON_NO_SERVING_MODEL ErrorReason = 409
+	// The rows of the snapshot or scoring were lost with a warehouse and are being made again, from the same purchases and to the last bit.
+	ErrorReason_ERROR_REASON_RESULT_BEING_REMADE ErrorReason = 410
+	// The rows of the snapshot or scoring were lost with a warehouse and cannot be made again. Metadata: `lost_time`; `lost_reason`, one of
+	// `rules_changed`, `history_not_kept`, `segments_lost` (with the snapshot that said them), `model_unreadable`, `not_provable`,
+	// `rows_differ`.
+	ErrorReason_ERROR_REASON_RESULT_LOST ErrorReason = 411
 )
 
 // Enum value maps for ErrorReason.
@@ -216,6 +228,7 @@ var (
 		305: "ERROR_REASON_AMOUNT_OUT_OF_RANGE",
 		306: "ERROR_REASON_IMPORT_OUT_OF_ORDER",
 		307: "ERROR_REASON_CSV_IMPORTS_FULL",
+		308: "ERROR_REASON_CSV_IMPORT_WRITTEN",
 		400: "ERROR_REASON_TOO_LITTLE_DATA",
 		401: "ERROR_REASON_STORES_DISAGREE",
 		402: "ERROR_REASON_MODEL_NOT_GOOD_ENOUGH",
@@ -224,6 +237,10 @@ var (
 		405: "ERROR_REASON_OPERATION_ENDED",
 		406: "ERROR_REASON_OPERATION_CANCELLED",
 		407: "ERROR_REASON_HISTORY_NOT_KEPT",
+		408: "ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE",
+		409: "ERROR_REASON_NO_SERVING_MODEL",
+		410: "ERROR_REASON_RESULT_BEING_REMADE",
+		411: "ERROR_REASON_RESULT_LOST",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":                0,
@@ -281,6 +298,7 @@ var (
 		"ERROR_REASON_AMOUNT_OUT_OF_RANGE":        305,
 		"ERROR_REASON_IMPORT_OUT_OF_ORDER":        306,
 		"ERROR_REASON_CSV_IMPORTS_FULL":           307,
+		"ERROR_REASON_CSV_IMPORT_WRITTEN":         308,
 		"ERROR_REASON_TOO_LITTLE_DATA":            400,
 		"ERROR_REASON_STORES_DISAGREE":            401,
 		"ERROR_REASON_MODEL_NOT_GOOD_ENOUGH":      402,
@@ -289,6 +307,10 @@ var (
 		"ERROR_REASON_OPERATION_ENDED":            405,
 		"ERROR_REASON_OPERATION_CANCELLED":        406,
 		"ERROR_REASON_HISTORY_NOT_KEPT":           407,
+		"ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE":   408,
+		"ERROR_REASON_NO_SERVING_MODEL":           409,
+		"ERROR_REASON_RESULT_BEING_REMADE":        410,
+		"ERROR_REASON_RESULT_LOST":                411,
 	}
 )
 
@@ -420,7 +442,7 @@ const file_svoykrug_common_v1_error_reason_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x10.google.rpc.CodeR\x04code\x12\x1c\n" +
 	"\tretryable\x18\x02 \x01(\bR\tretryable\x12\x17\n" +
 	"\atext_en\x18\x03 \x01(\tR\x06textEn\x12\x17\n" +
-	"\atext_ru\x18\x04 \x01(\tR\x06textRu*\x9fN\n" +
+	"\atext_ru\x18\x04 \x01(\tR\x06textRu*\xffV\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\xf7\x01\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x1a\xdb\x01\xda\xf3\x18\xd6\x01\b\r\x1aJSomething went wrong on our side. We already know; please try again later.\"\x85\x01Что-то сломалось на нашей стороне. Мы уже знаем об этом, попробуйте позже.\x12\xbe\x01\n" +
@@ -479,7 +501,8 @@ const file_svoykrug_common_v1_error_reason_proto_rawDesc = "" +
 	"$ERROR_REASON_REFUND_EXCEEDS_PURCHASE\x10\xb0\x02\x1a\x8c\x01\xda\xf3\x18\x87\x01\b\t\x1a5The refund is more than what is left of the purchase.\"LСумма возврата больше остатка по покупке.\x12\x88\x01\n" +
 	" ERROR_REASON_AMOUNT_OUT_OF_RANGE\x10\xb1\x02\x1aa\xda\xf3\x18]\b\x03\x1a\x1bThe amount is out of range.\"<Сумма вне допустимого диапазона.\x12\x98\x01\n" +
 	" ERROR_REASON_IMPORT_OUT_OF_ORDER\x10\xb2\x02\x1aq\xda\xf3\x18m\b\x03\x1a'The import's messages are out of order.\"@Нарушен порядок сообщений импорта.\x12\xd4\x01\n" +
-	"\x1dERROR_REASON_CSV_IMPORTS_FULL\x10\xb3\x02\x1a\xaf\x01\xda\xf3\x18\xaa\x01\b\b\x10\x01\x1a<Too many files are being uploaded. Please finish them first.\"fЗагружается слишком много файлов. Сначала завершите их.\x12y\n" +
+	"\x1dERROR_REASON_CSV_IMPORTS_FULL\x10\xb3\x02\x1a\xaf\x01\xda\xf3\x18\xaa\x01\b\b\x10\x01\x1a<Too many files are being uploaded. Please finish them first.\"fЗагружается слишком много файлов. Сначала завершите их.\x12\xc6\x01\n" +
+	"\x1fERROR_REASON_CSV_IMPORT_WRITTEN\x10\xb4\x02\x1a\x9f\x01\xda\xf3\x18\x9a\x01\b\t\x1a@This file has been written already. Please start another import.\"TЭтот файл уже записан. Начните новую загрузку.\x12y\n" +
 	"\x1cERROR_REASON_TOO_LITTLE_DATA\x10\x90\x03\x1aV\xda\xf3\x18R\b\t\x1a\x1dThere is not enough data yet.\"/Пока недостаточно данных.\x12\xa1\x01\n" +
 	"\x1cERROR_REASON_STORES_DISAGREE\x10\x91\x03\x1a~\xda\xf3\x18z\b\x0e\x10\x01\x1a-The data is being verified. Please try again.\"EДанные проверяются. Попробуйте позже.\x12\xb6\x01\n" +
 	"\"ERROR_REASON_MODEL_NOT_GOOD_ENOUGH\x10\x92\x03\x1a\x8c\x01\xda\xf3\x18\x87\x01\b\t\x1a,The model is not good enough to be promoted.\"UМодель недостаточно хороша для использования.\x12a\n" +
@@ -487,7 +510,11 @@ const file_svoykrug_common_v1_error_reason_proto_rawDesc = "" +
 	"&ERROR_REASON_CUTOFF_AHEAD_OF_WATERMARK\x10\x94\x03\x1a\xba\x01\xda\xf3\x18\xb5\x01\b\t\x10\x01\x1aANot all data up to this moment has arrived yet. Please try again.\"lДанные до этого момента ещё не поступили. Попробуйте позже.\x12x\n" +
 	"\x1cERROR_REASON_OPERATION_ENDED\x10\x95\x03\x1aU\xda\xf3\x18Q\b\t\x1a The operation has already ended.\"+Операция уже завершена.\x12o\n" +
 	" ERROR_REASON_OPERATION_CANCELLED\x10\x96\x03\x1aH\xda\xf3\x18D\b\x01\x1a\x1cThe operation was cancelled.\"\"Операция отменена.\x12\xa1\x02\n" +
-	"\x1dERROR_REASON_HISTORY_NOT_KEPT\x10\x97\x03\x1a\xfc\x01\xda\xf3\x18\xf7\x01\b\t\x1aSPurchases this old are no longer kept for analytics. Please ask for a later period.\"\x9d\x01Столь давние покупки для аналитики больше не хранятся. Выберите более поздний период.:X\n" +
+	"\x1dERROR_REASON_HISTORY_NOT_KEPT\x10\x97\x03\x1a\xfc\x01\xda\xf3\x18\xf7\x01\b\t\x1aSPurchases this old are no longer kept for analytics. Please ask for a later period.\"\x9d\x01Столь давние покупки для аналитики больше не хранятся. Выберите более поздний период.\x12\xed\x01\n" +
+	"%ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE\x10\x98\x03\x1a\xc0\x01\xda\xf3\x18\xbb\x01\b\t\x1aMThese two snapshots cannot be compared: they were computed in different ways.\"hЭти два среза нельзя сравнить: они рассчитаны по-разному.\x12\xe4\x01\n" +
+	"\x1dERROR_REASON_NO_SERVING_MODEL\x10\x99\x03\x1a\xbf\x01\xda\xf3\x18\xba\x01\b\t\x1a;No model is in use yet. Please train and promote one first.\"yДействующей модели пока нет. Сначала обучите модель и включите её.\x12\xc6\x01\n" +
+	" ERROR_REASON_RESULT_BEING_REMADE\x10\x9a\x03\x1a\x9e\x01\xda\xf3\x18\x99\x01\b\x0e\x10\x01\x1a9These figures are being restored. Please try again later.\"XЭти данные восстанавливаются. Попробуйте позже.\x12\xf4\x01\n" +
+	"\x18ERROR_REASON_RESULT_LOST\x10\x9b\x03\x1a\xd4\x01\xda\xf3\x18\xcf\x01\b\t\x1aJThese figures were lost and cannot be restored. Please ask for later ones.\"\x7fЭти данные утрачены, восстановить их нельзя. Запросите более поздние.:X\n" +
 	"\x05error\x12!.google.protobuf.EnumValueOptions\x18\xbb\x8e\x03 \x01(\v2\x1d.svoykrug.common.v1.ErrorInfoR\x05errorb\x06proto3"
 
 var (

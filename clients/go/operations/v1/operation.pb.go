@@ -168,6 +168,8 @@ const (
 	JobKind_JOB_KIND_TIERS JobKind = 5
 	// Lets go what the warehouse holds of purchases older than the setting says; every night, a whole month at a time.
 	JobKind_JOB_KIND_RETENTION JobKind = 6
+	// Trains a model for every scope that has 200 members and no serving model, and promotes it when it is good enough; every night.
+	JobKind_JOB_KIND_FIRST_TRAINING JobKind = 7
 )
 
 // Enum value maps for JobKind.
@@ -180,6 +182,7 @@ var (
 		4: "JOB_KIND_FORECAST_RECEIPTS",
 		5: "JOB_KIND_TIERS",
 		6: "JOB_KIND_RETENTION",
+		7: "JOB_KIND_FIRST_TRAINING",
 	}
 	JobKind_value = map[string]int32{
 		"JOB_KIND_UNSPECIFIED":       0,
@@ -189,6 +192,7 @@ var (
 		"JOB_KIND_FORECAST_RECEIPTS": 4,
 		"JOB_KIND_TIERS":             5,
 		"JOB_KIND_RETENTION":         6,
+		"JOB_KIND_FIRST_TRAINING":    7,
 	}
 )
 
@@ -696,7 +700,7 @@ const file_svoykrug_operations_v1_operation_proto_rawDesc = "" +
 	"\x1eOPERATION_KIND_CREATE_SNAPSHOT\x10\x01\x12$\n" +
 	" OPERATION_KIND_TRAIN_CHURN_MODEL\x10\x02\x12 \n" +
 	"\x1cOPERATION_KIND_SCORE_MEMBERS\x10\x03\x12\x1d\n" +
-	"\x19OPERATION_KIND_IMPORT_CSV\x10\x04*\xb4\x01\n" +
+	"\x19OPERATION_KIND_IMPORT_CSV\x10\x04*\xd1\x01\n" +
 	"\aJobKind\x12\x18\n" +
 	"\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12JOB_KIND_SNAPSHOTS\x10\x01\x12\x14\n" +
@@ -704,7 +708,8 @@ const file_svoykrug_operations_v1_operation_proto_rawDesc = "" +
 	"\x11JOB_KIND_TRAINING\x10\x03\x12\x1e\n" +
 	"\x1aJOB_KIND_FORECAST_RECEIPTS\x10\x04\x12\x12\n" +
 	"\x0eJOB_KIND_TIERS\x10\x05\x12\x16\n" +
-	"\x12JOB_KIND_RETENTION\x10\x06b\x06proto3"
+	"\x12JOB_KIND_RETENTION\x10\x06\x12\x1b\n" +
+	"\x17JOB_KIND_FIRST_TRAINING\x10\ab\x06proto3"
 
 var (
 	file_svoykrug_operations_v1_operation_proto_rawDescOnce sync.Once

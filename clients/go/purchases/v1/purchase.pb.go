@@ -688,7 +688,7 @@ type CsvImport struct {
 	DuplicateCount int64 `protobuf:"varint,8,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// How many were refused, or would be.
 	RejectedCount int64 `protobuf:"varint,9,opt,name=rejected_count,json=rejectedCount,proto3" json:"rejected_count,omitempty"`
-	// The first 1,000 of them; for 7 days.
+	// The first 1,000 of them, for 7 days; ListCsvRejections gives all.
 	RejectedRows []*CsvRejectedRow `protobuf:"bytes,10,rep,name=rejected_rows,json=rejectedRows,proto3" json:"rejected_rows,omitempty"`
 	// The first 10 rows as they were read; for 7 days.
 	PreviewRows []*CsvPreviewRow `protobuf:"bytes,11,rep,name=preview_rows,json=previewRows,proto3" json:"preview_rows,omitempty"`

@@ -1062,8 +1062,10 @@ type ImportPurchasesResponse struct {
 	DuplicateCount int64 `protobuf:"varint,3,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// How many rows were refused.
 	RejectedCount int64 `protobuf:"varint,4,opt,name=rejected_count,json=rejectedCount,proto3" json:"rejected_count,omitempty"`
-	// The first 10,000 rows that were refused.
-	RejectedRows  []*RejectedRow `protobuf:"bytes,5,rep,name=rejected_rows,json=rejectedRows,proto3" json:"rejected_rows,omitempty"`
+	// The first 10,000 rows that were refused; ListImportRejections gives all.
+	RejectedRows []*RejectedRow `protobuf:"bytes,5,rep,name=rejected_rows,json=rejectedRows,proto3" json:"rejected_rows,omitempty"`
+	// By what ListImportRejections knows this call, a UUID.
+	ImportId      string `protobuf:"bytes,6,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1131,6 +1133,13 @@ func (x *ImportPurchasesResponse) GetRejectedRows() []*RejectedRow {
 		return x.RejectedRows
 	}
 	return nil
+}
+
+func (x *ImportPurchasesResponse) GetImportId() string {
+	if x != nil {
+		return x.ImportId
+	}
+	return ""
 }
 
 // Describes the file to upload.
@@ -1582,6 +1591,262 @@ func (x *GetCsvImportResponse) GetCsvImport() *CsvImport {
 	return nil
 }
 
+// Asks for a page of the refused rows of a CSV file.
+type ListCsvRejectionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The business, a UUID.
+	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
+	// The import's id, a UUID.
+	CsvImportId string `protobuf:"bytes,2,opt,name=csv_import_id,json=csvImportId,proto3" json:"csv_import_id,omitempty"`
+	// How many to return; default 500, at most 5,000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before; empty for the first.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCsvRejectionsRequest) Reset() {
+	*x = ListCsvRejectionsRequest{}
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCsvRejectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCsvRejectionsRequest) ProtoMessage() {}
+
+func (x *ListCsvRejectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCsvRejectionsRequest.ProtoReflect.Descriptor instead.
+func (*ListCsvRejectionsRequest) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ListCsvRejectionsRequest) GetBusinessId() string {
+	if x != nil {
+		return x.BusinessId
+	}
+	return ""
+}
+
+func (x *ListCsvRejectionsRequest) GetCsvImportId() string {
+	if x != nil {
+		return x.CsvImportId
+	}
+	return ""
+}
+
+func (x *ListCsvRejectionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListCsvRejectionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Holds a page of the refused rows of a CSV file.
+type ListCsvRejectionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rows, in the file's order.
+	Rows []*CsvRejectedRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// Asks for the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListCsvRejectionsResponse) Reset() {
+	*x = ListCsvRejectionsResponse{}
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListCsvRejectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListCsvRejectionsResponse) ProtoMessage() {}
+
+func (x *ListCsvRejectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListCsvRejectionsResponse.ProtoReflect.Descriptor instead.
+func (*ListCsvRejectionsResponse) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListCsvRejectionsResponse) GetRows() []*CsvRejectedRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ListCsvRejectionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Asks for a page of the refused rows of an ImportPurchases call.
+type ListImportRejectionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The business, a UUID.
+	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
+	// `ImportPurchasesResponse.import_id`.
+	ImportId string `protobuf:"bytes,2,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
+	// How many to return; default 500, at most 5,000.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the page before; empty for the first.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImportRejectionsRequest) Reset() {
+	*x = ListImportRejectionsRequest{}
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImportRejectionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImportRejectionsRequest) ProtoMessage() {}
+
+func (x *ListImportRejectionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImportRejectionsRequest.ProtoReflect.Descriptor instead.
+func (*ListImportRejectionsRequest) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ListImportRejectionsRequest) GetBusinessId() string {
+	if x != nil {
+		return x.BusinessId
+	}
+	return ""
+}
+
+func (x *ListImportRejectionsRequest) GetImportId() string {
+	if x != nil {
+		return x.ImportId
+	}
+	return ""
+}
+
+func (x *ListImportRejectionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListImportRejectionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// Holds a page of the refused rows of an ImportPurchases call.
+type ListImportRejectionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The rows, in the stream's order.
+	Rows []*RejectedRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// Asks for the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListImportRejectionsResponse) Reset() {
+	*x = ListImportRejectionsResponse{}
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListImportRejectionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListImportRejectionsResponse) ProtoMessage() {}
+
+func (x *ListImportRejectionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListImportRejectionsResponse.ProtoReflect.Descriptor instead.
+func (*ListImportRejectionsResponse) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListImportRejectionsResponse) GetRows() []*RejectedRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ListImportRejectionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // Asks for a page of kept rows.
 type ListRejectedRowsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1597,7 +1862,7 @@ type ListRejectedRowsRequest struct {
 
 func (x *ListRejectedRowsRequest) Reset() {
 	*x = ListRejectedRowsRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1874,7 @@ func (x *ListRejectedRowsRequest) String() string {
 func (*ListRejectedRowsRequest) ProtoMessage() {}
 
 func (x *ListRejectedRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1887,7 @@ func (x *ListRejectedRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectedRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListRejectedRowsRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{24}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRejectedRowsRequest) GetBusinessId() string {
@@ -1659,7 +1924,7 @@ type ListRejectedRowsResponse struct {
 
 func (x *ListRejectedRowsResponse) Reset() {
 	*x = ListRejectedRowsResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1936,7 @@ func (x *ListRejectedRowsResponse) String() string {
 func (*ListRejectedRowsResponse) ProtoMessage() {}
 
 func (x *ListRejectedRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1949,7 @@ func (x *ListRejectedRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectedRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListRejectedRowsResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{25}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRejectedRowsResponse) GetRows() []*KeptRow {
@@ -1721,7 +1986,7 @@ type MatchRejectedRowRequest struct {
 
 func (x *MatchRejectedRowRequest) Reset() {
 	*x = MatchRejectedRowRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1998,7 @@ func (x *MatchRejectedRowRequest) String() string {
 func (*MatchRejectedRowRequest) ProtoMessage() {}
 
 func (x *MatchRejectedRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +2011,7 @@ func (x *MatchRejectedRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchRejectedRowRequest.ProtoReflect.Descriptor instead.
 func (*MatchRejectedRowRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{26}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MatchRejectedRowRequest) GetBusinessId() string {
@@ -1817,7 +2082,7 @@ type MatchRejectedRowResponse struct {
 
 func (x *MatchRejectedRowResponse) Reset() {
 	*x = MatchRejectedRowResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1829,7 +2094,7 @@ func (x *MatchRejectedRowResponse) String() string {
 func (*MatchRejectedRowResponse) ProtoMessage() {}
 
 func (x *MatchRejectedRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1842,7 +2107,7 @@ func (x *MatchRejectedRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchRejectedRowResponse.ProtoReflect.Descriptor instead.
 func (*MatchRejectedRowResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{27}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MatchRejectedRowResponse) GetPurchase() *Purchase {
@@ -1865,7 +2130,7 @@ type DiscardRejectedRowRequest struct {
 
 func (x *DiscardRejectedRowRequest) Reset() {
 	*x = DiscardRejectedRowRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1877,7 +2142,7 @@ func (x *DiscardRejectedRowRequest) String() string {
 func (*DiscardRejectedRowRequest) ProtoMessage() {}
 
 func (x *DiscardRejectedRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1890,7 +2155,7 @@ func (x *DiscardRejectedRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRejectedRowRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRejectedRowRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{28}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DiscardRejectedRowRequest) GetBusinessId() string {
@@ -1916,7 +2181,7 @@ type DiscardRejectedRowResponse struct {
 
 func (x *DiscardRejectedRowResponse) Reset() {
 	*x = DiscardRejectedRowResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2193,7 @@ func (x *DiscardRejectedRowResponse) String() string {
 func (*DiscardRejectedRowResponse) ProtoMessage() {}
 
 func (x *DiscardRejectedRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2206,7 @@ func (x *DiscardRejectedRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRejectedRowResponse.ProtoReflect.Descriptor instead.
 func (*DiscardRejectedRowResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{29}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{33}
 }
 
 var File_svoykrug_purchases_v1_purchases_service_proto protoreflect.FileDescriptor
@@ -2026,13 +2291,14 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\x16ImportPurchasesRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12@\n" +
-	"\tpurchases\x18\x02 \x03(\v2\".svoykrug.purchases.v1.NewPurchaseR\tpurchases\"\x80\x02\n" +
+	"\tpurchases\x18\x02 \x03(\v2\".svoykrug.purchases.v1.NewPurchaseR\tpurchases\"\x9d\x02\n" +
 	"\x17ImportPurchasesResponse\x12%\n" +
 	"\x0ereceived_count\x18\x01 \x01(\x03R\rreceivedCount\x12%\n" +
 	"\x0erecorded_count\x18\x02 \x01(\x03R\rrecordedCount\x12'\n" +
 	"\x0fduplicate_count\x18\x03 \x01(\x03R\x0eduplicateCount\x12%\n" +
 	"\x0erejected_count\x18\x04 \x01(\x03R\rrejectedCount\x12G\n" +
-	"\rrejected_rows\x18\x05 \x03(\v2\".svoykrug.purchases.v1.RejectedRowR\frejectedRows\"\x91\x01\n" +
+	"\rrejected_rows\x18\x05 \x03(\v2\".svoykrug.purchases.v1.RejectedRowR\frejectedRows\x12\x1b\n" +
+	"\timport_id\x18\x06 \x01(\tR\bimportId\"\x91\x01\n" +
 	"\x15StartCsvImportRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x128\n" +
@@ -2064,7 +2330,27 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\rcsv_import_id\x18\x02 \x01(\tR\vcsvImportId\"W\n" +
 	"\x14GetCsvImportResponse\x12?\n" +
 	"\n" +
-	"csv_import\x18\x01 \x01(\v2 .svoykrug.purchases.v1.CsvImportR\tcsvImport\"v\n" +
+	"csv_import\x18\x01 \x01(\v2 .svoykrug.purchases.v1.CsvImportR\tcsvImport\"\x9b\x01\n" +
+	"\x18ListCsvRejectionsRequest\x12\x1f\n" +
+	"\vbusiness_id\x18\x01 \x01(\tR\n" +
+	"businessId\x12\"\n" +
+	"\rcsv_import_id\x18\x02 \x01(\tR\vcsvImportId\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"~\n" +
+	"\x19ListCsvRejectionsResponse\x129\n" +
+	"\x04rows\x18\x01 \x03(\v2%.svoykrug.purchases.v1.CsvRejectedRowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x97\x01\n" +
+	"\x1bListImportRejectionsRequest\x12\x1f\n" +
+	"\vbusiness_id\x18\x01 \x01(\tR\n" +
+	"businessId\x12\x1b\n" +
+	"\timport_id\x18\x02 \x01(\tR\bimportId\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"~\n" +
+	"\x1cListImportRejectionsResponse\x126\n" +
+	"\x04rows\x18\x01 \x03(\v2\".svoykrug.purchases.v1.RejectedRowR\x04rows\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"v\n" +
 	"\x17ListRejectedRowsRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12\x1b\n" +
@@ -2087,7 +2373,7 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12\x15\n" +
 	"\x06row_id\x18\x02 \x01(\tR\x05rowId\"\x1c\n" +
-	"\x1aDiscardRejectedRowResponse2\x9f\x11\n" +
+	"\x1aDiscardRejectedRowResponse2\xf0\x13\n" +
 	"\x10PurchasesService\x12\x99\x01\n" +
 	"\x0eRecordPurchase\x12,.svoykrug.purchases.v1.RecordPurchaseRequest\x1a-.svoykrug.purchases.v1.RecordPurchaseResponse\"*\xca\xf3\x18#\n" +
 	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\xab\x01\n" +
@@ -2110,6 +2396,10 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\x0fFinishCsvImport\x12-.svoykrug.purchases.v1.FinishCsvImportRequest\x1a..svoykrug.purchases.v1.FinishCsvImportResponse\"*\xca\xf3\x18#\n" +
 	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\x92\x01\n" +
 	"\fGetCsvImport\x12*.svoykrug.purchases.v1.GetCsvImportRequest\x1a+.svoykrug.purchases.v1.GetCsvImportResponse\")\xca\xf3\x18\"\n" +
+	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\xa1\x01\n" +
+	"\x11ListCsvRejections\x12/.svoykrug.purchases.v1.ListCsvRejectionsRequest\x1a0.svoykrug.purchases.v1.ListCsvRejectionsResponse\")\xca\xf3\x18\"\n" +
+	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\xaa\x01\n" +
+	"\x14ListImportRejections\x122.svoykrug.purchases.v1.ListImportRejectionsRequest\x1a3.svoykrug.purchases.v1.ListImportRejectionsResponse\")\xca\xf3\x18\"\n" +
 	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\x9e\x01\n" +
 	"\x10ListRejectedRows\x12..svoykrug.purchases.v1.ListRejectedRowsRequest\x1a/.svoykrug.purchases.v1.ListRejectedRowsResponse\")\xca\xf3\x18\"\n" +
 	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\x9f\x01\n" +
@@ -2130,7 +2420,7 @@ func file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP() []byte {
 	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescData
 }
 
-var file_svoykrug_purchases_v1_purchases_service_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_svoykrug_purchases_v1_purchases_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_svoykrug_purchases_v1_purchases_service_proto_goTypes = []any{
 	(*NewPurchase)(nil),                  // 0: svoykrug.purchases.v1.NewPurchase
 	(*RejectedRow)(nil),                  // 1: svoykrug.purchases.v1.RejectedRow
@@ -2156,76 +2446,87 @@ var file_svoykrug_purchases_v1_purchases_service_proto_goTypes = []any{
 	(*FinishCsvImportResponse)(nil),      // 21: svoykrug.purchases.v1.FinishCsvImportResponse
 	(*GetCsvImportRequest)(nil),          // 22: svoykrug.purchases.v1.GetCsvImportRequest
 	(*GetCsvImportResponse)(nil),         // 23: svoykrug.purchases.v1.GetCsvImportResponse
-	(*ListRejectedRowsRequest)(nil),      // 24: svoykrug.purchases.v1.ListRejectedRowsRequest
-	(*ListRejectedRowsResponse)(nil),     // 25: svoykrug.purchases.v1.ListRejectedRowsResponse
-	(*MatchRejectedRowRequest)(nil),      // 26: svoykrug.purchases.v1.MatchRejectedRowRequest
-	(*MatchRejectedRowResponse)(nil),     // 27: svoykrug.purchases.v1.MatchRejectedRowResponse
-	(*DiscardRejectedRowRequest)(nil),    // 28: svoykrug.purchases.v1.DiscardRejectedRowRequest
-	(*DiscardRejectedRowResponse)(nil),   // 29: svoykrug.purchases.v1.DiscardRejectedRowResponse
-	(*timestamppb.Timestamp)(nil),        // 30: google.protobuf.Timestamp
-	(v1.ErrorReason)(0),                  // 31: svoykrug.common.v1.ErrorReason
-	(*Purchase)(nil),                     // 32: svoykrug.purchases.v1.Purchase
-	(*Refund)(nil),                       // 33: svoykrug.purchases.v1.Refund
-	(*CsvFormat)(nil),                    // 34: svoykrug.purchases.v1.CsvFormat
-	(*CsvImport)(nil),                    // 35: svoykrug.purchases.v1.CsvImport
-	(*v11.Operation)(nil),                // 36: svoykrug.operations.v1.Operation
-	(*KeptRow)(nil),                      // 37: svoykrug.purchases.v1.KeptRow
+	(*ListCsvRejectionsRequest)(nil),     // 24: svoykrug.purchases.v1.ListCsvRejectionsRequest
+	(*ListCsvRejectionsResponse)(nil),    // 25: svoykrug.purchases.v1.ListCsvRejectionsResponse
+	(*ListImportRejectionsRequest)(nil),  // 26: svoykrug.purchases.v1.ListImportRejectionsRequest
+	(*ListImportRejectionsResponse)(nil), // 27: svoykrug.purchases.v1.ListImportRejectionsResponse
+	(*ListRejectedRowsRequest)(nil),      // 28: svoykrug.purchases.v1.ListRejectedRowsRequest
+	(*ListRejectedRowsResponse)(nil),     // 29: svoykrug.purchases.v1.ListRejectedRowsResponse
+	(*MatchRejectedRowRequest)(nil),      // 30: svoykrug.purchases.v1.MatchRejectedRowRequest
+	(*MatchRejectedRowResponse)(nil),     // 31: svoykrug.purchases.v1.MatchRejectedRowResponse
+	(*DiscardRejectedRowRequest)(nil),    // 32: svoykrug.purchases.v1.DiscardRejectedRowRequest
+	(*DiscardRejectedRowResponse)(nil),   // 33: svoykrug.purchases.v1.DiscardRejectedRowResponse
+	(*timestamppb.Timestamp)(nil),        // 34: google.protobuf.Timestamp
+	(v1.ErrorReason)(0),                  // 35: svoykrug.common.v1.ErrorReason
+	(*Purchase)(nil),                     // 36: svoykrug.purchases.v1.Purchase
+	(*Refund)(nil),                       // 37: svoykrug.purchases.v1.Refund
+	(*CsvFormat)(nil),                    // 38: svoykrug.purchases.v1.CsvFormat
+	(*CsvImport)(nil),                    // 39: svoykrug.purchases.v1.CsvImport
+	(*v11.Operation)(nil),                // 40: svoykrug.operations.v1.Operation
+	(*CsvRejectedRow)(nil),               // 41: svoykrug.purchases.v1.CsvRejectedRow
+	(*KeptRow)(nil),                      // 42: svoykrug.purchases.v1.KeptRow
 }
 var file_svoykrug_purchases_v1_purchases_service_proto_depIdxs = []int32{
-	30, // 0: svoykrug.purchases.v1.NewPurchase.purchase_time:type_name -> google.protobuf.Timestamp
-	31, // 1: svoykrug.purchases.v1.RejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
+	34, // 0: svoykrug.purchases.v1.NewPurchase.purchase_time:type_name -> google.protobuf.Timestamp
+	35, // 1: svoykrug.purchases.v1.RejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
 	0,  // 2: svoykrug.purchases.v1.RecordPurchaseRequest.purchase:type_name -> svoykrug.purchases.v1.NewPurchase
-	32, // 3: svoykrug.purchases.v1.RecordPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	36, // 3: svoykrug.purchases.v1.RecordPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
 	0,  // 4: svoykrug.purchases.v1.BatchRecordPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
 	1,  // 5: svoykrug.purchases.v1.BatchRecordPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
-	30, // 6: svoykrug.purchases.v1.RefundPurchaseRequest.refund_time:type_name -> google.protobuf.Timestamp
-	32, // 7: svoykrug.purchases.v1.RefundPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	33, // 8: svoykrug.purchases.v1.RefundPurchaseResponse.refund:type_name -> svoykrug.purchases.v1.Refund
-	32, // 9: svoykrug.purchases.v1.GetPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	32, // 10: svoykrug.purchases.v1.ListMyPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
-	32, // 11: svoykrug.purchases.v1.ListPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
+	34, // 6: svoykrug.purchases.v1.RefundPurchaseRequest.refund_time:type_name -> google.protobuf.Timestamp
+	36, // 7: svoykrug.purchases.v1.RefundPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	37, // 8: svoykrug.purchases.v1.RefundPurchaseResponse.refund:type_name -> svoykrug.purchases.v1.Refund
+	36, // 9: svoykrug.purchases.v1.GetPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	36, // 10: svoykrug.purchases.v1.ListMyPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
+	36, // 11: svoykrug.purchases.v1.ListPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
 	0,  // 12: svoykrug.purchases.v1.ImportPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
 	1,  // 13: svoykrug.purchases.v1.ImportPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
-	34, // 14: svoykrug.purchases.v1.StartCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
-	35, // 15: svoykrug.purchases.v1.StartCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
-	34, // 16: svoykrug.purchases.v1.FinishCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
-	36, // 17: svoykrug.purchases.v1.FinishCsvImportResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	35, // 18: svoykrug.purchases.v1.GetCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
-	37, // 19: svoykrug.purchases.v1.ListRejectedRowsResponse.rows:type_name -> svoykrug.purchases.v1.KeptRow
-	32, // 20: svoykrug.purchases.v1.MatchRejectedRowResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	2,  // 21: svoykrug.purchases.v1.PurchasesService.RecordPurchase:input_type -> svoykrug.purchases.v1.RecordPurchaseRequest
-	4,  // 22: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:input_type -> svoykrug.purchases.v1.BatchRecordPurchasesRequest
-	6,  // 23: svoykrug.purchases.v1.PurchasesService.RefundPurchase:input_type -> svoykrug.purchases.v1.RefundPurchaseRequest
-	8,  // 24: svoykrug.purchases.v1.PurchasesService.GetPurchase:input_type -> svoykrug.purchases.v1.GetPurchaseRequest
-	10, // 25: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:input_type -> svoykrug.purchases.v1.ListMyPurchasesRequest
-	12, // 26: svoykrug.purchases.v1.PurchasesService.ListPurchases:input_type -> svoykrug.purchases.v1.ListPurchasesRequest
-	14, // 27: svoykrug.purchases.v1.PurchasesService.ImportPurchases:input_type -> svoykrug.purchases.v1.ImportPurchasesRequest
-	16, // 28: svoykrug.purchases.v1.PurchasesService.StartCsvImport:input_type -> svoykrug.purchases.v1.StartCsvImportRequest
-	18, // 29: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:input_type -> svoykrug.purchases.v1.UploadCsvChunkRequest
-	20, // 30: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:input_type -> svoykrug.purchases.v1.FinishCsvImportRequest
-	22, // 31: svoykrug.purchases.v1.PurchasesService.GetCsvImport:input_type -> svoykrug.purchases.v1.GetCsvImportRequest
-	24, // 32: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:input_type -> svoykrug.purchases.v1.ListRejectedRowsRequest
-	26, // 33: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:input_type -> svoykrug.purchases.v1.MatchRejectedRowRequest
-	28, // 34: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:input_type -> svoykrug.purchases.v1.DiscardRejectedRowRequest
-	3,  // 35: svoykrug.purchases.v1.PurchasesService.RecordPurchase:output_type -> svoykrug.purchases.v1.RecordPurchaseResponse
-	5,  // 36: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:output_type -> svoykrug.purchases.v1.BatchRecordPurchasesResponse
-	7,  // 37: svoykrug.purchases.v1.PurchasesService.RefundPurchase:output_type -> svoykrug.purchases.v1.RefundPurchaseResponse
-	9,  // 38: svoykrug.purchases.v1.PurchasesService.GetPurchase:output_type -> svoykrug.purchases.v1.GetPurchaseResponse
-	11, // 39: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:output_type -> svoykrug.purchases.v1.ListMyPurchasesResponse
-	13, // 40: svoykrug.purchases.v1.PurchasesService.ListPurchases:output_type -> svoykrug.purchases.v1.ListPurchasesResponse
-	15, // 41: svoykrug.purchases.v1.PurchasesService.ImportPurchases:output_type -> svoykrug.purchases.v1.ImportPurchasesResponse
-	17, // 42: svoykrug.purchases.v1.PurchasesService.StartCsvImport:output_type -> svoykrug.purchases.v1.StartCsvImportResponse
-	19, // 43: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:output_type -> svoykrug.purchases.v1.UploadCsvChunkResponse
-	21, // 44: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:output_type -> svoykrug.purchases.v1.FinishCsvImportResponse
-	23, // 45: svoykrug.purchases.v1.PurchasesService.GetCsvImport:output_type -> svoykrug.purchases.v1.GetCsvImportResponse
-	25, // 46: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:output_type -> svoykrug.purchases.v1.ListRejectedRowsResponse
-	27, // 47: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:output_type -> svoykrug.purchases.v1.MatchRejectedRowResponse
-	29, // 48: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:output_type -> svoykrug.purchases.v1.DiscardRejectedRowResponse
-	35, // [35:49] is the sub-list for method output_type
-	21, // [21:35] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	38, // 14: svoykrug.purchases.v1.StartCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
+	39, // 15: svoykrug.purchases.v1.StartCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
+	38, // 16: svoykrug.purchases.v1.FinishCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
+	40, // 17: svoykrug.purchases.v1.FinishCsvImportResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	39, // 18: svoykrug.purchases.v1.GetCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
+	41, // 19: svoykrug.purchases.v1.ListCsvRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.CsvRejectedRow
+	1,  // 20: svoykrug.purchases.v1.ListImportRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.RejectedRow
+	42, // 21: svoykrug.purchases.v1.ListRejectedRowsResponse.rows:type_name -> svoykrug.purchases.v1.KeptRow
+	36, // 22: svoykrug.purchases.v1.MatchRejectedRowResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	2,  // 23: svoykrug.purchases.v1.PurchasesService.RecordPurchase:input_type -> svoykrug.purchases.v1.RecordPurchaseRequest
+	4,  // 24: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:input_type -> svoykrug.purchases.v1.BatchRecordPurchasesRequest
+	6,  // 25: svoykrug.purchases.v1.PurchasesService.RefundPurchase:input_type -> svoykrug.purchases.v1.RefundPurchaseRequest
+	8,  // 26: svoykrug.purchases.v1.PurchasesService.GetPurchase:input_type -> svoykrug.purchases.v1.GetPurchaseRequest
+	10, // 27: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:input_type -> svoykrug.purchases.v1.ListMyPurchasesRequest
+	12, // 28: svoykrug.purchases.v1.PurchasesService.ListPurchases:input_type -> svoykrug.purchases.v1.ListPurchasesRequest
+	14, // 29: svoykrug.purchases.v1.PurchasesService.ImportPurchases:input_type -> svoykrug.purchases.v1.ImportPurchasesRequest
+	16, // 30: svoykrug.purchases.v1.PurchasesService.StartCsvImport:input_type -> svoykrug.purchases.v1.StartCsvImportRequest
+	18, // 31: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:input_type -> svoykrug.purchases.v1.UploadCsvChunkRequest
+	20, // 32: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:input_type -> svoykrug.purchases.v1.FinishCsvImportRequest
+	22, // 33: svoykrug.purchases.v1.PurchasesService.GetCsvImport:input_type -> svoykrug.purchases.v1.GetCsvImportRequest
+	24, // 34: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:input_type -> svoykrug.purchases.v1.ListCsvRejectionsRequest
+	26, // 35: svoykrug.purchases.v1.PurchasesService.ListImportRejections:input_type -> svoykrug.purchases.v1.ListImportRejectionsRequest
+	28, // 36: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:input_type -> svoykrug.purchases.v1.ListRejectedRowsRequest
+	30, // 37: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:input_type -> svoykrug.purchases.v1.MatchRejectedRowRequest
+	32, // 38: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:input_type -> svoykrug.purchases.v1.DiscardRejectedRowRequest
+	3,  // 39: svoykrug.purchases.v1.PurchasesService.RecordPurchase:output_type -> svoykrug.purchases.v1.RecordPurchaseResponse
+	5,  // 40: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:output_type -> svoykrug.purchases.v1.BatchRecordPurchasesResponse
+	7,  // 41: svoykrug.purchases.v1.PurchasesService.RefundPurchase:output_type -> svoykrug.purchases.v1.RefundPurchaseResponse
+	9,  // 42: svoykrug.purchases.v1.PurchasesService.GetPurchase:output_type -> svoykrug.purchases.v1.GetPurchaseResponse
+	11, // 43: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:output_type -> svoykrug.purchases.v1.ListMyPurchasesResponse
+	13, // 44: svoykrug.purchases.v1.PurchasesService.ListPurchases:output_type -> svoykrug.purchases.v1.ListPurchasesResponse
+	15, // 45: svoykrug.purchases.v1.PurchasesService.ImportPurchases:output_type -> svoykrug.purchases.v1.ImportPurchasesResponse
+	17, // 46: svoykrug.purchases.v1.PurchasesService.StartCsvImport:output_type -> svoykrug.purchases.v1.StartCsvImportResponse
+	19, // 47: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:output_type -> svoykrug.purchases.v1.UploadCsvChunkResponse
+	21, // 48: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:output_type -> svoykrug.purchases.v1.FinishCsvImportResponse
+	23, // 49: svoykrug.purchases.v1.PurchasesService.GetCsvImport:output_type -> svoykrug.purchases.v1.GetCsvImportResponse
+	25, // 50: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:output_type -> svoykrug.purchases.v1.ListCsvRejectionsResponse
+	27, // 51: svoykrug.purchases.v1.PurchasesService.ListImportRejections:output_type -> svoykrug.purchases.v1.ListImportRejectionsResponse
+	29, // 52: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:output_type -> svoykrug.purchases.v1.ListRejectedRowsResponse
+	31, // 53: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:output_type -> svoykrug.purchases.v1.MatchRejectedRowResponse
+	33, // 54: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:output_type -> svoykrug.purchases.v1.DiscardRejectedRowResponse
+	39, // [39:55] is the sub-list for method output_type
+	23, // [23:39] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_purchases_v1_purchases_service_proto_init() }
@@ -2243,7 +2544,7 @@ func file_svoykrug_purchases_v1_purchases_service_proto_init() {
 		(*RefundPurchaseRequest_PurchaseId)(nil),
 		(*RefundPurchaseRequest_PurchaseExternalId)(nil),
 	}
-	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26].OneofWrappers = []any{
+	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30].OneofWrappers = []any{
 		(*MatchRejectedRowRequest_UserId)(nil),
 		(*MatchRejectedRowRequest_Phone)(nil),
 	}
@@ -2253,7 +2554,7 @@ func file_svoykrug_purchases_v1_purchases_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_svoykrug_purchases_v1_purchases_service_proto_rawDesc), len(file_svoykrug_purchases_v1_purchases_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,8 @@ const (
 	PurchasesService_UploadCsvChunk_FullMethodName       = "/svoykrug.purchases.v1.PurchasesService/UploadCsvChunk"
 	PurchasesService_FinishCsvImport_FullMethodName      = "/svoykrug.purchases.v1.PurchasesService/FinishCsvImport"
 	PurchasesService_GetCsvImport_FullMethodName         = "/svoykrug.purchases.v1.PurchasesService/GetCsvImport"
+	PurchasesService_ListCsvRejections_FullMethodName    = "/svoykrug.purchases.v1.PurchasesService/ListCsvRejections"
+	PurchasesService_ListImportRejections_FullMethodName = "/svoykrug.purchases.v1.PurchasesService/ListImportRejections"
 	PurchasesService_ListRejectedRows_FullMethodName     = "/svoykrug.purchases.v1.PurchasesService/ListRejectedRows"
 	PurchasesService_MatchRejectedRow_FullMethodName     = "/svoykrug.purchases.v1.PurchasesService/MatchRejectedRow"
 	PurchasesService_DiscardRejectedRow_FullMethodName   = "/svoykrug.purchases.v1.PurchasesService/DiscardRejectedRow"
@@ -47,7 +49,8 @@ const (
 // another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
 type PurchasesServiceClient interface {
 	// Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-	// repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+	// repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+	// field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -83,8 +86,8 @@ type PurchasesServiceClient interface {
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	ListPurchases(ctx context.Context, in *ListPurchasesRequest, opts ...grpc.CallOption) (*ListPurchasesResponse, error)
 	// Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-	// stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-	// with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+	// stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+	// with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
 	// and external id.
@@ -108,18 +111,31 @@ type PurchasesServiceClient interface {
 	UploadCsvChunk(ctx context.Context, in *UploadCsvChunkRequest, opts ...grpc.CallOption) (*UploadCsvChunkResponse, error)
 	// Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
 	// a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-	// import says why in `problem`.
+	// import says why in `problem`. A file is written once: its rows are corrected by a new import.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-	// that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+	// that does or did is returned.
+	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+	// or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	FinishCsvImport(ctx context.Context, in *FinishCsvImportRequest, opts ...grpc.CallOption) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	GetCsvImport(ctx context.Context, in *GetCsvImportRequest, opts ...grpc.CallOption) (*GetCsvImportResponse, error)
+	// Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+	// file is being read it lists those found so far.
+	//
+	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	ListCsvRejections(ctx context.Context, in *ListCsvRejectionsRequest, opts ...grpc.CallOption) (*ListCsvRejectionsResponse, error)
+	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+	// refused nothing, and of none, there are no rows.
+	//
+	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+	ListImportRejections(ctx context.Context, in *ListImportRejectionsRequest, opts ...grpc.CallOption) (*ListImportRejectionsResponse, error)
 	// Lists the rows of imports that named nobody we know, the newest first.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
@@ -260,6 +276,26 @@ func (c *purchasesServiceClient) GetCsvImport(ctx context.Context, in *GetCsvImp
 	return out, nil
 }
 
+func (c *purchasesServiceClient) ListCsvRejections(ctx context.Context, in *ListCsvRejectionsRequest, opts ...grpc.CallOption) (*ListCsvRejectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCsvRejectionsResponse)
+	err := c.cc.Invoke(ctx, PurchasesService_ListCsvRejections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *purchasesServiceClient) ListImportRejections(ctx context.Context, in *ListImportRejectionsRequest, opts ...grpc.CallOption) (*ListImportRejectionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListImportRejectionsResponse)
+	err := c.cc.Invoke(ctx, PurchasesService_ListImportRejections_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *purchasesServiceClient) ListRejectedRows(ctx context.Context, in *ListRejectedRowsRequest, opts ...grpc.CallOption) (*ListRejectedRowsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRejectedRowsResponse)
@@ -300,7 +336,8 @@ func (c *purchasesServiceClient) DiscardRejectedRow(ctx context.Context, in *Dis
 // another under the same id is refused. Its time lies between twenty years ago and five minutes from now; its currency is the circle's.
 type PurchasesServiceServer interface {
 	// Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-	// repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+	// repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+	// field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -336,8 +373,8 @@ type PurchasesServiceServer interface {
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	ListPurchases(context.Context, *ListPurchasesRequest) (*ListPurchasesResponse, error)
 	// Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-	// stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-	// with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+	// stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+	// with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
 	// and external id.
@@ -361,18 +398,31 @@ type PurchasesServiceServer interface {
 	UploadCsvChunk(context.Context, *UploadCsvChunkRequest) (*UploadCsvChunkResponse, error)
 	// Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
 	// a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-	// import says why in `problem`.
+	// import says why in `problem`. A file is written once: its rows are corrected by a new import.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-	// that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+	// that does or did is returned.
+	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+	// or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	FinishCsvImport(context.Context, *FinishCsvImportRequest) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	GetCsvImport(context.Context, *GetCsvImportRequest) (*GetCsvImportResponse, error)
+	// Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+	// file is being read it lists those found so far.
+	//
+	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	ListCsvRejections(context.Context, *ListCsvRejectionsRequest) (*ListCsvRejectionsResponse, error)
+	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+	// refused nothing, and of none, there are no rows.
+	//
+	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+	ListImportRejections(context.Context, *ListImportRejectionsRequest) (*ListImportRejectionsResponse, error)
 	// Lists the rows of imports that named nobody we know, the newest first.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
@@ -432,6 +482,12 @@ func (UnimplementedPurchasesServiceServer) FinishCsvImport(context.Context, *Fin
 }
 func (UnimplementedPurchasesServiceServer) GetCsvImport(context.Context, *GetCsvImportRequest) (*GetCsvImportResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCsvImport not implemented")
+}
+func (UnimplementedPurchasesServiceServer) ListCsvRejections(context.Context, *ListCsvRejectionsRequest) (*ListCsvRejectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCsvRejections not implemented")
+}
+func (UnimplementedPurchasesServiceServer) ListImportRejections(context.Context, *ListImportRejectionsRequest) (*ListImportRejectionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListImportRejections not implemented")
 }
 func (UnimplementedPurchasesServiceServer) ListRejectedRows(context.Context, *ListRejectedRowsRequest) (*ListRejectedRowsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRejectedRows not implemented")
@@ -650,6 +706,42 @@ func _PurchasesService_GetCsvImport_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PurchasesService_ListCsvRejections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCsvRejectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PurchasesServiceServer).ListCsvRejections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PurchasesService_ListCsvRejections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PurchasesServiceServer).ListCsvRejections(ctx, req.(*ListCsvRejectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PurchasesService_ListImportRejections_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListImportRejectionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PurchasesServiceServer).ListImportRejections(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PurchasesService_ListImportRejections_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PurchasesServiceServer).ListImportRejections(ctx, req.(*ListImportRejectionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PurchasesService_ListRejectedRows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRejectedRowsRequest)
 	if err := dec(in); err != nil {
@@ -750,6 +842,14 @@ var PurchasesService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetCsvImport",
 			Handler:    _PurchasesService_GetCsvImport_Handler,
+		},
+		{
+			MethodName: "ListCsvRejections",
+			Handler:    _PurchasesService_ListCsvRejections_Handler,
+		},
+		{
+			MethodName: "ListImportRejections",
+			Handler:    _PurchasesService_ListImportRejections_Handler,
 		},
 		{
 			MethodName: "ListRejectedRows",

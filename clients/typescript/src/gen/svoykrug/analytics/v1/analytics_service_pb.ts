@@ -28,7 +28,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/analytics/v1/analytics_service.proto.
  */
 export const file_svoykrug_analytics_v1_analytics_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1zdm95a3J1Zy9hbmFseXRpY3MvdjEvYW5hbHl0aWNzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSKbAQoTR2V0RnJlc2huZXNzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIkCglmcm9tX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAyABKAsyES5nb29nbGUudHlwZS5EYXRlEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIrMBCg1EYXlDb21wYXJpc29uEhMKC2J1c2luZXNzX2lkGAEgASgJEh8KBGRhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEjQKCHBvc3RncmVzGAMgASgLMiIuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlN0b3JlVG90YWxzEjYKCmNsaWNraG91c2UYBCABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RvcmVUb3RhbHMi2AIKFEdldEZyZXNobmVzc1Jlc3BvbnNlEjMKCWZyZXNobmVzcxgBIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MSFQoNd2FpdGluZ19jb3VudBgCIAEoAxIOCgZsYWdfbXMYAyABKAMSNAoIcG9zdGdyZXMYBCABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RvcmVUb3RhbHMSNgoKY2xpY2tob3VzZRgFIAEoCzIiLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TdG9yZVRvdGFscxINCgVlcXVhbBgGIAEoCBIyCgRkYXlzGAcgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkRheUNvbXBhcmlzb24SGgoSZGlzcHV0ZWRfZGF5X2NvdW50GAggASgFEhcKD25leHRfcGFnZV90b2tlbhgJIAEoCSKGAQoVQ3JlYXRlU25hcHNob3RSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEi8KC2N1dG9mZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgt3aW5kb3dfZGF5cxgDIAEoBRISCgpyZXF1ZXN0X2lkGAQgASgJIk4KFkNyZWF0ZVNuYXBzaG90UmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iUgoUTGlzdFNuYXBzaG90c1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZAoVTGlzdFNuYXBzaG90c1Jlc3BvbnNlEjIKCXNuYXBzaG90cxgBIAMoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TbmFwc2hvdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRAoYR2V0U2VnbWVudFN1bW1hcnlSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3NuYXBzaG90X2lkGAIgASgJIrwBChlHZXRTZWdtZW50U3VtbWFyeVJlc3BvbnNlEjEKCHNuYXBzaG90GAEgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNuYXBzaG90EjcKCHNlZ21lbnRzGAIgAygLMiUuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRGaWd1cmVzEjMKCWZyZXNobmVzcxgDIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MinQEKGUxpc3RTZWdtZW50TWVtYmVyc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEwoLc25hcHNob3RfaWQYAiABKAkSLwoHc2VnbWVudBgDIAEoDjIeLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50EhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIrYBChpMaXN0U2VnbWVudE1lbWJlcnNSZXNwb25zZRI1CgdtZW1iZXJzGAEgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNZW1iZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhMKC3NuYXBzaG90X2lkGAMgASgJEjMKCWZyZXNobmVzcxgEIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MieAobU3RyZWFtU2VnbWVudE1lbWJlcnNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3NuYXBzaG90X2lkGAIgASgJEi8KB3NlZ21lbnQYAyABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudCKKAQocU3RyZWFtU2VnbWVudE1lbWJlcnNSZXNwb25zZRI1CgdtZW1iZXJzGAEgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNZW1iZXISMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyJjChpHZXRTZWdtZW50TW92ZW1lbnRzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIYChBmcm9tX3NuYXBzaG90X2lkGAIgASgJEhYKDnRvX3NuYXBzaG90X2lkGAMgASgJIo0BChtHZXRTZWdtZW50TW92ZW1lbnRzUmVzcG9uc2USOQoJbW92ZW1lbnRzGAEgAygLMiYuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNb3ZlbWVudBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzIm8KF0dldE1lbWJlckluc2lnaHRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSLgoKYXNfb2ZfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgIKGEdldE1lbWJlckluc2lnaHRSZXNwb25zZRI8Cg5zZWdtZW50X21lbWJlchgBIAEoCzIkLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50TWVtYmVyEjEKCHNuYXBzaG90GAIgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNuYXBzaG90EjYKC2NodXJuX3Njb3JlGAMgASgLMiEuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuU2NvcmUSMwoJZnJlc2huZXNzGAQgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcxI4CgxtZW1iZXJfdmFsdWUYBSABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuTWVtYmVyVmFsdWUi4QEKFlRyYWluQ2h1cm5Nb2RlbFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFAoMaG9yaXpvbl9kYXlzGAIgASgFEjQKEHRlc3RfY3V0b2ZmX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKFXRyYWluaW5nX2N1dG9mZl90aW1lcxgEIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPcG9wdWxhdGlvbl9kYXlzGAUgASgFEhIKCnJlcXVlc3RfaWQYBiABKAkiTwoXVHJhaW5DaHVybk1vZGVsUmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iVAoWTGlzdENodXJuTW9kZWxzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJrChdMaXN0Q2h1cm5Nb2RlbHNSZXNwb25zZRI3CgxjaHVybl9tb2RlbHMYASADKAsyIS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5Nb2RlbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQwoUR2V0Q2h1cm5Nb2RlbFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFgoOY2h1cm5fbW9kZWxfaWQYAiABKAkiTwoVR2V0Q2h1cm5Nb2RlbFJlc3BvbnNlEjYKC2NodXJuX21vZGVsGAEgASgLMiEuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuTW9kZWwiRwoYUHJvbW90ZUNodXJuTW9kZWxSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhYKDmNodXJuX21vZGVsX2lkGAIgASgJIlMKGVByb21vdGVDaHVybk1vZGVsUmVzcG9uc2USNgoLY2h1cm5fbW9kZWwYASABKAsyIS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5Nb2RlbCJvChNTY29yZU1lbWJlcnNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEi8KC2N1dG9mZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZXF1ZXN0X2lkGAMgASgJIkwKFFNjb3JlTWVtYmVyc1Jlc3BvbnNlEjQKCW9wZXJhdGlvbhgBIAEoCzIhLnN2b3lrcnVnLm9wZXJhdGlvbnMudjEuT3BlcmF0aW9uIm8KGExpc3RBdFJpc2tNZW1iZXJzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIXCg9taW5fcHJvYmFiaWxpdHkYAiABKAESEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkixwEKGUxpc3RBdFJpc2tNZW1iZXJzUmVzcG9uc2USMgoHbWVtYmVycxgBIAMoCzIhLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DaHVyblNjb3JlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgpzY29yaW5nX2lkGAMgASgJEhQKDHNjb3JlZF9jb3VudBgEIAEoAxIzCglmcmVzaG5lc3MYBSABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzIlgKGkdldEZvcmVjYXN0UmVjZWlwdHNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJInAKG0dldEZvcmVjYXN0UmVjZWlwdHNSZXNwb25zZRI4CghyZWNlaXB0cxgBIAMoCzImLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Gb3JlY2FzdFJlY2VpcHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIj8KF0dldE1lbWJlckhpc3RvcnlSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkiggEKGEdldE1lbWJlckhpc3RvcnlSZXNwb25zZRIxCgVzdGVwcxgBIAMoCzIiLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50U3RlcBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzInQKE0dldERhc2hib2FyZFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSJAoJZnJvbV9kYXRlGAIgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRIiCgd0b19kYXRlGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZSKAAQoUR2V0RGFzaGJvYXJkUmVzcG9uc2USMwoJZGFzaGJvYXJkGAEgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkRhc2hib2FyZBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzInYKFVdhdGNoRGFzaGJvYXJkUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIkCglmcm9tX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAyABKAsyES5nb29nbGUudHlwZS5EYXRlIoIBChZXYXRjaERhc2hib2FyZFJlc3BvbnNlEjMKCWRhc2hib2FyZBgBIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmQSMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyJ8ChlHZXRDb2hvcnRSZXRlbnRpb25SZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEiUKCmZyb21fbW9udGgYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiMKCHRvX21vbnRoGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZSKBAQoaR2V0Q29ob3J0UmV0ZW50aW9uUmVzcG9uc2USLgoHY29ob3J0cxgBIAMoCzIdLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Db2hvcnQSMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyKTAQodR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSJAoJZnJvbV9kYXRlGAIgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRIiCgd0b19kYXRlGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRITCgt3aXRoaW5fZGF5cxgEIAEoBSKpAQoeR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlc3BvbnNlEjcKBWNlbGxzGAEgAygLMiguc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNyb3NzQnVzaW5lc3NDZWxsEhkKEXBlcm11dGF0aW9uX2NvdW50GAIgASgFEjMKCWZyZXNobmVzcxgDIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MyxxkKEEFuYWx5dGljc1NlcnZpY2USmgEKDEdldEZyZXNobmVzcxIqLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRGcmVzaG5lc3NSZXF1ZXN0Gisuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldEZyZXNobmVzc1Jlc3BvbnNlIjGQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAQKAgg8EpkBCg5DcmVhdGVTbmFwc2hvdBIsLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DcmVhdGVTbmFwc2hvdFJlcXVlc3QaLS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ3JlYXRlU25hcHNob3RSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEpUBCg1MaXN0U25hcHNob3RzEisuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTbmFwc2hvdHNSZXF1ZXN0Giwuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTbmFwc2hvdHNSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSoQEKEUdldFNlZ21lbnRTdW1tYXJ5Ei8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldFNlZ21lbnRTdW1tYXJ5UmVxdWVzdBowLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50U3VtbWFyeVJlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKkAQoSTGlzdFNlZ21lbnRNZW1iZXJzEjAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTZWdtZW50TWVtYmVyc1JlcXVlc3QaMS5zdm95a3J1Zy5hbmFseXRpY3MudjEuTGlzdFNlZ21lbnRNZW1iZXJzUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkErIBChRTdHJlYW1TZWdtZW50TWVtYmVycxIyLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TdHJlYW1TZWdtZW50TWVtYmVyc1JlcXVlc3QaMy5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RyZWFtU2VnbWVudE1lbWJlcnNSZXNwb25zZSIvkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWTS8xgCEAEwARKnAQoTR2V0U2VnbWVudE1vdmVtZW50cxIxLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50TW92ZW1lbnRzUmVxdWVzdBoyLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50TW92ZW1lbnRzUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEp4BChBHZXRNZW1iZXJJbnNpZ2h0Ei4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldE1lbWJlckluc2lnaHRSZXF1ZXN0Gi8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldE1lbWJlckluc2lnaHRSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSnAEKD1RyYWluQ2h1cm5Nb2RlbBItLnN2b3lrcnVnLmFuYWx5dGljcy52MS5UcmFpbkNodXJuTW9kZWxSZXF1ZXN0Gi4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlRyYWluQ2h1cm5Nb2RlbFJlc3BvbnNlIiqQAgLK8xgjCgMEBgUSD2FuYWx5dGljcy53cml0ZRoLYnVzaW5lc3NfaWQSmwEKD0xpc3RDaHVybk1vZGVscxItLnN2b3lrcnVnLmFuYWx5dGljcy52MS5MaXN0Q2h1cm5Nb2RlbHNSZXF1ZXN0Gi4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RDaHVybk1vZGVsc1Jlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKVAQoNR2V0Q2h1cm5Nb2RlbBIrLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDaHVybk1vZGVsUmVxdWVzdBosLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDaHVybk1vZGVsUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEqIBChFQcm9tb3RlQ2h1cm5Nb2RlbBIvLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Qcm9tb3RlQ2h1cm5Nb2RlbFJlcXVlc3QaMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuUHJvbW90ZUNodXJuTW9kZWxSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEpMBCgxTY29yZU1lbWJlcnMSKi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2NvcmVNZW1iZXJzUmVxdWVzdBorLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TY29yZU1lbWJlcnNSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEqEBChFMaXN0QXRSaXNrTWVtYmVycxIvLnN2b3lrcnVnLmFuYWx5dGljcy52MS5MaXN0QXRSaXNrTWVtYmVyc1JlcXVlc3QaMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuTGlzdEF0Umlza01lbWJlcnNSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSpwEKE0dldEZvcmVjYXN0UmVjZWlwdHMSMS5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Rm9yZWNhc3RSZWNlaXB0c1JlcXVlc3QaMi5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Rm9yZWNhc3RSZWNlaXB0c1Jlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKeAQoQR2V0TWVtYmVySGlzdG9yeRIuLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRNZW1iZXJIaXN0b3J5UmVxdWVzdBovLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRNZW1iZXJIaXN0b3J5UmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEpIBCgxHZXREYXNoYm9hcmQSKi5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0RGFzaGJvYXJkUmVxdWVzdBorLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXREYXNoYm9hcmRSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSoAEKDldhdGNoRGFzaGJvYXJkEiwuc3ZveWtydWcuYW5hbHl0aWNzLnYxLldhdGNoRGFzaGJvYXJkUmVxdWVzdBotLnN2b3lrcnVnLmFuYWx5dGljcy52MS5XYXRjaERhc2hib2FyZFJlc3BvbnNlIi+QAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAIQATABEqQBChJHZXRDb2hvcnRSZXRlbnRpb24SMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q29ob3J0UmV0ZW50aW9uUmVxdWVzdBoxLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDb2hvcnRSZXRlbnRpb25SZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSuAEKFkdldENyb3NzQnVzaW5lc3NNYXRyaXgSNC5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlcXVlc3QaNS5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlc3BvbnNlIjGQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAQKAgg8YgZwcm90bzM", [file_google_protobuf_timestamp, file_google_type_date, file_svoykrug_access_v1_access, file_svoykrug_analytics_v1_churn, file_svoykrug_analytics_v1_dashboard, file_svoykrug_analytics_v1_scope, file_svoykrug_analytics_v1_snapshot, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation]);
+  fileDesc("Ci1zdm95a3J1Zy9hbmFseXRpY3MvdjEvYW5hbHl0aWNzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSKbAQoTR2V0RnJlc2huZXNzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIkCglmcm9tX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAyABKAsyES5nb29nbGUudHlwZS5EYXRlEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIrMBCg1EYXlDb21wYXJpc29uEhMKC2J1c2luZXNzX2lkGAEgASgJEh8KBGRhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEjQKCHBvc3RncmVzGAMgASgLMiIuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlN0b3JlVG90YWxzEjYKCmNsaWNraG91c2UYBCABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RvcmVUb3RhbHMi2AIKFEdldEZyZXNobmVzc1Jlc3BvbnNlEjMKCWZyZXNobmVzcxgBIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MSFQoNd2FpdGluZ19jb3VudBgCIAEoAxIOCgZsYWdfbXMYAyABKAMSNAoIcG9zdGdyZXMYBCABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RvcmVUb3RhbHMSNgoKY2xpY2tob3VzZRgFIAEoCzIiLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TdG9yZVRvdGFscxINCgVlcXVhbBgGIAEoCBIyCgRkYXlzGAcgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkRheUNvbXBhcmlzb24SGgoSZGlzcHV0ZWRfZGF5X2NvdW50GAggASgFEhcKD25leHRfcGFnZV90b2tlbhgJIAEoCSK2AQoVQ3JlYXRlU25hcHNob3RSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEi8KC2N1dG9mZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgt3aW5kb3dfZGF5cxgDIAEoBRISCgpyZXF1ZXN0X2lkGAQgASgJEi4KCmtub3duX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIk4KFkNyZWF0ZVNuYXBzaG90UmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iUgoUTGlzdFNuYXBzaG90c1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZAoVTGlzdFNuYXBzaG90c1Jlc3BvbnNlEjIKCXNuYXBzaG90cxgBIAMoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TbmFwc2hvdBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRAoYR2V0U2VnbWVudFN1bW1hcnlSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3NuYXBzaG90X2lkGAIgASgJIrwBChlHZXRTZWdtZW50U3VtbWFyeVJlc3BvbnNlEjEKCHNuYXBzaG90GAEgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNuYXBzaG90EjcKCHNlZ21lbnRzGAIgAygLMiUuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRGaWd1cmVzEjMKCWZyZXNobmVzcxgDIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MinQEKGUxpc3RTZWdtZW50TWVtYmVyc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEwoLc25hcHNob3RfaWQYAiABKAkSLwoHc2VnbWVudBgDIAEoDjIeLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50EhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJIrYBChpMaXN0U2VnbWVudE1lbWJlcnNSZXNwb25zZRI1CgdtZW1iZXJzGAEgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNZW1iZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhMKC3NuYXBzaG90X2lkGAMgASgJEjMKCWZyZXNobmVzcxgEIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MieAobU3RyZWFtU2VnbWVudE1lbWJlcnNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3NuYXBzaG90X2lkGAIgASgJEi8KB3NlZ21lbnQYAyABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudCKKAQocU3RyZWFtU2VnbWVudE1lbWJlcnNSZXNwb25zZRI1CgdtZW1iZXJzGAEgAygLMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNZW1iZXISMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyJjChpHZXRTZWdtZW50TW92ZW1lbnRzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIYChBmcm9tX3NuYXBzaG90X2lkGAIgASgJEhYKDnRvX3NuYXBzaG90X2lkGAMgASgJIo0BChtHZXRTZWdtZW50TW92ZW1lbnRzUmVzcG9uc2USOQoJbW92ZW1lbnRzGAEgAygLMiYuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnRNb3ZlbWVudBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzIm8KF0dldE1lbWJlckluc2lnaHRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkSLgoKYXNfb2ZfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAisgIKGEdldE1lbWJlckluc2lnaHRSZXNwb25zZRI8Cg5zZWdtZW50X21lbWJlchgBIAEoCzIkLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50TWVtYmVyEjEKCHNuYXBzaG90GAIgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNuYXBzaG90EjYKC2NodXJuX3Njb3JlGAMgASgLMiEuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuU2NvcmUSMwoJZnJlc2huZXNzGAQgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcxI4CgxtZW1iZXJfdmFsdWUYBSABKAsyIi5zdm95a3J1Zy5hbmFseXRpY3MudjEuTWVtYmVyVmFsdWUi4QEKFlRyYWluQ2h1cm5Nb2RlbFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFAoMaG9yaXpvbl9kYXlzGAIgASgFEjQKEHRlc3RfY3V0b2ZmX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKFXRyYWluaW5nX2N1dG9mZl90aW1lcxgEIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFwoPcG9wdWxhdGlvbl9kYXlzGAUgASgFEhIKCnJlcXVlc3RfaWQYBiABKAkiTwoXVHJhaW5DaHVybk1vZGVsUmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iVAoWTGlzdENodXJuTW9kZWxzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJrChdMaXN0Q2h1cm5Nb2RlbHNSZXNwb25zZRI3CgxjaHVybl9tb2RlbHMYASADKAsyIS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5Nb2RlbBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiQwoUR2V0Q2h1cm5Nb2RlbFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFgoOY2h1cm5fbW9kZWxfaWQYAiABKAkiTwoVR2V0Q2h1cm5Nb2RlbFJlc3BvbnNlEjYKC2NodXJuX21vZGVsGAEgASgLMiEuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuTW9kZWwiRwoYUHJvbW90ZUNodXJuTW9kZWxSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhYKDmNodXJuX21vZGVsX2lkGAIgASgJIlMKGVByb21vdGVDaHVybk1vZGVsUmVzcG9uc2USNgoLY2h1cm5fbW9kZWwYASABKAsyIS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5Nb2RlbCJvChNTY29yZU1lbWJlcnNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEi8KC2N1dG9mZl90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpyZXF1ZXN0X2lkGAMgASgJIkwKFFNjb3JlTWVtYmVyc1Jlc3BvbnNlEjQKCW9wZXJhdGlvbhgBIAEoCzIhLnN2b3lrcnVnLm9wZXJhdGlvbnMudjEuT3BlcmF0aW9uIoMBChhMaXN0QXRSaXNrTWVtYmVyc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFwoPbWluX3Byb2JhYmlsaXR5GAIgASgBEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEhIKCnNjb3JpbmdfaWQYBSABKAkixwEKGUxpc3RBdFJpc2tNZW1iZXJzUmVzcG9uc2USMgoHbWVtYmVycxgBIAMoCzIhLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DaHVyblNjb3JlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRISCgpzY29yaW5nX2lkGAMgASgJEhQKDHNjb3JlZF9jb3VudBgEIAEoAxIzCglmcmVzaG5lc3MYBSABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzInMKGkdldEZvcmVjYXN0UmVjZWlwdHNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJEhkKEWluY2x1ZGVfYmFja3Rlc3RzGAQgASgIInAKG0dldEZvcmVjYXN0UmVjZWlwdHNSZXNwb25zZRI4CghyZWNlaXB0cxgBIAMoCzImLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Gb3JlY2FzdFJlY2VpcHQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIj8KF0dldE1lbWJlckhpc3RvcnlSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg8KB3VzZXJfaWQYAiABKAkiggEKGEdldE1lbWJlckhpc3RvcnlSZXNwb25zZRIxCgVzdGVwcxgBIAMoCzIiLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50U3RlcBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzInQKE0dldERhc2hib2FyZFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSJAoJZnJvbV9kYXRlGAIgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRIiCgd0b19kYXRlGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZSKAAQoUR2V0RGFzaGJvYXJkUmVzcG9uc2USMwoJZGFzaGJvYXJkGAEgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkRhc2hib2FyZBIzCglmcmVzaG5lc3MYAiABKAsyIC5zdm95a3J1Zy5hbmFseXRpY3MudjEuRnJlc2huZXNzInYKFVdhdGNoRGFzaGJvYXJkUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIkCglmcm9tX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAyABKAsyES5nb29nbGUudHlwZS5EYXRlIoIBChZXYXRjaERhc2hib2FyZFJlc3BvbnNlEjMKCWRhc2hib2FyZBgBIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmQSMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyJ8ChlHZXRDb2hvcnRSZXRlbnRpb25SZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEiUKCmZyb21fbW9udGgYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEiMKCHRvX21vbnRoGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZSKBAQoaR2V0Q29ob3J0UmV0ZW50aW9uUmVzcG9uc2USLgoHY29ob3J0cxgBIAMoCzIdLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Db2hvcnQSMwoJZnJlc2huZXNzGAIgASgLMiAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkZyZXNobmVzcyKTAQodR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSJAoJZnJvbV9kYXRlGAIgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRIiCgd0b19kYXRlGAMgASgLMhEuZ29vZ2xlLnR5cGUuRGF0ZRITCgt3aXRoaW5fZGF5cxgEIAEoBSKpAQoeR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlc3BvbnNlEjcKBWNlbGxzGAEgAygLMiguc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNyb3NzQnVzaW5lc3NDZWxsEhkKEXBlcm11dGF0aW9uX2NvdW50GAIgASgFEjMKCWZyZXNobmVzcxgDIAEoCzIgLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GcmVzaG5lc3MyxxkKEEFuYWx5dGljc1NlcnZpY2USmgEKDEdldEZyZXNobmVzcxIqLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRGcmVzaG5lc3NSZXF1ZXN0Gisuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldEZyZXNobmVzc1Jlc3BvbnNlIjGQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAQKAgg8EpkBCg5DcmVhdGVTbmFwc2hvdBIsLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DcmVhdGVTbmFwc2hvdFJlcXVlc3QaLS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ3JlYXRlU25hcHNob3RSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEpUBCg1MaXN0U25hcHNob3RzEisuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTbmFwc2hvdHNSZXF1ZXN0Giwuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTbmFwc2hvdHNSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSoQEKEUdldFNlZ21lbnRTdW1tYXJ5Ei8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldFNlZ21lbnRTdW1tYXJ5UmVxdWVzdBowLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50U3VtbWFyeVJlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKkAQoSTGlzdFNlZ21lbnRNZW1iZXJzEjAuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RTZWdtZW50TWVtYmVyc1JlcXVlc3QaMS5zdm95a3J1Zy5hbmFseXRpY3MudjEuTGlzdFNlZ21lbnRNZW1iZXJzUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkErIBChRTdHJlYW1TZWdtZW50TWVtYmVycxIyLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TdHJlYW1TZWdtZW50TWVtYmVyc1JlcXVlc3QaMy5zdm95a3J1Zy5hbmFseXRpY3MudjEuU3RyZWFtU2VnbWVudE1lbWJlcnNSZXNwb25zZSIvkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWTS8xgCEAEwARKnAQoTR2V0U2VnbWVudE1vdmVtZW50cxIxLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50TW92ZW1lbnRzUmVxdWVzdBoyLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRTZWdtZW50TW92ZW1lbnRzUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEp4BChBHZXRNZW1iZXJJbnNpZ2h0Ei4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldE1lbWJlckluc2lnaHRSZXF1ZXN0Gi8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkdldE1lbWJlckluc2lnaHRSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSnAEKD1RyYWluQ2h1cm5Nb2RlbBItLnN2b3lrcnVnLmFuYWx5dGljcy52MS5UcmFpbkNodXJuTW9kZWxSZXF1ZXN0Gi4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlRyYWluQ2h1cm5Nb2RlbFJlc3BvbnNlIiqQAgLK8xgjCgMEBgUSD2FuYWx5dGljcy53cml0ZRoLYnVzaW5lc3NfaWQSmwEKD0xpc3RDaHVybk1vZGVscxItLnN2b3lrcnVnLmFuYWx5dGljcy52MS5MaXN0Q2h1cm5Nb2RlbHNSZXF1ZXN0Gi4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkxpc3RDaHVybk1vZGVsc1Jlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKVAQoNR2V0Q2h1cm5Nb2RlbBIrLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDaHVybk1vZGVsUmVxdWVzdBosLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDaHVybk1vZGVsUmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEqIBChFQcm9tb3RlQ2h1cm5Nb2RlbBIvLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Qcm9tb3RlQ2h1cm5Nb2RlbFJlcXVlc3QaMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuUHJvbW90ZUNodXJuTW9kZWxSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEpMBCgxTY29yZU1lbWJlcnMSKi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2NvcmVNZW1iZXJzUmVxdWVzdBorLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TY29yZU1lbWJlcnNSZXNwb25zZSIqkAICyvMYIwoDBAYFEg9hbmFseXRpY3Mud3JpdGUaC2J1c2luZXNzX2lkEqEBChFMaXN0QXRSaXNrTWVtYmVycxIvLnN2b3lrcnVnLmFuYWx5dGljcy52MS5MaXN0QXRSaXNrTWVtYmVyc1JlcXVlc3QaMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuTGlzdEF0Umlza01lbWJlcnNSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSpwEKE0dldEZvcmVjYXN0UmVjZWlwdHMSMS5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Rm9yZWNhc3RSZWNlaXB0c1JlcXVlc3QaMi5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Rm9yZWNhc3RSZWNlaXB0c1Jlc3BvbnNlIimQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZBKeAQoQR2V0TWVtYmVySGlzdG9yeRIuLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRNZW1iZXJIaXN0b3J5UmVxdWVzdBovLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRNZW1iZXJIaXN0b3J5UmVzcG9uc2UiKZACAcrzGCIKAwQGBRIOYW5hbHl0aWNzLnJlYWQaC2J1c2luZXNzX2lkEpIBCgxHZXREYXNoYm9hcmQSKi5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0RGFzaGJvYXJkUmVxdWVzdBorLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXREYXNoYm9hcmRSZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSoAEKDldhdGNoRGFzaGJvYXJkEiwuc3ZveWtydWcuYW5hbHl0aWNzLnYxLldhdGNoRGFzaGJvYXJkUmVxdWVzdBotLnN2b3lrcnVnLmFuYWx5dGljcy52MS5XYXRjaERhc2hib2FyZFJlc3BvbnNlIi+QAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAIQATABEqQBChJHZXRDb2hvcnRSZXRlbnRpb24SMC5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q29ob3J0UmV0ZW50aW9uUmVxdWVzdBoxLnN2b3lrcnVnLmFuYWx5dGljcy52MS5HZXRDb2hvcnRSZXRlbnRpb25SZXNwb25zZSIpkAIByvMYIgoDBAYFEg5hbmFseXRpY3MucmVhZBoLYnVzaW5lc3NfaWQSuAEKFkdldENyb3NzQnVzaW5lc3NNYXRyaXgSNC5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlcXVlc3QaNS5zdm95a3J1Zy5hbmFseXRpY3MudjEuR2V0Q3Jvc3NCdXNpbmVzc01hdHJpeFJlc3BvbnNlIjGQAgHK8xgiCgMEBgUSDmFuYWx5dGljcy5yZWFkGgtidXNpbmVzc19pZNLzGAQKAgg8YgZwcm90bzM", [file_google_protobuf_timestamp, file_google_type_date, file_svoykrug_access_v1_access, file_svoykrug_analytics_v1_churn, file_svoykrug_analytics_v1_dashboard, file_svoykrug_analytics_v1_scope, file_svoykrug_analytics_v1_snapshot, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation]);
 
 /**
  * Asks for freshness and proof.
@@ -212,7 +212,7 @@ export type CreateSnapshotRequest = Message<"svoykrug.analytics.v1.CreateSnapsho
   businessId: string;
 
   /**
-   * Purchases before this instant count; the watermark when absent.
+   * Purchases before this instant count; `known_time` when absent, the watermark when that is absent too.
    *
    * @generated from field: google.protobuf.Timestamp cutoff_time = 2;
    */
@@ -231,6 +231,14 @@ export type CreateSnapshotRequest = Message<"svoykrug.analytics.v1.CreateSnapsho
    * @generated from field: string request_id = 4;
    */
   requestId: string;
+
+  /**
+   * What had arrived by this instant counts: the cutoff itself gives the figures as they were known then. The watermark when absent; not before
+   * the cutoff.
+   *
+   * @generated from field: google.protobuf.Timestamp known_time = 5;
+   */
+  knownTime?: Timestamp | undefined;
 };
 
 /**
@@ -338,7 +346,7 @@ export type GetSegmentSummaryRequest = Message<"svoykrug.analytics.v1.GetSegment
   businessId: string;
 
   /**
-   * The snapshot's id, a UUID; the one with the latest cutoff when empty.
+   * The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
    *
    * @generated from field: string snapshot_id = 2;
    */
@@ -401,7 +409,7 @@ export type ListSegmentMembersRequest = Message<"svoykrug.analytics.v1.ListSegme
   businessId: string;
 
   /**
-   * The snapshot's id, a UUID; the one with the latest cutoff when empty.
+   * The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
    *
    * @generated from field: string snapshot_id = 2;
    */
@@ -492,7 +500,7 @@ export type StreamSegmentMembersRequest = Message<"svoykrug.analytics.v1.StreamS
   businessId: string;
 
   /**
-   * The snapshot's id, a UUID; the one with the latest cutoff when empty.
+   * The snapshot's id, a UUID; when empty, the one with the latest cutoff of those with the usual window of 365 days.
    *
    * @generated from field: string snapshot_id = 2;
    */
@@ -555,14 +563,14 @@ export type GetSegmentMovementsRequest = Message<"svoykrug.analytics.v1.GetSegme
   businessId: string;
 
   /**
-   * The earlier snapshot's id, a UUID.
+   * The snapshot's id with the earlier cutoff, a UUID.
    *
    * @generated from field: string from_snapshot_id = 2;
    */
   fromSnapshotId: string;
 
   /**
-   * The later snapshot's id, a UUID.
+   * The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more.
    *
    * @generated from field: string to_snapshot_id = 3;
    */
@@ -625,7 +633,8 @@ export type GetMemberInsightRequest = Message<"svoykrug.analytics.v1.GetMemberIn
   userId: string;
 
   /**
-   * As known at this instant: the latest snapshot and scoring with a cutoff on or before it; the latest of all when absent.
+   * As known at this instant: the latest snapshot of what had happened and arrived by then, and the latest forecast published by then; the
+   * latest of all when absent.
    *
    * @generated from field: google.protobuf.Timestamp as_of_time = 3;
    */
@@ -646,21 +655,21 @@ export const GetMemberInsightRequestSchema: GenMessage<GetMemberInsightRequest> 
  */
 export type GetMemberInsightResponse = Message<"svoykrug.analytics.v1.GetMemberInsightResponse"> & {
   /**
-   * Her place in the snapshot; absent when no snapshot holds her.
+   * Her place in the snapshot; absent when it does not hold her: she has none yet, or has not bought in its window.
    *
    * @generated from field: svoykrug.analytics.v1.SegmentMember segment_member = 1;
    */
   segmentMember?: SegmentMember | undefined;
 
   /**
-   * The snapshot; absent when there is none.
+   * The snapshot; absent when there is none yet.
    *
    * @generated from field: svoykrug.analytics.v1.Snapshot snapshot = 2;
    */
   snapshot?: Snapshot | undefined;
 
   /**
-   * Her churn probability; absent when she has not been scored.
+   * Her churn probability; absent when the forecast does not hold her: she has none yet.
    *
    * @generated from field: svoykrug.analytics.v1.ChurnScore churn_score = 3;
    */
@@ -940,7 +949,7 @@ export type ScoreMembersRequest = Message<"svoykrug.analytics.v1.ScoreMembersReq
   businessId: string;
 
   /**
-   * What may be known; the watermark when absent.
+   * What may be known; the watermark when absent. One more than 36 hours past makes a backtest.
    *
    * @generated from field: google.protobuf.Timestamp cutoff_time = 2;
    */
@@ -1015,6 +1024,13 @@ export type ListAtRiskMembersRequest = Message<"svoykrug.analytics.v1.ListAtRisk
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * The scoring's id, a UUID, also of a backtest; the latest forecast when empty.
+   *
+   * @generated from field: string scoring_id = 5;
+   */
+  scoringId: string;
 };
 
 /**
@@ -1099,6 +1115,13 @@ export type GetForecastReceiptsRequest = Message<"svoykrug.analytics.v1.GetForec
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Lists backtests, too.
+   *
+   * @generated from field: bool include_backtests = 4;
+   */
+  includeBacktests: boolean;
 };
 
 /**
@@ -1171,7 +1194,8 @@ export const GetMemberHistoryRequestSchema: GenMessage<GetMemberHistoryRequest> 
  */
 export type GetMemberHistoryResponse = Message<"svoykrug.analytics.v1.GetMemberHistoryResponse"> & {
   /**
-   * Her segment in each snapshot of the usual window, the earliest first; at most the last 120.
+   * Her segment in each snapshot of the usual window, the earliest cutoff first; at most the last 120. Of snapshots with one cutoff it is the
+   * one that knows least, and none is here that knows what arrived only after a later step's `known_time`: each step knows more than the one before.
    *
    * @generated from field: repeated svoykrug.analytics.v1.SegmentStep steps = 1;
    */
@@ -1481,7 +1505,7 @@ export const AnalyticsService: GenService<{
     output: typeof GetFreshnessResponseSchema;
   },
   /**
-   * Starts computing an RFM snapshot.
+   * Starts computing an RFM snapshot. One with another window than the usual 365 days is read by its id only.
    *
    * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
    * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (the window begins too early),
@@ -1547,10 +1571,11 @@ export const AnalyticsService: GenService<{
     output: typeof StreamSegmentMembersResponseSchema;
   },
   /**
-   * Compares two snapshots of one scope: how many members went from which segment to which.
+   * Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+   * NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements
    */
@@ -1560,8 +1585,8 @@ export const AnalyticsService: GenService<{
     output: typeof GetSegmentMovementsResponseSchema;
   },
   /**
-   * Returns what is known of one member in a scope: her place in the latest snapshot on or before a date, and her latest churn
-   * probability with reasons.
+   * Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
+   * her, with reasons. Who bought for the first time since then is answered with neither.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
@@ -1631,11 +1656,12 @@ export const AnalyticsService: GenService<{
     output: typeof PromoteChurnModelResponseSchema;
   },
   /**
-   * Starts scoring the members of a scope with its serving model. Scores are immutable and graded once the horizon has closed.
+   * Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
+   * is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
    *
    * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-   * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NOT_SCORED_YET (no model serves), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of
-   * the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
+   * of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.ScoreMembers
    */
@@ -1645,10 +1671,11 @@ export const AnalyticsService: GenService<{
     output: typeof ScoreMembersResponseSchema;
   },
   /**
-   * Lists the members of the latest scoring, the likeliest to leave first.
+   * Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
+   * scope), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers
    */
@@ -1658,7 +1685,7 @@ export const AnalyticsService: GenService<{
     output: typeof ListAtRiskMembersResponseSchema;
   },
   /**
-   * Lists how past forecasts turned out, the latest first: what was said against who left.
+   * Lists how past forecasts turned out, the latest first: what was said in time, against who left.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
@@ -1671,7 +1698,7 @@ export const AnalyticsService: GenService<{
     output: typeof GetForecastReceiptsResponseSchema;
   },
   /**
-   * Returns the segments a member went through, with the cause of each change, as it was known on each date.
+   * Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
@@ -1685,11 +1712,12 @@ export const AnalyticsService: GenService<{
   },
   /**
    * Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
-   * only, and only for at least 5 members. It holds everything that was shipped when the call began.
+   * only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
+   * warehouse no longer holds, it says so: see `Dashboard.previous_period` and `DashboardFigures.returning_and_lost_unknown`.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period, or the two as long before it that it is compared with, begin too early),
-   * PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+   * business), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetDashboard
    */
@@ -1703,8 +1731,8 @@ export const AnalyticsService: GenService<{
    * caller's token does: get another and watch again.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), OVERLOADED (too many
-   * watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+   * business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.WatchDashboard
    */
@@ -1717,7 +1745,8 @@ export const AnalyticsService: GenService<{
    * Returns cohorts by the month of the first purchase, with how many members bought in each month after.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
+   * business), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetCohortRetention
    */
@@ -1732,8 +1761,8 @@ export const AnalyticsService: GenService<{
    * days, as known when the month began, with noise in every count (`CrossBusinessCell`).
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT, PERMISSION_DENIED (also: a service asks for a sensitive
-   * business), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
+   * asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix
    */

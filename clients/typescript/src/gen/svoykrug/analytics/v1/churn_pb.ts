@@ -14,10 +14,11 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/analytics/v1/churn.proto.
  */
 export const file_svoykrug_analytics_v1_churn: GenFile = /*@__PURE__*/
-  fileDesc("CiFzdm95a3J1Zy9hbmFseXRpY3MvdjEvY2h1cm4ucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSI0CghFc3RpbWF0ZRINCgV2YWx1ZRgBIAEoARILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASK0AwoMQ2h1cm5NZXRyaWNzEgwKBG5hbWUYASABKAkSMAoHcm9jX2F1YxgCIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRJAChdhdmVyYWdlX3ByZWNpc2lvbl9jaHVybhgDIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRI/ChZhdmVyYWdlX3ByZWNpc2lvbl9zdGF5GAQgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEi4KBWJyaWVyGAUgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEjQKC2JyaWVyX3NraWxsGAYgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEiwKA2VjZRgHIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRI7ChJsaWZ0X2F0XzEwX3BlcmNlbnQYCCABKAsyHy5zdm95a3J1Zy5hbmFseXRpY3MudjEuRXN0aW1hdGUSEAoIbGlmdF9jYXAYCSABKAEiSwoOQ2FsaWJyYXRpb25CaW4SEQoJcHJlZGljdGVkGAEgASgBEhAKCG9ic2VydmVkGAIgASgBEhQKDG1lbWJlcl9jb3VudBgDIAEoAyKmBQoKQ2h1cm5Nb2RlbBIKCgJpZBgBIAEoCRITCgtidXNpbmVzc19pZBgCIAEoCRI1CgVzdGF0ZRgDIAEoDjImLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DaHVybk1vZGVsU3RhdGUSFAoMaG9yaXpvbl9kYXlzGAQgASgFEhcKD3BvcHVsYXRpb25fZGF5cxgFIAEoBRI5ChV0cmFpbmluZ19jdXRvZmZfdGltZXMYBiADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEHRlc3RfY3V0b2ZmX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEXRlc3RfbWVtYmVyX2NvdW50GAggASgDEhYKDnRlc3RfYmFzZV9yYXRlGAkgASgBEjQKB21ldHJpY3MYCiADKAsyIy5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5NZXRyaWNzEjoKC2NhbGlicmF0aW9uGAsgAygLMiUuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNhbGlicmF0aW9uQmluEhEKCWFsZ29yaXRobRgMIAEoCRIQCghmZWF0dXJlcxgNIAMoCRIbChNwcm9tb3Rpb25fb2JzdGFjbGVzGA4gAygJEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChBtZXRyaWNzX2V2ZXJ5b25lGBAgAygLMiMuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuTWV0cmljcxIyCgVkcmlmdBgRIAMoCzIjLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GZWF0dXJlRHJpZnQSFQoNYm9ycm93ZWRfZnJvbRgSIAEoCSJiCgtDaHVyblJlYXNvbhIPCgdmZWF0dXJlGAEgASgJEg0KBXZhbHVlGAIgASgBEhUKDXR5cGljYWxfdmFsdWUYAyABKAESDgoGZWZmZWN0GAQgASgBEgwKBHRleHQYBSABKAki3wEKCkNodXJuU2NvcmUSDwoHdXNlcl9pZBgBIAEoCRITCgtwcm9iYWJpbGl0eRgCIAEoARIzCgdyZWFzb25zGAMgAygLMiIuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuUmVhc29uEhYKDmNodXJuX21vZGVsX2lkGAQgASgJEi8KC2N1dG9mZl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxob3Jpem9uX2RheXMYBiABKAUSFwoPbmV0X3NwZW5kX21pbm9yGAcgASgDIuMCCg9Gb3JlY2FzdFJlY2VpcHQSEgoKc2NvcmluZ19pZBgBIAEoCRIWCg5jaHVybl9tb2RlbF9pZBgCIAEoCRIvCgtjdXRvZmZfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMaG9yaXpvbl9kYXlzGAQgASgFEhQKDG1lbWJlcl9jb3VudBgFIAEoAxIWCg5wcmVkaWN0ZWRfcmF0ZRgGIAEoARIVCg1vYnNlcnZlZF9yYXRlGAcgASgBEg8KB3JvY19hdWMYCCABKAESDQoFYnJpZXIYCSABKAESCwoDZWNlGAogASgBEjoKC2NhbGlicmF0aW9uGAsgAygLMiUuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNhbGlicmF0aW9uQmluEi8KC2NyZWF0ZV90aW1lGAwgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCgxGZWF0dXJlRHJpZnQSDwoHZmVhdHVyZRgBIAEoCRILCgNwc2kYAiABKAEqkwEKD0NodXJuTW9kZWxTdGF0ZRIhCh1DSFVSTl9NT0RFTF9TVEFURV9VTlNQRUNJRklFRBAAEh8KG0NIVVJOX01PREVMX1NUQVRFX0NBTkRJREFURRABEh0KGUNIVVJOX01PREVMX1NUQVRFX1NFUlZJTkcQAhIdChlDSFVSTl9NT0RFTF9TVEFURV9SRVRJUkVEEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiFzdm95a3J1Zy9hbmFseXRpY3MvdjEvY2h1cm4ucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSI0CghFc3RpbWF0ZRINCgV2YWx1ZRgBIAEoARILCgNsb3cYAiABKAESDAoEaGlnaBgDIAEoASK0AwoMQ2h1cm5NZXRyaWNzEgwKBG5hbWUYASABKAkSMAoHcm9jX2F1YxgCIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRJAChdhdmVyYWdlX3ByZWNpc2lvbl9jaHVybhgDIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRI/ChZhdmVyYWdlX3ByZWNpc2lvbl9zdGF5GAQgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEi4KBWJyaWVyGAUgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEjQKC2JyaWVyX3NraWxsGAYgASgLMh8uc3ZveWtydWcuYW5hbHl0aWNzLnYxLkVzdGltYXRlEiwKA2VjZRgHIAEoCzIfLnN2b3lrcnVnLmFuYWx5dGljcy52MS5Fc3RpbWF0ZRI7ChJsaWZ0X2F0XzEwX3BlcmNlbnQYCCABKAsyHy5zdm95a3J1Zy5hbmFseXRpY3MudjEuRXN0aW1hdGUSEAoIbGlmdF9jYXAYCSABKAEiSwoOQ2FsaWJyYXRpb25CaW4SEQoJcHJlZGljdGVkGAEgASgBEhAKCG9ic2VydmVkGAIgASgBEhQKDG1lbWJlcl9jb3VudBgDIAEoAyKmBQoKQ2h1cm5Nb2RlbBIKCgJpZBgBIAEoCRITCgtidXNpbmVzc19pZBgCIAEoCRI1CgVzdGF0ZRgDIAEoDjImLnN2b3lrcnVnLmFuYWx5dGljcy52MS5DaHVybk1vZGVsU3RhdGUSFAoMaG9yaXpvbl9kYXlzGAQgASgFEhcKD3BvcHVsYXRpb25fZGF5cxgFIAEoBRI5ChV0cmFpbmluZ19jdXRvZmZfdGltZXMYBiADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjQKEHRlc3RfY3V0b2ZmX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhkKEXRlc3RfbWVtYmVyX2NvdW50GAggASgDEhYKDnRlc3RfYmFzZV9yYXRlGAkgASgBEjQKB21ldHJpY3MYCiADKAsyIy5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2h1cm5NZXRyaWNzEjoKC2NhbGlicmF0aW9uGAsgAygLMiUuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNhbGlicmF0aW9uQmluEhEKCWFsZ29yaXRobRgMIAEoCRIQCghmZWF0dXJlcxgNIAMoCRIbChNwcm9tb3Rpb25fb2JzdGFjbGVzGA4gAygJEi8KC2NyZWF0ZV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI9ChBtZXRyaWNzX2V2ZXJ5b25lGBAgAygLMiMuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuTWV0cmljcxIyCgVkcmlmdBgRIAMoCzIjLnN2b3lrcnVnLmFuYWx5dGljcy52MS5GZWF0dXJlRHJpZnQSFQoNYm9ycm93ZWRfZnJvbRgSIAEoCSJiCgtDaHVyblJlYXNvbhIPCgdmZWF0dXJlGAEgASgJEg0KBXZhbHVlGAIgASgBEhUKDXR5cGljYWxfdmFsdWUYAyABKAESDgoGZWZmZWN0GAQgASgBEgwKBHRleHQYBSABKAkiowIKCkNodXJuU2NvcmUSDwoHdXNlcl9pZBgBIAEoCRITCgtwcm9iYWJpbGl0eRgCIAEoARIzCgdyZWFzb25zGAMgAygLMiIuc3ZveWtydWcuYW5hbHl0aWNzLnYxLkNodXJuUmVhc29uEhYKDmNodXJuX21vZGVsX2lkGAQgASgJEi8KC2N1dG9mZl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxob3Jpem9uX2RheXMYBiABKAUSFwoPbmV0X3NwZW5kX21pbm9yGAcgASgDEjAKDHB1Ymxpc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYmFja3Rlc3QYCSABKAgipwMKD0ZvcmVjYXN0UmVjZWlwdBISCgpzY29yaW5nX2lkGAEgASgJEhYKDmNodXJuX21vZGVsX2lkGAIgASgJEi8KC2N1dG9mZl90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxob3Jpem9uX2RheXMYBCABKAUSFAoMbWVtYmVyX2NvdW50GAUgASgDEhYKDnByZWRpY3RlZF9yYXRlGAYgASgBEhUKDW9ic2VydmVkX3JhdGUYByABKAESDwoHcm9jX2F1YxgIIAEoARINCgVicmllchgJIAEoARILCgNlY2UYCiABKAESOgoLY2FsaWJyYXRpb24YCyADKAsyJS5zdm95a3J1Zy5hbmFseXRpY3MudjEuQ2FsaWJyYXRpb25CaW4SLwoLY3JlYXRlX3RpbWUYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHB1Ymxpc2hfdGltZRgNIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIYmFja3Rlc3QYDiABKAgiLAoMRmVhdHVyZURyaWZ0Eg8KB2ZlYXR1cmUYASABKAkSCwoDcHNpGAIgASgBKpMBCg9DaHVybk1vZGVsU3RhdGUSIQodQ0hVUk5fTU9ERUxfU1RBVEVfVU5TUEVDSUZJRUQQABIfChtDSFVSTl9NT0RFTF9TVEFURV9DQU5ESURBVEUQARIdChlDSFVSTl9NT0RFTF9TVEFURV9TRVJWSU5HEAISHQoZQ0hVUk5fTU9ERUxfU1RBVEVfUkVUSVJFRBADYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
- * A figure with its 95 % bootstrap interval.
+ * A figure with its 95 % bootstrap interval. The ECE of a resample is larger than that of the members themselves by what chance adds; its
+ * interval is shifted back by the mean of that, and never below 0.
  *
  * @generated from message svoykrug.analytics.v1.Estimate
  */
@@ -282,7 +283,7 @@ export type ChurnModel = Message<"svoykrug.analytics.v1.ChurnModel"> & {
   metricsEveryone: ChurnMetrics[];
 
   /**
-   * How far the members of the latest scoring are from those it learned from, the most moved feature first; empty before a scoring.
+   * How far the members of the latest forecast are from those it learned from, the most moved feature first; empty before one.
    *
    * @generated from field: repeated svoykrug.analytics.v1.FeatureDrift drift = 17;
    */
@@ -387,7 +388,7 @@ export type ChurnScore = Message<"svoykrug.analytics.v1.ChurnScore"> & {
   churnModelId: string;
 
   /**
-   * What was known of her when it was said.
+   * What was known of her: what had happened by then.
    *
    * @generated from field: google.protobuf.Timestamp cutoff_time = 5;
    */
@@ -406,6 +407,20 @@ export type ChurnScore = Message<"svoykrug.analytics.v1.ChurnScore"> & {
    * @generated from field: int64 net_spend_minor = 7;
    */
   netSpendMinor: bigint;
+
+  /**
+   * When it was said.
+   *
+   * @generated from field: google.protobuf.Timestamp publish_time = 8;
+   */
+  publishTime?: Timestamp | undefined;
+
+  /**
+   * True when it was said more than 36 hours after the cutoff, with a model that may know what came then: a test of the model, no forecast.
+   *
+   * @generated from field: bool backtest = 9;
+   */
+  backtest: boolean;
 };
 
 /**
@@ -416,7 +431,8 @@ export const ChurnScoreSchema: GenMessage<ChurnScore> = /*@__PURE__*/
   messageDesc(file_svoykrug_analytics_v1_churn, 5);
 
 /**
- * How a forecast turned out once its horizon had closed.
+ * How a forecast turned out once its horizon had closed. A forecast is a scoring that was published at most 36 hours after its cutoff, by the
+ * model that served then; a later one is a backtest: it says how the model would have done, and is listed only where it is asked for.
  *
  * @generated from message svoykrug.analytics.v1.ForecastReceipt
  */
@@ -436,7 +452,7 @@ export type ForecastReceipt = Message<"svoykrug.analytics.v1.ForecastReceipt"> &
   churnModelId: string;
 
   /**
-   * What was known when it was said.
+   * The members are described by what had happened by then.
    *
    * @generated from field: google.protobuf.Timestamp cutoff_time = 3;
    */
@@ -504,6 +520,20 @@ export type ForecastReceipt = Message<"svoykrug.analytics.v1.ForecastReceipt"> &
    * @generated from field: google.protobuf.Timestamp create_time = 12;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * When it was said: of a forecast, at most 36 hours after the cutoff, of a horizon of at least 7 days.
+   *
+   * @generated from field: google.protobuf.Timestamp publish_time = 13;
+   */
+  publishTime?: Timestamp | undefined;
+
+  /**
+   * True when it was said later than that: a test of the model, no forecast.
+   *
+   * @generated from field: bool backtest = 14;
+   */
+  backtest: boolean;
 };
 
 /**

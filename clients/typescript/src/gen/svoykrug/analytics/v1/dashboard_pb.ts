@@ -6,6 +6,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Date } from "../../../google/type/date_pb.js";
 import { file_google_type_date } from "../../../google/type/date_pb.js";
 import type { Segment } from "./snapshot_pb.js";
@@ -16,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/analytics/v1/dashboard.proto.
  */
 export const file_svoykrug_analytics_v1_dashboard: GenFile = /*@__PURE__*/
-  fileDesc("CiVzdm95a3J1Zy9hbmFseXRpY3MvdjEvZGFzaGJvYXJkLnByb3RvEhVzdm95a3J1Zy5hbmFseXRpY3MudjEiiAIKEERhc2hib2FyZEZpZ3VyZXMSGQoRbmV0X3JldmVudWVfbWlub3IYASABKAMSFgoOcHVyY2hhc2VfY291bnQYAiABKAMSGwoTYWN0aXZlX21lbWJlcl9jb3VudBgDIAEoAxIYChBuZXdfbWVtYmVyX2NvdW50GAQgASgDEh4KFnJldHVybmluZ19tZW1iZXJfY291bnQYBSABKAMSGQoRbG9zdF9tZW1iZXJfY291bnQYBiABKAMSHQoVYXZlcmFnZV9yZWNlaXB0X21pbm9yGAcgASgDEhMKC3JlcGVhdF9yYXRlGAggASgBEhsKE2F0X3Jpc2tfdmFsdWVfbWlub3IYCSABKAMifwoMRGFzaGJvYXJkRGF5Eh8KBGRhdGUYASABKAsyES5nb29nbGUudHlwZS5EYXRlEhkKEW5ldF9yZXZlbnVlX21pbm9yGAIgASgDEhYKDnB1cmNoYXNlX2NvdW50GAMgASgDEhsKE2FjdGl2ZV9tZW1iZXJfY291bnQYBCABKAMilQIKCURhc2hib2FyZBIkCglmcm9tX2RhdGUYASABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEjcKBnBlcmlvZBgDIAEoCzInLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmRGaWd1cmVzEkAKD3ByZXZpb3VzX3BlcmlvZBgEIAEoCzInLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmRGaWd1cmVzEjEKBGRheXMYBSADKAsyIy5zdm95a3J1Zy5hbmFseXRpY3MudjEuRGFzaGJvYXJkRGF5EhAKCHdpdGhoZWxkGAYgASgIIosBCgZDb2hvcnQSIAoFbW9udGgYASABKAsyES5nb29nbGUudHlwZS5EYXRlEhQKDG1lbWJlcl9jb3VudBgCIAEoAxIcChRhY3RpdmVfbWVtYmVyX2NvdW50cxgDIAMoAxIZChFuZXRfcmV2ZW51ZV9taW5vchgEIAMoAxIQCgh3aXRoaGVsZBgFIAEoCCK0AQoRQ3Jvc3NCdXNpbmVzc0NlbGwSGAoQZnJvbV9idXNpbmVzc19pZBgBIAEoCRIWCg50b19idXNpbmVzc19pZBgCIAEoCRIUCgxtZW1iZXJfY291bnQYAyABKAMSGQoRZnJvbV9tZW1iZXJfY291bnQYBCABKAMSHQoVZXhwZWN0ZWRfbWVtYmVyX2NvdW50GAUgASgBEgwKBGxpZnQYBiABKAESDwoHcV92YWx1ZRgHIAEoASKKAQoLU2VnbWVudFN0ZXASEwoLc25hcHNob3RfaWQYASABKAkSJgoLY3V0b2ZmX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEi8KB3NlZ21lbnQYAyABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudBINCgVjYXVzZRgEIAEoCSLOAQoLTWVtYmVyVmFsdWUSFAoMaG9yaXpvbl9kYXlzGAEgASgFEh8KF2V4cGVjdGVkX3B1cmNoYXNlX2NvdW50GAIgASgBEhoKEnB1cmNoYXNlX2NvdW50X2xvdxgDIAEoAxIbChNwdXJjaGFzZV9jb3VudF9oaWdoGAQgASgDEhwKFGV4cGVjdGVkX3NwZW5kX21pbm9yGAUgASgDEhcKD3NwZW5kX2xvd19taW5vchgGIAEoAxIYChBzcGVuZF9oaWdoX21pbm9yGAcgASgDYgZwcm90bzM", [file_google_type_date, file_svoykrug_analytics_v1_snapshot]);
+  fileDesc("CiVzdm95a3J1Zy9hbmFseXRpY3MvdjEvZGFzaGJvYXJkLnByb3RvEhVzdm95a3J1Zy5hbmFseXRpY3MudjEirAIKEERhc2hib2FyZEZpZ3VyZXMSGQoRbmV0X3JldmVudWVfbWlub3IYASABKAMSFgoOcHVyY2hhc2VfY291bnQYAiABKAMSGwoTYWN0aXZlX21lbWJlcl9jb3VudBgDIAEoAxIYChBuZXdfbWVtYmVyX2NvdW50GAQgASgDEh4KFnJldHVybmluZ19tZW1iZXJfY291bnQYBSABKAMSGQoRbG9zdF9tZW1iZXJfY291bnQYBiABKAMSHQoVYXZlcmFnZV9yZWNlaXB0X21pbm9yGAcgASgDEhMKC3JlcGVhdF9yYXRlGAggASgBEhsKE2F0X3Jpc2tfdmFsdWVfbWlub3IYCSABKAMSIgoacmV0dXJuaW5nX2FuZF9sb3N0X3Vua25vd24YCiABKAgifwoMRGFzaGJvYXJkRGF5Eh8KBGRhdGUYASABKAsyES5nb29nbGUudHlwZS5EYXRlEhkKEW5ldF9yZXZlbnVlX21pbm9yGAIgASgDEhYKDnB1cmNoYXNlX2NvdW50GAMgASgDEhsKE2FjdGl2ZV9tZW1iZXJfY291bnQYBCABKAMilQIKCURhc2hib2FyZBIkCglmcm9tX2RhdGUYASABKAsyES5nb29nbGUudHlwZS5EYXRlEiIKB3RvX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEjcKBnBlcmlvZBgDIAEoCzInLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmRGaWd1cmVzEkAKD3ByZXZpb3VzX3BlcmlvZBgEIAEoCzInLnN2b3lrcnVnLmFuYWx5dGljcy52MS5EYXNoYm9hcmRGaWd1cmVzEjEKBGRheXMYBSADKAsyIy5zdm95a3J1Zy5hbmFseXRpY3MudjEuRGFzaGJvYXJkRGF5EhAKCHdpdGhoZWxkGAYgASgIIosBCgZDb2hvcnQSIAoFbW9udGgYASABKAsyES5nb29nbGUudHlwZS5EYXRlEhQKDG1lbWJlcl9jb3VudBgCIAEoAxIcChRhY3RpdmVfbWVtYmVyX2NvdW50cxgDIAMoAxIZChFuZXRfcmV2ZW51ZV9taW5vchgEIAMoAxIQCgh3aXRoaGVsZBgFIAEoCCK0AQoRQ3Jvc3NCdXNpbmVzc0NlbGwSGAoQZnJvbV9idXNpbmVzc19pZBgBIAEoCRIWCg50b19idXNpbmVzc19pZBgCIAEoCRIUCgxtZW1iZXJfY291bnQYAyABKAMSGQoRZnJvbV9tZW1iZXJfY291bnQYBCABKAMSHQoVZXhwZWN0ZWRfbWVtYmVyX2NvdW50GAUgASgBEgwKBGxpZnQYBiABKAESDwoHcV92YWx1ZRgHIAEoASK6AQoLU2VnbWVudFN0ZXASEwoLc25hcHNob3RfaWQYASABKAkSJgoLY3V0b2ZmX2RhdGUYAiABKAsyES5nb29nbGUudHlwZS5EYXRlEi8KB3NlZ21lbnQYAyABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudBINCgVjYXVzZRgEIAEoCRIuCgprbm93bl90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLOAQoLTWVtYmVyVmFsdWUSFAoMaG9yaXpvbl9kYXlzGAEgASgFEh8KF2V4cGVjdGVkX3B1cmNoYXNlX2NvdW50GAIgASgBEhoKEnB1cmNoYXNlX2NvdW50X2xvdxgDIAEoAxIbChNwdXJjaGFzZV9jb3VudF9oaWdoGAQgASgDEhwKFGV4cGVjdGVkX3NwZW5kX21pbm9yGAUgASgDEhcKD3NwZW5kX2xvd19taW5vchgGIAEoAxIYChBzcGVuZF9oaWdoX21pbm9yGAcgASgDYgZwcm90bzM", [file_google_protobuf_timestamp, file_google_type_date, file_svoykrug_analytics_v1_snapshot]);
 
 /**
  * The figures of one period. In the circle's, net revenue and receipts of an admin hold one sum of what sensitive businesses sold; nothing else
@@ -88,6 +90,14 @@ export type DashboardFigures = Message<"svoykrug.analytics.v1.DashboardFigures">
    * @generated from field: int64 at_risk_value_minor = 9;
    */
   atRiskValueMinor: bigint;
+
+  /**
+   * True when the warehouse no longer holds all of the equally long period before this one: `returning_member_count` and
+   * `lost_member_count` are told by it, so they are not known, and 0. Every other figure is exact.
+   *
+   * @generated from field: bool returning_and_lost_unknown = 10;
+   */
+  returningAndLostUnknown: boolean;
 };
 
 /**
@@ -167,7 +177,7 @@ export type Dashboard = Message<"svoykrug.analytics.v1.Dashboard"> & {
   period?: DashboardFigures | undefined;
 
   /**
-   * The figures of the equally long period before.
+   * The figures of the equally long period before; absent when the warehouse no longer holds all of it.
    *
    * @generated from field: svoykrug.analytics.v1.DashboardFigures previous_period = 4;
    */
@@ -346,6 +356,13 @@ export type SegmentStep = Message<"svoykrug.analytics.v1.SegmentStep"> & {
    * @generated from field: string cause = 4;
    */
   cause: string;
+
+  /**
+   * The segment is told by what had arrived by this instant: the watermark of the snapshot.
+   *
+   * @generated from field: google.protobuf.Timestamp known_time = 5;
+   */
+  knownTime?: Timestamp | undefined;
 };
 
 /**

@@ -51,7 +51,8 @@ export type Snapshot = Message<"svoykrug.analytics.v1.Snapshot"> & {
   windowDays: number;
 
   /**
-   * What the warehouse was proven to hold when it was computed.
+   * What had arrived by this instant is known to it, and nothing later. A snapshot whose watermark lies long after its cutoff knows what
+   * arrived late, so it is not what was known at the cutoff.
    *
    * @generated from field: google.protobuf.Timestamp watermark = 5;
    */

@@ -449,7 +449,7 @@ export type CsvImport = Message<"svoykrug.purchases.v1.CsvImport"> & {
   rejectedCount: bigint;
 
   /**
-   * The first 1,000 of them; for 7 days.
+   * The first 1,000 of them, for 7 days; ListCsvRejections gives all.
    *
    * @generated from field: repeated svoykrug.purchases.v1.CsvRejectedRow rejected_rows = 10;
    */

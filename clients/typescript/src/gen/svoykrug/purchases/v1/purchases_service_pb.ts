@@ -14,7 +14,7 @@ import { file_svoykrug_common_v1_error_reason } from "../../common/v1/error_reas
 import { file_svoykrug_common_v1_method_options } from "../../common/v1/method_options_pb.js";
 import type { Operation } from "../../operations/v1/operation_pb.js";
 import { file_svoykrug_operations_v1_operation } from "../../operations/v1/operation_pb.js";
-import type { CsvFormat, CsvImport, KeptRow, Purchase, Refund } from "./purchase_pb.js";
+import type { CsvFormat, CsvImport, CsvRejectedRow, KeptRow, Purchase, Refund } from "./purchase_pb.js";
 import { file_svoykrug_purchases_v1_purchase } from "./purchase_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/purchases/v1/purchases_service.proto.
  */
 export const file_svoykrug_purchases_v1_purchases_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1zdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2VzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSLGAQoLTmV3UHVyY2hhc2USEQoHdXNlcl9pZBgBIAEoCUgAEg8KBXBob25lGAIgASgJSAASFQoLd2FsbGV0X2NvZGUYByABKAlIABITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVidXllciJ2CgtSZWplY3RlZFJvdxISCgpyb3dfbnVtYmVyGAEgASgDEhMKC2V4dGVybmFsX2lkGAIgASgJEi8KBnJlYXNvbhgDIAEoDjIfLnN2b3lrcnVnLmNvbW1vbi52MS5FcnJvclJlYXNvbhINCgVmaWVsZBgEIAEoCSJiChVSZWNvcmRQdXJjaGFzZVJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNAoIcHVyY2hhc2UYAiABKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTmV3UHVyY2hhc2UiXgoWUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIxCghwdXJjaGFzZRgBIAEoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRIRCglkdXBsaWNhdGUYAiABKAgiaQobQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEjUKCXB1cmNoYXNlcxgCIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5OZXdQdXJjaGFzZSKKAQocQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgBIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAiABKAMSOQoNcmVqZWN0ZWRfcm93cxgDIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdyLiAQoVUmVmdW5kUHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKC3B1cmNoYXNlX2lkGAIgASgJSAASHgoUcHVyY2hhc2VfZXh0ZXJuYWxfaWQYAyABKAlIABITCgtleHRlcm5hbF9pZBgEIAEoCRIUCgxhbW91bnRfbWlub3IYBSABKAMSFQoNY3VycmVuY3lfY29kZRgGIAEoCRIvCgtyZWZ1bmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCgoIcHVyY2hhc2UijQEKFlJlZnVuZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USLQoGcmVmdW5kGAIgASgLMh0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlZnVuZBIRCglkdXBsaWNhdGUYAyABKAgiPgoSR2V0UHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3B1cmNoYXNlX2lkGAIgASgJIkgKE0dldFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2UiPwoWTGlzdE15UHVyY2hhc2VzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJmChdMaXN0TXlQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlIKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImQKFkltcG9ydFB1cmNoYXNlc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNQoJcHVyY2hhc2VzGAIgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLk5ld1B1cmNoYXNlIrUBChdJbXBvcnRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNlaXZlZF9jb3VudBgBIAEoAxIWCg5yZWNvcmRlZF9jb3VudBgCIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAyABKAMSFgoOcmVqZWN0ZWRfY291bnQYBCABKAMSOQoNcmVqZWN0ZWRfcm93cxgFIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdyJyChVTdGFydENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSMAoGZm9ybWF0GAIgASgLMiAuc3ZveWtydWcucHVyY2hhc2VzLnYxLkNzdkZvcm1hdBISCgpyZXF1ZXN0X2lkGAMgASgJIk4KFlN0YXJ0Q3N2SW1wb3J0UmVzcG9uc2USNAoKY3N2X2ltcG9ydBgBIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZJbXBvcnQiaAoVVXBsb2FkQ3N2Q2h1bmtSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKDWNzdl9pbXBvcnRfaWQYAiABKAkSFAoMb2Zmc2V0X2J5dGVzGAMgASgDEg0KBWNodW5rGAQgASgMIjAKFlVwbG9hZENzdkNodW5rUmVzcG9uc2USFgoOcmVjZWl2ZWRfYnl0ZXMYASABKAMihwEKFkZpbmlzaENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCRIPCgdkcnlfcnVuGAMgASgIEjAKBmZvcm1hdBgEIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZGb3JtYXQiTwoXRmluaXNoQ3N2SW1wb3J0UmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iQQoTR2V0Q3N2SW1wb3J0UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIVCg1jc3ZfaW1wb3J0X2lkGAIgASgJIkwKFEdldENzdkltcG9ydFJlc3BvbnNlEjQKCmNzdl9pbXBvcnQYASABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2SW1wb3J0IlUKF0xpc3RSZWplY3RlZFJvd3NSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImEKGExpc3RSZWplY3RlZFJvd3NSZXNwb25zZRIsCgRyb3dzGAEgAygLMh4uc3ZveWtydWcucHVyY2hhc2VzLnYxLktlcHRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImsKF01hdGNoUmVqZWN0ZWRSb3dSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg4KBnJvd19pZBgCIAEoCRIRCgd1c2VyX2lkGAMgASgJSAASDwoFcGhvbmUYBCABKAlIAEIHCgVidXllciJNChhNYXRjaFJlamVjdGVkUm93UmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2UiQAoZRGlzY2FyZFJlamVjdGVkUm93UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIOCgZyb3dfaWQYAiABKAkiHAoaRGlzY2FyZFJlamVjdGVkUm93UmVzcG9uc2UynxEKEFB1cmNoYXNlc1NlcnZpY2USmQEKDlJlY29yZFB1cmNoYXNlEiwuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlY29yZFB1cmNoYXNlUmVxdWVzdBotLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWNvcmRQdXJjaGFzZVJlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSqwEKFEJhdGNoUmVjb3JkUHVyY2hhc2VzEjIuc3ZveWtydWcucHVyY2hhc2VzLnYxLkJhdGNoUmVjb3JkUHVyY2hhc2VzUmVxdWVzdBozLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSmQEKDlJlZnVuZFB1cmNoYXNlEiwuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlZnVuZFB1cmNoYXNlUmVxdWVzdBotLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmRQdXJjaGFzZVJlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSjwEKC0dldFB1cmNoYXNlEikuc3ZveWtydWcucHVyY2hhc2VzLnYxLkdldFB1cmNoYXNlUmVxdWVzdBoqLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRQdXJjaGFzZVJlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBJ9Cg9MaXN0TXlQdXJjaGFzZXMSLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdE15UHVyY2hhc2VzUmVxdWVzdBouLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0TXlQdXJjaGFzZXNSZXNwb25zZSILkAIByvMYBAoCAgYSlQEKDUxpc3RQdXJjaGFzZXMSKy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFB1cmNoYXNlc1JlcXVlc3QaLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFB1cmNoYXNlc1Jlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBKkAQoPSW1wb3J0UHVyY2hhc2VzEi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkltcG9ydFB1cmNoYXNlc1JlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuSW1wb3J0UHVyY2hhc2VzUmVzcG9uc2UiMJACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZNLzGAIQASgBEpkBCg5TdGFydENzdkltcG9ydBIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5TdGFydENzdkltcG9ydFJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuU3RhcnRDc3ZJbXBvcnRSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpkBCg5VcGxvYWRDc3ZDaHVuaxIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5VcGxvYWRDc3ZDaHVua1JlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuVXBsb2FkQ3N2Q2h1bmtSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpwBCg9GaW5pc2hDc3ZJbXBvcnQSLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRmluaXNoQ3N2SW1wb3J0UmVxdWVzdBouLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5GaW5pc2hDc3ZJbXBvcnRSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpIBCgxHZXRDc3ZJbXBvcnQSKi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0Q3N2SW1wb3J0UmVxdWVzdBorLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRDc3ZJbXBvcnRSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSngEKEExpc3RSZWplY3RlZFJvd3MSLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFJlamVjdGVkUm93c1JlcXVlc3QaLy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFJlamVjdGVkUm93c1Jlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBKfAQoQTWF0Y2hSZWplY3RlZFJvdxIuLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5NYXRjaFJlamVjdGVkUm93UmVxdWVzdBovLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5NYXRjaFJlamVjdGVkUm93UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKlAQoSRGlzY2FyZFJlamVjdGVkUm93EjAuc3ZveWtydWcucHVyY2hhc2VzLnYxLkRpc2NhcmRSZWplY3RlZFJvd1JlcXVlc3QaMS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRGlzY2FyZFJlamVjdGVkUm93UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZGIGcHJvdG8z", [file_google_protobuf_timestamp, file_svoykrug_access_v1_access, file_svoykrug_common_v1_error_reason, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation, file_svoykrug_purchases_v1_purchase]);
+  fileDesc("Ci1zdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2VzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSLGAQoLTmV3UHVyY2hhc2USEQoHdXNlcl9pZBgBIAEoCUgAEg8KBXBob25lGAIgASgJSAASFQoLd2FsbGV0X2NvZGUYByABKAlIABITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVidXllciJ2CgtSZWplY3RlZFJvdxISCgpyb3dfbnVtYmVyGAEgASgDEhMKC2V4dGVybmFsX2lkGAIgASgJEi8KBnJlYXNvbhgDIAEoDjIfLnN2b3lrcnVnLmNvbW1vbi52MS5FcnJvclJlYXNvbhINCgVmaWVsZBgEIAEoCSJiChVSZWNvcmRQdXJjaGFzZVJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNAoIcHVyY2hhc2UYAiABKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTmV3UHVyY2hhc2UiXgoWUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIxCghwdXJjaGFzZRgBIAEoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRIRCglkdXBsaWNhdGUYAiABKAgiaQobQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEjUKCXB1cmNoYXNlcxgCIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5OZXdQdXJjaGFzZSKKAQocQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgBIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAiABKAMSOQoNcmVqZWN0ZWRfcm93cxgDIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdyLiAQoVUmVmdW5kUHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKC3B1cmNoYXNlX2lkGAIgASgJSAASHgoUcHVyY2hhc2VfZXh0ZXJuYWxfaWQYAyABKAlIABITCgtleHRlcm5hbF9pZBgEIAEoCRIUCgxhbW91bnRfbWlub3IYBSABKAMSFQoNY3VycmVuY3lfY29kZRgGIAEoCRIvCgtyZWZ1bmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCgoIcHVyY2hhc2UijQEKFlJlZnVuZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USLQoGcmVmdW5kGAIgASgLMh0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlZnVuZBIRCglkdXBsaWNhdGUYAyABKAgiPgoSR2V0UHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3B1cmNoYXNlX2lkGAIgASgJIkgKE0dldFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2UiPwoWTGlzdE15UHVyY2hhc2VzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJmChdMaXN0TXlQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlIKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImQKFkltcG9ydFB1cmNoYXNlc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNQoJcHVyY2hhc2VzGAIgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLk5ld1B1cmNoYXNlIsgBChdJbXBvcnRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNlaXZlZF9jb3VudBgBIAEoAxIWCg5yZWNvcmRlZF9jb3VudBgCIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAyABKAMSFgoOcmVqZWN0ZWRfY291bnQYBCABKAMSOQoNcmVqZWN0ZWRfcm93cxgFIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdxIRCglpbXBvcnRfaWQYBiABKAkicgoVU3RhcnRDc3ZJbXBvcnRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEjAKBmZvcm1hdBgCIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZGb3JtYXQSEgoKcmVxdWVzdF9pZBgDIAEoCSJOChZTdGFydENzdkltcG9ydFJlc3BvbnNlEjQKCmNzdl9pbXBvcnQYASABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2SW1wb3J0ImgKFVVwbG9hZENzdkNodW5rUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIVCg1jc3ZfaW1wb3J0X2lkGAIgASgJEhQKDG9mZnNldF9ieXRlcxgDIAEoAxINCgVjaHVuaxgEIAEoDCIwChZVcGxvYWRDc3ZDaHVua1Jlc3BvbnNlEhYKDnJlY2VpdmVkX2J5dGVzGAEgASgDIocBChZGaW5pc2hDc3ZJbXBvcnRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKDWNzdl9pbXBvcnRfaWQYAiABKAkSDwoHZHJ5X3J1bhgDIAEoCBIwCgZmb3JtYXQYBCABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2Rm9ybWF0Ik8KF0ZpbmlzaENzdkltcG9ydFJlc3BvbnNlEjQKCW9wZXJhdGlvbhgBIAEoCzIhLnN2b3lrcnVnLm9wZXJhdGlvbnMudjEuT3BlcmF0aW9uIkEKE0dldENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCSJMChRHZXRDc3ZJbXBvcnRSZXNwb25zZRI0Cgpjc3ZfaW1wb3J0GAEgASgLMiAuc3ZveWtydWcucHVyY2hhc2VzLnYxLkNzdkltcG9ydCJtChhMaXN0Q3N2UmVqZWN0aW9uc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJpChlMaXN0Q3N2UmVqZWN0aW9uc1Jlc3BvbnNlEjMKBHJvd3MYASADKAsyJS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2UmVqZWN0ZWRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImwKG0xpc3RJbXBvcnRSZWplY3Rpb25zUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglpbXBvcnRfaWQYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiaQocTGlzdEltcG9ydFJlamVjdGlvbnNSZXNwb25zZRIwCgRyb3dzGAEgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlamVjdGVkUm93EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJVChdMaXN0UmVqZWN0ZWRSb3dzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJhChhMaXN0UmVqZWN0ZWRSb3dzUmVzcG9uc2USLAoEcm93cxgBIAMoCzIeLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5LZXB0Um93EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChdNYXRjaFJlamVjdGVkUm93UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIOCgZyb3dfaWQYAiABKAkSEQoHdXNlcl9pZBgDIAEoCUgAEg8KBXBob25lGAQgASgJSABCBwoFYnV5ZXIiTQoYTWF0Y2hSZWplY3RlZFJvd1Jlc3BvbnNlEjEKCHB1cmNoYXNlGAEgASgLMh8uc3ZveWtydWcucHVyY2hhc2VzLnYxLlB1cmNoYXNlIkAKGURpc2NhcmRSZWplY3RlZFJvd1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSDgoGcm93X2lkGAIgASgJIhwKGkRpc2NhcmRSZWplY3RlZFJvd1Jlc3BvbnNlMvATChBQdXJjaGFzZXNTZXJ2aWNlEpkBCg5SZWNvcmRQdXJjaGFzZRIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWNvcmRQdXJjaGFzZVJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVjb3JkUHVyY2hhc2VSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqsBChRCYXRjaFJlY29yZFB1cmNoYXNlcxIyLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QaMy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpkBCg5SZWZ1bmRQdXJjaGFzZRIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmRQdXJjaGFzZVJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVmdW5kUHVyY2hhc2VSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEo8BCgtHZXRQdXJjaGFzZRIpLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRQdXJjaGFzZVJlcXVlc3QaKi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0UHVyY2hhc2VSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSfQoPTGlzdE15UHVyY2hhc2VzEi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RNeVB1cmNoYXNlc1JlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdE15UHVyY2hhc2VzUmVzcG9uc2UiC5ACAcrzGAQKAgIGEpUBCg1MaXN0UHVyY2hhc2VzEisuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RQdXJjaGFzZXNSZXF1ZXN0Giwuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RQdXJjaGFzZXNSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSpAEKD0ltcG9ydFB1cmNoYXNlcxItLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5JbXBvcnRQdXJjaGFzZXNSZXF1ZXN0Gi4uc3ZveWtydWcucHVyY2hhc2VzLnYxLkltcG9ydFB1cmNoYXNlc1Jlc3BvbnNlIjCQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWTS8xgCEAEoARKZAQoOU3RhcnRDc3ZJbXBvcnQSLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuU3RhcnRDc3ZJbXBvcnRSZXF1ZXN0Gi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlN0YXJ0Q3N2SW1wb3J0UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKZAQoOVXBsb2FkQ3N2Q2h1bmsSLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuVXBsb2FkQ3N2Q2h1bmtSZXF1ZXN0Gi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlVwbG9hZENzdkNodW5rUmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKcAQoPRmluaXNoQ3N2SW1wb3J0Ei0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkZpbmlzaENzdkltcG9ydFJlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRmluaXNoQ3N2SW1wb3J0UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKSAQoMR2V0Q3N2SW1wb3J0Eiouc3ZveWtydWcucHVyY2hhc2VzLnYxLkdldENzdkltcG9ydFJlcXVlc3QaKy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0Q3N2SW1wb3J0UmVzcG9uc2UiKZACAcrzGCIKAwMGBRIOcHVyY2hhc2VzLnJlYWQaC2J1c2luZXNzX2lkEqEBChFMaXN0Q3N2UmVqZWN0aW9ucxIvLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0Q3N2UmVqZWN0aW9uc1JlcXVlc3QaMC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdENzdlJlamVjdGlvbnNSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSqgEKFExpc3RJbXBvcnRSZWplY3Rpb25zEjIuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RJbXBvcnRSZWplY3Rpb25zUmVxdWVzdBozLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0SW1wb3J0UmVqZWN0aW9uc1Jlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBKeAQoQTGlzdFJlamVjdGVkUm93cxIuLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0UmVqZWN0ZWRSb3dzUmVxdWVzdBovLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0UmVqZWN0ZWRSb3dzUmVzcG9uc2UiKZACAcrzGCIKAwMGBRIOcHVyY2hhc2VzLnJlYWQaC2J1c2luZXNzX2lkEp8BChBNYXRjaFJlamVjdGVkUm93Ei4uc3ZveWtydWcucHVyY2hhc2VzLnYxLk1hdGNoUmVqZWN0ZWRSb3dSZXF1ZXN0Gi8uc3ZveWtydWcucHVyY2hhc2VzLnYxLk1hdGNoUmVqZWN0ZWRSb3dSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqUBChJEaXNjYXJkUmVqZWN0ZWRSb3cSMC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRGlzY2FyZFJlamVjdGVkUm93UmVxdWVzdBoxLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5EaXNjYXJkUmVqZWN0ZWRSb3dSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkYgZwcm90bzM", [file_google_protobuf_timestamp, file_svoykrug_access_v1_access, file_svoykrug_common_v1_error_reason, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation, file_svoykrug_purchases_v1_purchase]);
 
 /**
  * A purchase to write down. Its rules are checked row by row, so that one bad row refuses only itself.
@@ -597,11 +597,18 @@ export type ImportPurchasesResponse = Message<"svoykrug.purchases.v1.ImportPurch
   rejectedCount: bigint;
 
   /**
-   * The first 10,000 rows that were refused.
+   * The first 10,000 rows that were refused; ListImportRejections gives all.
    *
    * @generated from field: repeated svoykrug.purchases.v1.RejectedRow rejected_rows = 5;
    */
   rejectedRows: RejectedRow[];
+
+  /**
+   * By what ListImportRejections knows this call, a UUID.
+   *
+   * @generated from field: string import_id = 6;
+   */
+  importId: string;
 };
 
 /**
@@ -843,6 +850,146 @@ export const GetCsvImportResponseSchema: GenMessage<GetCsvImportResponse> = /*@_
   messageDesc(file_svoykrug_purchases_v1_purchases_service, 23);
 
 /**
+ * Asks for a page of the refused rows of a CSV file.
+ *
+ * @generated from message svoykrug.purchases.v1.ListCsvRejectionsRequest
+ */
+export type ListCsvRejectionsRequest = Message<"svoykrug.purchases.v1.ListCsvRejectionsRequest"> & {
+  /**
+   * The business, a UUID.
+   *
+   * @generated from field: string business_id = 1;
+   */
+  businessId: string;
+
+  /**
+   * The import's id, a UUID.
+   *
+   * @generated from field: string csv_import_id = 2;
+   */
+  csvImportId: string;
+
+  /**
+   * How many to return; default 500, at most 5,000.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.ListCsvRejectionsRequest.
+ * Use `create(ListCsvRejectionsRequestSchema)` to create a new message.
+ */
+export const ListCsvRejectionsRequestSchema: GenMessage<ListCsvRejectionsRequest> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 24);
+
+/**
+ * Holds a page of the refused rows of a CSV file.
+ *
+ * @generated from message svoykrug.purchases.v1.ListCsvRejectionsResponse
+ */
+export type ListCsvRejectionsResponse = Message<"svoykrug.purchases.v1.ListCsvRejectionsResponse"> & {
+  /**
+   * The rows, in the file's order.
+   *
+   * @generated from field: repeated svoykrug.purchases.v1.CsvRejectedRow rows = 1;
+   */
+  rows: CsvRejectedRow[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.ListCsvRejectionsResponse.
+ * Use `create(ListCsvRejectionsResponseSchema)` to create a new message.
+ */
+export const ListCsvRejectionsResponseSchema: GenMessage<ListCsvRejectionsResponse> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 25);
+
+/**
+ * Asks for a page of the refused rows of an ImportPurchases call.
+ *
+ * @generated from message svoykrug.purchases.v1.ListImportRejectionsRequest
+ */
+export type ListImportRejectionsRequest = Message<"svoykrug.purchases.v1.ListImportRejectionsRequest"> & {
+  /**
+   * The business, a UUID.
+   *
+   * @generated from field: string business_id = 1;
+   */
+  businessId: string;
+
+  /**
+   * `ImportPurchasesResponse.import_id`.
+   *
+   * @generated from field: string import_id = 2;
+   */
+  importId: string;
+
+  /**
+   * How many to return; default 500, at most 5,000.
+   *
+   * @generated from field: int32 page_size = 3;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 4;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.ListImportRejectionsRequest.
+ * Use `create(ListImportRejectionsRequestSchema)` to create a new message.
+ */
+export const ListImportRejectionsRequestSchema: GenMessage<ListImportRejectionsRequest> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 26);
+
+/**
+ * Holds a page of the refused rows of an ImportPurchases call.
+ *
+ * @generated from message svoykrug.purchases.v1.ListImportRejectionsResponse
+ */
+export type ListImportRejectionsResponse = Message<"svoykrug.purchases.v1.ListImportRejectionsResponse"> & {
+  /**
+   * The rows, in the stream's order.
+   *
+   * @generated from field: repeated svoykrug.purchases.v1.RejectedRow rows = 1;
+   */
+  rows: RejectedRow[];
+
+  /**
+   * Asks for the next page; empty on the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.ListImportRejectionsResponse.
+ * Use `create(ListImportRejectionsResponseSchema)` to create a new message.
+ */
+export const ListImportRejectionsResponseSchema: GenMessage<ListImportRejectionsResponse> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 27);
+
+/**
  * Asks for a page of kept rows.
  *
  * @generated from message svoykrug.purchases.v1.ListRejectedRowsRequest
@@ -875,7 +1022,7 @@ export type ListRejectedRowsRequest = Message<"svoykrug.purchases.v1.ListRejecte
  * Use `create(ListRejectedRowsRequestSchema)` to create a new message.
  */
 export const ListRejectedRowsRequestSchema: GenMessage<ListRejectedRowsRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 24);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 28);
 
 /**
  * Holds a page of kept rows.
@@ -903,7 +1050,7 @@ export type ListRejectedRowsResponse = Message<"svoykrug.purchases.v1.ListReject
  * Use `create(ListRejectedRowsResponseSchema)` to create a new message.
  */
 export const ListRejectedRowsResponseSchema: GenMessage<ListRejectedRowsResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 25);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 29);
 
 /**
  * Says whose purchase a kept row is.
@@ -954,7 +1101,7 @@ export type MatchRejectedRowRequest = Message<"svoykrug.purchases.v1.MatchReject
  * Use `create(MatchRejectedRowRequestSchema)` to create a new message.
  */
 export const MatchRejectedRowRequestSchema: GenMessage<MatchRejectedRowRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 26);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 30);
 
 /**
  * Holds the purchase.
@@ -975,7 +1122,7 @@ export type MatchRejectedRowResponse = Message<"svoykrug.purchases.v1.MatchRejec
  * Use `create(MatchRejectedRowResponseSchema)` to create a new message.
  */
 export const MatchRejectedRowResponseSchema: GenMessage<MatchRejectedRowResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 27);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 31);
 
 /**
  * Names the row to forget.
@@ -1003,7 +1150,7 @@ export type DiscardRejectedRowRequest = Message<"svoykrug.purchases.v1.DiscardRe
  * Use `create(DiscardRejectedRowRequestSchema)` to create a new message.
  */
 export const DiscardRejectedRowRequestSchema: GenMessage<DiscardRejectedRowRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 28);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 32);
 
 /**
  * Says that the row is forgotten.
@@ -1018,7 +1165,7 @@ export type DiscardRejectedRowResponse = Message<"svoykrug.purchases.v1.DiscardR
  * Use `create(DiscardRejectedRowResponseSchema)` to create a new message.
  */
 export const DiscardRejectedRowResponseSchema: GenMessage<DiscardRejectedRowResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 29);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 33);
 
 /**
  * Purchases and refunds of the circle.
@@ -1031,7 +1178,8 @@ export const DiscardRejectedRowResponseSchema: GenMessage<DiscardRejectedRowResp
 export const PurchasesService: GenService<{
   /**
    * Records one purchase. A wallet code is used up by the purchase that is written with it, and by no refusal; the same purchase
-   * repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds.
+   * repeated with its used code is answered with the first one for 7 days. The member's tier follows within seconds. A refusal names every
+   * field that breaks a rule; where these are several of different reasons, the reason is INVALID_FIELDS.
    *
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
    * Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN, WALLET_CODE_INVALID,
@@ -1115,8 +1263,8 @@ export const PurchasesService: GenService<{
   },
   /**
    * Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
-   * stream can be sent again from the start: what is there already is counted as a duplicate. Up to 10,000 rejected rows come back
-   * with their number and reason, the rest is counted; rows with an unknown phone are kept until someone matches them.
+   * stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
+   * with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
    *
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
    * and external id.
@@ -1164,12 +1312,13 @@ export const PurchasesService: GenService<{
   /**
    * Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
    * a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
-   * import says why in `problem`.
+   * import says why in `problem`. A file is written once: its rows are corrected by a new import.
    *
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic in batches of 5,000 rows. Idempotent: rows
-   * that are there already count as duplicates; while the file is being read as asked, the operation that does is returned.
-   * Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, written already, or being read otherwise), BUSINESS_ARCHIVED,
-   * PERMISSION_DENIED, NOT_FOUND (to admins and services).
+   * that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
+   * that does or did is returned.
+   * Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
+   * or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.FinishCsvImport
    */
@@ -1190,6 +1339,34 @@ export const PurchasesService: GenService<{
     methodKind: "unary";
     input: typeof GetCsvImportRequestSchema;
     output: typeof GetCsvImportResponseSchema;
+  },
+  /**
+   * Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
+   * file is being read it lists those found so far.
+   *
+   * Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
+   *
+   * @generated from rpc svoykrug.purchases.v1.PurchasesService.ListCsvRejections
+   */
+  listCsvRejections: {
+    methodKind: "unary";
+    input: typeof ListCsvRejectionsRequestSchema;
+    output: typeof ListCsvRejectionsResponseSchema;
+  },
+  /**
+   * Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
+   * refused nothing, and of none, there are no rows.
+   *
+   * Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
+   *
+   * @generated from rpc svoykrug.purchases.v1.PurchasesService.ListImportRejections
+   */
+  listImportRejections: {
+    methodKind: "unary";
+    input: typeof ListImportRejectionsRequestSchema;
+    output: typeof ListImportRejectionsResponseSchema;
   },
   /**
    * Lists the rows of imports that named nobody we know, the newest first.
