@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
+from svoykrug_server.analytics.build_rows import SNAPSHOT_MEMBERS, BuildRows
 from svoykrug_server.analytics.churn.model import MemberScore, Scoring
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.model import Snapshot
+from svoykrug_server.analytics.published_rows import PublishedRows
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.service import NewSnapshot, SnapshotService
 from svoykrug_server.analytics.snapshots import KIND, SnapshotBuilder
@@ -80,12 +82,13 @@ class Analytics:
         self.proofs, self.scores = Proofs(), Scores()
         self.repository = SnapshotRepository(postgres)
         self.rows = SnapshotWarehouse(warehouse, MOSCOW)
+        published = PublishedRows(self.rows, BuildRows(warehouse, SNAPSHOT_MEMBERS))
         tokens, kept = PageTokens(bytes(32)), KeptHistory(postgres, MOSCOW)
         self.operations = OperationsService(postgres, OperationsRepository(postgres), tokens, clock, 0.01)
         self.service = SnapshotService(
-            postgres, self.repository, self.rows, self.proofs, kept, self.operations, tokens, clock
+            postgres, self.repository, published, self.proofs, kept, self.operations, tokens, clock
         )
-        self.insight = InsightService(self.repository, self.rows, self.scores, self.proofs, kept, MOSCOW)
+        self.insight = InsightService(self.repository, published, self.scores, self.proofs, kept, MOSCOW)
         self.builder = SnapshotBuilder(self.repository, self.rows, self.proofs, kept, clock)
 
     def runner(self) -> OperationRunner:
@@ -93,18 +96,26 @@ class Analytics:
         return OperationRunner(OperationsRepository(self.postgres), {KIND: self.builder.run}, self.clock, OPTIONS)
 
     async def ask(
-        self, business_id: UUID | None = None, cutoff: datetime | None = CUTOFF, window_days: int = 0
+        self,
+        business_id: UUID | None = None,
+        cutoff: datetime | None = CUTOFF,
+        window_days: int = 0,
+        known: datetime | None = None,
     ) -> Operation:
         """Queues a snapshot."""
-        operation = await self.service.create(admin(), NewSnapshot(business_id, cutoff, window_days, uuid4()))
+        operation = await self.service.create(admin(), NewSnapshot(business_id, cutoff, window_days, uuid4(), known))
         assert isinstance(operation, Operation)
         return operation
 
     async def snapshot(
-        self, business_id: UUID | None = None, cutoff: datetime | None = CUTOFF, window_days: int = 0
+        self,
+        business_id: UUID | None = None,
+        cutoff: datetime | None = CUTOFF,
+        window_days: int = 0,
+        known: datetime | None = None,
     ) -> Snapshot:
         """Makes a snapshot the whole way and returns it."""
-        operation = await self.ask(business_id, cutoff, window_days)
+        operation = await self.ask(business_id, cutoff, window_days, known)
         assert await self.runner().run_one()
         ended = await self.operation(operation)
         assert ended.result is not None, ended
@@ -128,6 +139,16 @@ class Analytics:
                 "INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)"
                 " VALUES ($1, $2, 'beauty', $3, now(), now())",
                 [(business_id, str(business_id), business_id in SENSITIVE) for business_id in BUSINESSES],
+            )
+
+    async def sell(self, business_id: UUID, member_id: int) -> None:
+        """Records a purchase that the warehouse does not know yet."""
+        async with self.postgres.transaction() as tx:
+            await (await tx.driver()).execute(
+                "INSERT INTO purchase_entries (entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor,"
+                " purchase_time, kind, sensitive, currency_code, external_id)"
+                " VALUES ($1, $1, $2, $3, 1, 100, now(), 1, false, 'RUB', $1::text)",
+                *(uuid4(), business_id, member_id),
             )
 
     async def join(self, member_ids: Sequence[int]) -> dict[int, UUID]:

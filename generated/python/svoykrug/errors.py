@@ -368,6 +368,17 @@ class NoServingModel(FailedPrecondition):
     """No model of this scope serves, so there is nothing to score with: train one and promote it."""
 
 
+class ResultBeingRemade(Unavailable):
+    """The rows of the snapshot or scoring were lost with a warehouse and are being made again, from the same purchases
+    and to the last bit."""
+
+
+class ResultLost(FailedPrecondition):
+    """The rows of the snapshot or scoring were lost with a warehouse and cannot be made again. Metadata: `lost_time`;
+    `lost_reason`, one of `rules_changed`, `history_not_kept`, `segments_lost` (with the snapshot that said
+    them), `model_unreadable`, `not_provable`, `rows_differ`."""
+
+
 BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "INTERNAL": InternalError,
     "STORE_UNAVAILABLE": StoreUnavailable,
@@ -434,6 +445,8 @@ BY_REASON: Mapping[str, type[SvoyKrugError]] = {
     "HISTORY_NOT_KEPT": HistoryNotKept,
     "SNAPSHOTS_NOT_COMPARABLE": SnapshotsNotComparable,
     "NO_SERVING_MODEL": NoServingModel,
+    "RESULT_BEING_REMADE": ResultBeingRemade,
+    "RESULT_LOST": ResultLost,
 }
 
 

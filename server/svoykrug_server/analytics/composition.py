@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 
+from svoykrug_server.analytics.build_rows import SNAPSHOT_MEMBERS, BuildRows
 from svoykrug_server.analytics.churn.composition import Churn, compose_churn
 from svoykrug_server.analytics.dashboards.composition import Dashboards, compose_dashboards
 from svoykrug_server.analytics.insight import InsightService
 from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.analytics.ports import Disputes, Operations, Progress, Watermarks
+from svoykrug_server.analytics.published_rows import PublishedRows
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.scheduled.jobs import AnalyticsJobs
 from svoykrug_server.analytics.scheduled.repository import ScopeRepository
@@ -75,16 +77,17 @@ def compose_analytics(
         registry: Where metrics are registered.
     """
     repository, rows = SnapshotRepository(postgres), SnapshotWarehouse(warehouse, zone)
+    published = PublishedRows(rows, BuildRows(warehouse, SNAPSHOT_MEMBERS))
     churn = compose_churn(postgres, warehouse, zone, watermarks, disputes, operations, page_tokens, clock, registry)
     kept = KeptHistory(postgres, zone)
     builder = SnapshotBuilder(repository, rows, disputes, kept, clock)
-    snapshots = SnapshotService(postgres, repository, rows, watermarks, kept, operations, page_tokens, clock)
+    snapshots = SnapshotService(postgres, repository, published, watermarks, kept, operations, page_tokens, clock)
     jobs = AnalyticsJobs(
         ScopeRepository(postgres), snapshots, churn.models, churn.risk, churn.repository, churn.grader, watermarks
     )
     return Analytics(
         snapshots=snapshots,
-        insight=InsightService(repository, rows, churn.risk, watermarks, kept, zone),
+        insight=InsightService(repository, published, churn.risk, watermarks, kept, zone),
         scopes=Scopes(repository),
         churn=churn,
         dashboards=compose_dashboards(postgres, warehouse, zone, clock),

@@ -26,6 +26,7 @@ from svoykrug_server.analytics.model import (
 )
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.service import NewSnapshot
+from svoykrug_server.analytics.standing import Standing
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.rpc.context import Locale
 from svoykrug_server.rpc.timestamps import timestamp_from
@@ -67,6 +68,7 @@ def new_snapshot_from_proto(request: pb.CreateSnapshotRequest) -> NewSnapshot:
         cutoff=time_from_proto(request, "cutoff_time"),
         window_days=request.window_days,
         request_id=UUID(request.request_id),
+        known=time_from_proto(request, "known_time"),
     )
 
 
@@ -97,7 +99,14 @@ def snapshot_to_proto(snapshot: Snapshot) -> snapshot_pb2.Snapshot:
         rules_version=plan.rules_version,
         member_count=snapshot.member_count,
         create_time=timestamp_from(snapshot.publish_time),
+        state=_state(snapshot.standing),
     )
+
+
+def _state(standing: Standing) -> snapshot_pb2.SnapshotState.ValueType:
+    if standing.is_lost:
+        return snapshot_pb2.SNAPSHOT_STATE_LOST
+    return snapshot_pb2.SNAPSHOT_STATE_READY if standing.is_held else snapshot_pb2.SNAPSHOT_STATE_BEING_REMADE
 
 
 def snapshot_page_to_proto(page: SnapshotPage) -> pb.ListSnapshotsResponse:
@@ -223,4 +232,5 @@ def _step_to_proto(step: Step, locale: Locale) -> dashboard_pb2.SegmentStep:
         cutoff_date=Date(year=day.year, month=day.month, day=day.day),
         segment=snapshot_pb2.SEGMENT_UNSPECIFIED if step.segment is None else SEGMENTS[step.segment],
         cause="" if step.change is None else change_text(step.change, locale),
+        known_time=timestamp_from(step.known_time),
     )

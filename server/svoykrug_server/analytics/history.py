@@ -1,7 +1,8 @@
 """How a member went from segment to segment, and why: her own doing, time, or what the others did.
 
-Every step is what its snapshot knew on its date. The cause compares two steps: the scores that moved, her own figures,
-and the entries of the ledger that the later snapshot knew and the earlier one did not.
+Every step is what its snapshot knew: what had arrived by its watermark. Each knows more than the one before, so that
+what changed is what became known in between. The cause compares two steps: the scores that moved, her own figures, and
+the entries of the ledger that the later snapshot knew and the earlier one did not.
 """
 
 from collections.abc import Sequence
@@ -78,12 +79,14 @@ class Step:
         cutoff_day: The day of its cutoff in the circle's zone.
         segment: Her segment; None when it does not hold her.
         change: Why it changed since the step before; None when it did not.
+        known_time: It is told by what had arrived by then.
     """
 
     snapshot_id: UUID
     cutoff_day: date
     segment: Segment | None
     change: Change | None
+    known_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,13 @@ def steps_of(places: Sequence[Place], entries: Sequence[LedgerEntry], zone: Zone
     changes: list[Change | None] = [None] * min(1, len(places))
     changes += [_change(before, after, entries, zone) for before, after in pairwise(places)]
     return tuple(
-        Step(place.snapshot.id, place.day(zone), None if place.row is None else place.row.segment, change)
+        Step(
+            place.snapshot.id,
+            place.day(zone),
+            None if place.row is None else place.row.segment,
+            change,
+            place.snapshot.plan.watermark,
+        )
         for place, change in zip(places, changes, strict=True)
     )
 

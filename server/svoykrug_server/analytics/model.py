@@ -5,6 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from svoykrug_server.analytics.segments import Segment
+from svoykrug_server.analytics.standing import HELD, Standing
 
 DEFAULT_WINDOW_DAYS = 365
 SMALLEST_GROUP = 5
@@ -20,7 +21,7 @@ class SnapshotPlan:
         business_id: The business it covers; None for the circle, which leaves sensitive businesses out.
         cutoff: Purchases and refunds before this instant count.
         window_days: How many days before the cutoff count for frequency and monetary value.
-        watermark: What was ingested by then is known.
+        watermark: What was ingested by then is known, and nothing later: the warehouse holds all of it.
         rules_version: The rules of scores and segments.
 
     Raises:
@@ -50,12 +51,14 @@ class Snapshot:
         build_id: Names its rows in the warehouse.
         member_count: How many members it holds.
         publish_time: When it became visible.
+        standing: Whether its rows are known to be gone.
     """
 
     plan: SnapshotPlan
     build_id: UUID
     member_count: int
     publish_time: datetime
+    standing: Standing = HELD
 
     @property
     def id(self) -> UUID:

@@ -8,9 +8,24 @@ from uuid import UUID
 from sqlalchemy import insert, select, update
 
 from svoykrug_server.analytics.model import DEFAULT_WINDOW_DAYS, BuildContents, Snapshot, SnapshotPlan
+from svoykrug_server.analytics.standing import Standing
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.schema.analytics import snapshots
 from svoykrug_server.storage.schema.businesses import businesses
+
+_NOT_LOST = "lost_time IS NULL"
+_SCOPE = {True: "business_id IS NULL AND $1::uuid IS NULL", False: "business_id = $1"}
+
+# Which snapshots of a scope show how things went: each knows more than the one before it?
+_OF_HISTORY = f"""
+    SELECT * FROM (
+        SELECT *, min(watermark) OVER (ORDER BY cutoff_time DESC, watermark, id) AS least_watermark,
+            row_number() OVER (PARTITION BY cutoff_time ORDER BY watermark, id) AS place
+        FROM snapshots WHERE {{scope}} AND publish_time IS NOT NULL AND {_NOT_LOST} AND window_days = $2
+    ) AS seen
+    WHERE watermark = least_watermark AND place = 1
+    ORDER BY cutoff_time DESC LIMIT $3
+"""  # noqa: S608  only texts above
 
 
 class SnapshotRepository:
@@ -115,14 +130,26 @@ class SnapshotRepository:
             )
         return None if row is None else _snapshot(row)
 
-    async def latest(self, business_id: UUID | None, as_of: datetime | None) -> Snapshot | None:
-        """Returns the snapshot of a scope with the latest cutoff, or None.
+    async def latest(
+        self, business_id: UUID | None, cutoff_by: datetime | None = None, known_by: datetime | None = None
+    ) -> Snapshot | None:
+        """Returns the snapshot of a scope and the usual window with the latest cutoff, or None.
+
+        One that is lost for good is passed over; of several with one cutoff it is the one that knows most.
 
         Args:
             business_id: The business; None for the circle.
-            as_of: Only one whose cutoff is on or before this instant; None for any.
+            cutoff_by: Only one whose cutoff is on or before this instant; None for any.
+            known_by: Only one that knows nothing that arrived after this instant; None for any.
         """
-        found = await self._list(business_id, "$2::timestamptz IS NULL OR cutoff_time <= $2", as_of, limit=1)
+        found = await self._list(
+            business_id,
+            f"{_NOT_LOST} AND window_days = $2 AND ($3::timestamptz IS NULL OR cutoff_time <= $3)"
+            " AND ($4::timestamptz IS NULL OR watermark <= $4)",
+            *(DEFAULT_WINDOW_DAYS, cutoff_by, known_by),
+            order="cutoff_time DESC, watermark DESC, id DESC",
+            limit=1,
+        )
         return found[0] if found else None
 
     async def list_before(
@@ -139,17 +166,31 @@ class SnapshotRepository:
             return await self._list(business_id, "TRUE", limit=limit)
         return await self._list(business_id, "(cutoff_time, id) < ($2, $3)", *before, limit=limit)
 
-    async def latest_usual(self, business_id: UUID | None, limit: int) -> list[Snapshot]:
-        """Returns the last snapshots of a scope with the usual window, the latest cutoff first."""
-        return await self._list(business_id, "window_days = $2", DEFAULT_WINDOW_DAYS, limit=limit)
+    async def of_history(self, business_id: UUID | None, limit: int) -> list[Snapshot]:
+        """Returns the last snapshots of a scope that show how things went, the latest cutoff first.
 
-    async def _list(self, business_id: UUID | None, where: str, *values: object, limit: int) -> list[Snapshot]:
-        scope = "business_id IS NULL AND $1::uuid IS NULL" if business_id is None else "business_id = $1"
+        They are of the usual window and not lost. Of several with one cutoff it is the one that knows least, and none
+        knows what arrived only after a later one was computed: each knows more than the one before it.
+        """
+        scope = _SCOPE[business_id is None]
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_OF_HISTORY.format(scope=scope), business_id, DEFAULT_WINDOW_DAYS, limit)
+        return [_snapshot(row) for row in rows]
+
+    async def _list(
+        self,
+        business_id: UUID | None,
+        where: str,
+        *values: object,
+        order: str = "cutoff_time DESC, id DESC",
+        limit: int,
+    ) -> list[Snapshot]:
+        scope = _SCOPE[business_id is None]
         async with self._postgres.read() as connection:
             # Which snapshots of this scope come next, the latest cutoff first?
             rows = await connection.fetch(
                 f"SELECT * FROM snapshots WHERE {scope} AND publish_time IS NOT NULL AND ({where})"  # noqa: S608  only texts above
-                f" ORDER BY cutoff_time DESC, id DESC LIMIT ${len(values) + 2}",
+                f" ORDER BY {order} LIMIT ${len(values) + 2}",
                 business_id,
                 *values,
                 limit,
@@ -166,6 +207,18 @@ class SnapshotRepository:
                 user_id,
             )
         return member_id
+
+    async def has_bought(self, business_id: UUID | None, member_id: int) -> bool:
+        """Tells whether a member ever bought at a business, also a moment ago; at any of them for the circle."""
+        async with self._postgres.read() as connection:
+            # Is there a purchase of hers?
+            found: bool = await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM purchase_entries"
+                " WHERE member_id = $1 AND kind = 1 AND ($2::uuid IS NULL OR business_id = $2))",
+                member_id,
+                business_id,
+            )
+        return found
 
     async def user_ids_of(self, member_ids: Sequence[int]) -> dict[int, UUID]:
         """Returns the users behind member numbers; those that are deleted or have been erased are left out."""
@@ -191,4 +244,5 @@ def _plan(row: Mapping[str, Any] | Any) -> SnapshotPlan:
 
 
 def _snapshot(row: Mapping[str, Any] | Any) -> Snapshot:
-    return Snapshot(_plan(row), row["build_id"], row["member_count"], row["publish_time"])
+    standing = Standing(row["missing_since_time"], row["lost_time"], row["lost_reason"] or "")
+    return Snapshot(_plan(row), row["build_id"], row["member_count"], row["publish_time"], standing)

@@ -21,6 +21,7 @@ from svoykrug_server.analytics.model import (
     SnapshotPlan,
 )
 from svoykrug_server.analytics.ports import Operation, Operations, Watermarks
+from svoykrug_server.analytics.published_rows import PublishedRows
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.segments import RULES_VERSION, Segment
 from svoykrug_server.analytics.small_groups import (
@@ -29,7 +30,6 @@ from svoykrug_server.analytics.small_groups import (
     without_small_segments,
 )
 from svoykrug_server.analytics.snapshots import KIND
-from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields, NotFound, PermissionDenied
@@ -57,15 +57,17 @@ class NewSnapshot:
 
     Attributes:
         business_id: The business; None for the circle.
-        cutoff: Purchases before it count; None for the watermark.
+        cutoff: Purchases before it count; None for `known`, or the watermark.
         window_days: How many days before the cutoff count; 0 for 365.
         request_id: Makes the call repeatable.
+        known: What had been ingested by then is known; None for the watermark.
     """
 
     business_id: UUID | None
     cutoff: datetime | None
     window_days: int
     request_id: UUID
+    known: datetime | None = None
 
 
 class SnapshotService:
@@ -86,7 +88,7 @@ class SnapshotService:
         self,
         postgres: Postgres,
         repository: SnapshotRepository,
-        warehouse: SnapshotWarehouse,
+        warehouse: PublishedRows,
         watermarks: Watermarks,
         kept: KeptHistory,
         operations: Operations,
@@ -106,11 +108,17 @@ class SnapshotService:
         """Queues the computation of a snapshot; the same request id again returns the operation of the first time.
 
         Raises:
-            FailedPrecondition: CUTOFF_AHEAD_OF_WATERMARK, not everything before the cutoff is known yet; or
+            FailedPrecondition: CUTOFF_AHEAD_OF_WATERMARK, not everything that it is to know has arrived yet; or
                 HISTORY_NOT_KEPT, not everything in the window is held any more.
-            InvalidFields: REQUEST_ID_REUSED; or there is no such business, or the cutoff lies before any purchase.
+            InvalidFields: REQUEST_ID_REUSED; or there is no such business, or the cutoff lies before any purchase, or
+                behind what is to be known.
         """
-        body = {"business_id": asked.business_id, "cutoff": asked.cutoff, "window_days": asked.window_days}
+        body = {
+            "business_id": asked.business_id,
+            "cutoff": asked.cutoff,
+            "window_days": asked.window_days,
+            "known": asked.known,
+        }
         key = RequestKey(str(caller.subject_id), CREATE_METHOD, asked.request_id, hash_of(body))
         watermark = await self._watermarks.watermark()
         now = self._clock.now()
@@ -150,14 +158,14 @@ class SnapshotService:
         Args:
             caller: Who asks.
             business_id: The scope; None for the circle.
-            snapshot_id: The snapshot; None for the one with the latest cutoff.
+            snapshot_id: The snapshot; None for the one of the usual window with the latest cutoff.
 
         Raises:
             PermissionDenied: There is no such snapshot in this scope.
             NotFound: The same, said to admins and services.
         """
         snapshot = await self._snapshot(caller, business_id, snapshot_id)
-        segments = await self._warehouse.summary(snapshot.build_id)
+        segments = await self._warehouse.summary(snapshot)
         if not sees_small_groups(caller, business_id):
             segments = without_small_segments(segments)
         return SegmentSummary(snapshot, segments, await self._watermarks.watermark())
@@ -186,7 +194,7 @@ class SnapshotService:
         else:
             snapshot = await self._snapshot(caller, business_id, UUID(str(position[0])))
             after = (int(position[1]), int(position[2]))
-        rows = await self._warehouse.page(snapshot.build_id, segment, after, size + 1)
+        rows = await self._warehouse.page(snapshot, segment, after, size + 1)
         token = ""
         if len(rows) > size:
             last = rows[size - 1]
@@ -205,7 +213,7 @@ class SnapshotService:
         snapshot = await self._snapshot(caller, business_id, snapshot_id)
         after: tuple[int, int] | None = None
         while True:
-            rows = await self._warehouse.page(snapshot.build_id, segment, after, FETCH_MEMBERS)
+            rows = await self._warehouse.page(snapshot, segment, after, FETCH_MEMBERS)
             for start in range(0, len(rows), STREAM_MEMBERS):
                 yield await self._page(snapshot, rows[start : start + STREAM_MEMBERS], "")
             if len(rows) < FETCH_MEMBERS:
@@ -216,19 +224,22 @@ class SnapshotService:
         """Returns how many members went from which segment to which between two snapshots of one scope.
 
         Raises:
+            FailedPrecondition: SNAPSHOTS_NOT_COMPARABLE, their windows or rules differ.
+            InvalidFields: The second lies before the first.
             PermissionDenied: There is no such snapshot in this scope.
             NotFound: The same, said to admins and services.
         """
         earlier = await self._snapshot(caller, business_id, from_id)
         later = await self._snapshot(caller, business_id, to_id)
-        movements = tuple(await self._warehouse.movements(earlier.build_id, later.build_id))
+        _refuse_incomparable(earlier.plan, later.plan)
+        movements = tuple(await self._warehouse.movements(earlier, later))
         if not sees_small_groups(caller, business_id):
             movements = without_small_movements(movements)
         return Movements(movements, await self._watermarks.watermark())
 
     async def _snapshot(self, caller: Caller, business_id: UUID | None, snapshot_id: UUID | None) -> Snapshot:
         if snapshot_id is None:
-            snapshot = await self._repository.latest(business_id, None)
+            snapshot = await self._repository.latest(business_id)
         else:
             snapshot = await self._repository.find(business_id, snapshot_id)
         if snapshot is None:
@@ -243,16 +254,32 @@ class SnapshotService:
 
 def _plan(asked: NewSnapshot, watermark: datetime | None, snapshot_id: UUID) -> SnapshotPlan:
     """Fixes what a snapshot is computed from: from here on it depends on nothing that changes."""
-    if watermark is None or (asked.cutoff is not None and asked.cutoff > watermark):
+    cutoff = asked.cutoff or asked.known or watermark
+    known = asked.known or watermark
+    if watermark is None or cutoff is None or known is None or max(cutoff, known) > watermark:
         metadata = {} if watermark is None else {"watermark": watermark.isoformat()}
         raise FailedPrecondition("CUTOFF_AHEAD_OF_WATERMARK", metadata=metadata)
-    if asked.cutoff is not None and asked.cutoff < EARLIEST_CUTOFF:
+    if cutoff < EARLIEST_CUTOFF:
         raise InvalidFields.of("cutoff_time", "must not lie before the year 2000")
+    if known < cutoff:
+        raise InvalidFields.of("known_time", "must not lie before the cutoff")
     return SnapshotPlan(
         id=snapshot_id,
         business_id=asked.business_id,
-        cutoff=asked.cutoff or watermark,
+        cutoff=cutoff,
         window_days=asked.window_days or DEFAULT_WINDOW_DAYS,
-        watermark=watermark,
+        watermark=known,
         rules_version=RULES_VERSION,
     )
+
+
+def _refuse_incomparable(earlier: SnapshotPlan, later: SnapshotPlan) -> None:
+    """Refuses a comparison that would take another definition, or time turned round, for members who moved."""
+    if (later.cutoff, later.watermark) < (earlier.cutoff, earlier.watermark):
+        raise InvalidFields.of("to_snapshot_id", "must not lie before from_snapshot_id")
+    if earlier.window_days != later.window_days:
+        metadata = {"window_days": f"{earlier.window_days},{later.window_days}"}
+        raise FailedPrecondition("SNAPSHOTS_NOT_COMPARABLE", metadata=metadata)
+    if earlier.rules_version != later.rules_version:
+        metadata = {"rules_version": f"{earlier.rules_version},{later.rules_version}"}
+        raise FailedPrecondition("SNAPSHOTS_NOT_COMPARABLE", metadata=metadata)

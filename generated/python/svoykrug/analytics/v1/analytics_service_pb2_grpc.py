@@ -28,7 +28,9 @@ if _version_not_supported:
 class AnalyticsServiceStub:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
     """
 
     def __init__(self, channel):
@@ -142,7 +144,9 @@ class AnalyticsServiceStub:
 class AnalyticsServiceServicer:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
     """
 
     def GetFreshness(self, request, context):
@@ -480,7 +484,9 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
 class AnalyticsService:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
     """
 
     @staticmethod

@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$svoykrug/analytics/v1/snapshot.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n\x08Snapshot\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0b\x62usiness_id\x18\x02 \x01(\tR\nbusinessId\x12;\n\x0b\x63utoff_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncutoffTime\x12\x1f\n\x0bwindow_days\x18\x04 \x01(\x05R\nwindowDays\x12\x38\n\twatermark\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twatermark\x12#\n\rrules_version\x18\x06 \x01(\tR\x0crulesVersion\x12!\n\x0cmember_count\x18\x07 \x01(\x03R\x0bmemberCount\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\"\xc9\x02\n\rSegmentMember\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x38\n\x07segment\x18\x02 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12!\n\x0crecency_days\x18\x03 \x01(\x05R\x0brecencyDays\x12%\n\x0epurchase_count\x18\x04 \x01(\x03R\rpurchaseCount\x12&\n\x0fnet_spend_minor\x18\x05 \x01(\x03R\rnetSpendMinor\x12#\n\rrecency_score\x18\x06 \x01(\x05R\x0crecencyScore\x12\'\n\x0f\x66requency_score\x18\x07 \x01(\x05R\x0e\x66requencyScore\x12%\n\x0emonetary_score\x18\x08 \x01(\x05R\rmonetaryScore\"\x84\x02\n\x0eSegmentFigures\x12\x38\n\x07segment\x18\x01 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12!\n\x0cmember_count\x18\x02 \x01(\x03R\x0bmemberCount\x12&\n\x0fnet_spend_minor\x18\x03 \x01(\x03R\rnetSpendMinor\x12%\n\x0epurchase_count\x18\x04 \x01(\x03R\rpurchaseCount\x12*\n\x11mean_recency_days\x18\x05 \x01(\x01R\x0fmeanRecencyDays\x12\x1a\n\x08withheld\x18\x06 \x01(\x08R\x08withheld\"\xb6\x01\n\x0fSegmentMovement\x12\x41\n\x0c\x66rom_segment\x18\x01 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x0b\x66romSegment\x12=\n\nto_segment\x18\x02 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\ttoSegment\x12!\n\x0cmember_count\x18\x03 \x01(\x03R\x0bmemberCount*\xa3\x02\n\x07Segment\x12\x17\n\x13SEGMENT_UNSPECIFIED\x10\x00\x12\x15\n\x11SEGMENT_CHAMPIONS\x10\x01\x12\x11\n\rSEGMENT_LOYAL\x10\x02\x12\x1e\n\x1aSEGMENT_POTENTIAL_LOYALIST\x10\x03\x12\x0f\n\x0bSEGMENT_NEW\x10\x04\x12\x15\n\x11SEGMENT_PROMISING\x10\x05\x12\x1a\n\x16SEGMENT_NEED_ATTENTION\x10\x06\x12\x1a\n\x16SEGMENT_ABOUT_TO_SLEEP\x10\x07\x12\x13\n\x0fSEGMENT_AT_RISK\x10\x08\x12\x15\n\x11SEGMENT_CANT_LOSE\x10\t\x12\x17\n\x13SEGMENT_HIBERNATING\x10\n\x12\x10\n\x0cSEGMENT_LOST\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$svoykrug/analytics/v1/snapshot.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x03\n\x08Snapshot\x12\x0e\n\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n\x0b\x62usiness_id\x18\x02 \x01(\tR\nbusinessId\x12;\n\x0b\x63utoff_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncutoffTime\x12\x1f\n\x0bwindow_days\x18\x04 \x01(\x05R\nwindowDays\x12\x38\n\twatermark\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twatermark\x12#\n\rrules_version\x18\x06 \x01(\tR\x0crulesVersion\x12!\n\x0cmember_count\x18\x07 \x01(\x03R\x0bmemberCount\x12;\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ncreateTime\x12:\n\x05state\x18\t \x01(\x0e\x32$.svoykrug.analytics.v1.SnapshotStateR\x05state\"\xc9\x02\n\rSegmentMember\x12\x17\n\x07user_id\x18\x01 \x01(\tR\x06userId\x12\x38\n\x07segment\x18\x02 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12!\n\x0crecency_days\x18\x03 \x01(\x05R\x0brecencyDays\x12%\n\x0epurchase_count\x18\x04 \x01(\x03R\rpurchaseCount\x12&\n\x0fnet_spend_minor\x18\x05 \x01(\x03R\rnetSpendMinor\x12#\n\rrecency_score\x18\x06 \x01(\x05R\x0crecencyScore\x12\'\n\x0f\x66requency_score\x18\x07 \x01(\x05R\x0e\x66requencyScore\x12%\n\x0emonetary_score\x18\x08 \x01(\x05R\rmonetaryScore\"\x84\x02\n\x0eSegmentFigures\x12\x38\n\x07segment\x18\x01 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x07segment\x12!\n\x0cmember_count\x18\x02 \x01(\x03R\x0bmemberCount\x12&\n\x0fnet_spend_minor\x18\x03 \x01(\x03R\rnetSpendMinor\x12%\n\x0epurchase_count\x18\x04 \x01(\x03R\rpurchaseCount\x12*\n\x11mean_recency_days\x18\x05 \x01(\x01R\x0fmeanRecencyDays\x12\x1a\n\x08withheld\x18\x06 \x01(\x08R\x08withheld\"\xb6\x01\n\x0fSegmentMovement\x12\x41\n\x0c\x66rom_segment\x18\x01 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\x0b\x66romSegment\x12=\n\nto_segment\x18\x02 \x01(\x0e\x32\x1e.svoykrug.analytics.v1.SegmentR\ttoSegment\x12!\n\x0cmember_count\x18\x03 \x01(\x03R\x0bmemberCount*\xa3\x02\n\x07Segment\x12\x17\n\x13SEGMENT_UNSPECIFIED\x10\x00\x12\x15\n\x11SEGMENT_CHAMPIONS\x10\x01\x12\x11\n\rSEGMENT_LOYAL\x10\x02\x12\x1e\n\x1aSEGMENT_POTENTIAL_LOYALIST\x10\x03\x12\x0f\n\x0bSEGMENT_NEW\x10\x04\x12\x15\n\x11SEGMENT_PROMISING\x10\x05\x12\x1a\n\x16SEGMENT_NEED_ATTENTION\x10\x06\x12\x1a\n\x16SEGMENT_ABOUT_TO_SLEEP\x10\x07\x12\x13\n\x0fSEGMENT_AT_RISK\x10\x08\x12\x15\n\x11SEGMENT_CANT_LOSE\x10\t\x12\x17\n\x13SEGMENT_HIBERNATING\x10\n\x12\x10\n\x0cSEGMENT_LOST\x10\x0b*\x83\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14SNAPSHOT_STATE_READY\x10\x01\x12\x1f\n\x1bSNAPSHOT_STATE_BEING_REMADE\x10\x02\x12\x17\n\x13SNAPSHOT_STATE_LOST\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.analytics.v1.snapshot_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SEGMENT']._serialized_start=1224
-  _globals['_SEGMENT']._serialized_end=1515
+  _globals['_SEGMENT']._serialized_start=1284
+  _globals['_SEGMENT']._serialized_end=1575
+  _globals['_SNAPSHOTSTATE']._serialized_start=1578
+  _globals['_SNAPSHOTSTATE']._serialized_end=1709
   _globals['_SNAPSHOT']._serialized_start=97
-  _globals['_SNAPSHOT']._serialized_end=441
-  _globals['_SEGMENTMEMBER']._serialized_start=444
-  _globals['_SEGMENTMEMBER']._serialized_end=773
-  _globals['_SEGMENTFIGURES']._serialized_start=776
-  _globals['_SEGMENTFIGURES']._serialized_end=1036
-  _globals['_SEGMENTMOVEMENT']._serialized_start=1039
-  _globals['_SEGMENTMOVEMENT']._serialized_end=1221
+  _globals['_SNAPSHOT']._serialized_end=501
+  _globals['_SEGMENTMEMBER']._serialized_start=504
+  _globals['_SEGMENTMEMBER']._serialized_end=833
+  _globals['_SEGMENTFIGURES']._serialized_start=836
+  _globals['_SEGMENTFIGURES']._serialized_end=1096
+  _globals['_SEGMENTMOVEMENT']._serialized_start=1099
+  _globals['_SEGMENTMOVEMENT']._serialized_end=1281
 # @@protoc_insertion_point(module_scope)

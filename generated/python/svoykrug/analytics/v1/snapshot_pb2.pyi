@@ -78,6 +78,34 @@ SEGMENT_LOST: Segment.ValueType  # 11
 """The lowest scores."""
 Global___Segment: _TypeAlias = Segment  # noqa: Y015
 
+class _SnapshotState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SnapshotStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SnapshotState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SNAPSHOT_STATE_UNSPECIFIED: _SnapshotState.ValueType  # 0
+    """Never sent."""
+    SNAPSHOT_STATE_READY: _SnapshotState.ValueType  # 1
+    """They can."""
+    SNAPSHOT_STATE_BEING_REMADE: _SnapshotState.ValueType  # 2
+    """They were lost and are being made again, the same to the last bit: who reads them is answered RESULT_BEING_REMADE."""
+    SNAPSHOT_STATE_LOST: _SnapshotState.ValueType  # 3
+    """They were lost and cannot be made again: who reads them is answered RESULT_LOST."""
+
+class SnapshotState(_SnapshotState, metaclass=_SnapshotStateEnumTypeWrapper):
+    """Whether the rows of a snapshot can be read. They live in the warehouse, which may be lost."""
+
+SNAPSHOT_STATE_UNSPECIFIED: SnapshotState.ValueType  # 0
+"""Never sent."""
+SNAPSHOT_STATE_READY: SnapshotState.ValueType  # 1
+"""They can."""
+SNAPSHOT_STATE_BEING_REMADE: SnapshotState.ValueType  # 2
+"""They were lost and are being made again, the same to the last bit: who reads them is answered RESULT_BEING_REMADE."""
+SNAPSHOT_STATE_LOST: SnapshotState.ValueType  # 3
+"""They were lost and cannot be made again: who reads them is answered RESULT_LOST."""
+Global___SnapshotState: _TypeAlias = SnapshotState  # noqa: Y015
+
 @_typing.final
 class Snapshot(_message.Message):
     """An immutable RFM picture of a scope at a cutoff."""
@@ -92,6 +120,7 @@ class Snapshot(_message.Message):
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     MEMBER_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The snapshot's id, a UUID."""
     business_id: _builtins.str
@@ -102,6 +131,8 @@ class Snapshot(_message.Message):
     """The version of the rules: scores and segments."""
     member_count: _builtins.int
     """How many members it holds."""
+    state: Global___SnapshotState.ValueType
+    """Whether its rows can be read, as far as is known: a loss is known within seconds."""
     @_builtins.property
     def cutoff_time(self) -> _timestamp_pb2.Timestamp:
         """Purchases before this instant count."""
@@ -127,10 +158,11 @@ class Snapshot(_message.Message):
         rules_version: _builtins.str = ...,
         member_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___SnapshotState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "cutoff_time", b"cutoff_time", "watermark", b"watermark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "id", b"id", "member_count", b"member_count", "rules_version", b"rules_version", "watermark", b"watermark", "window_days", b"window_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "create_time", b"create_time", "cutoff_time", b"cutoff_time", "id", b"id", "member_count", b"member_count", "rules_version", b"rules_version", "state", b"state", "watermark", b"watermark", "window_days", b"window_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

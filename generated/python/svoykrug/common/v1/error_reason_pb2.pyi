@@ -160,6 +160,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
     ERROR_REASON_NO_SERVING_MODEL: _ErrorReason.ValueType  # 409
     """No model of this scope serves, so there is nothing to score with: train one and promote it."""
+    ERROR_REASON_RESULT_BEING_REMADE: _ErrorReason.ValueType  # 410
+    """The rows of the snapshot or scoring were lost with a warehouse and are being made again, from the same purchases and to the last bit."""
+    ERROR_REASON_RESULT_LOST: _ErrorReason.ValueType  # 411
+    """The rows of the snapshot or scoring were lost with a warehouse and cannot be made again. Metadata: `lost_time`; `lost_reason`, one of
+    `rules_changed`, `history_not_kept`, `segments_lost` (with the snapshot that said them), `model_unreadable`, `not_provable`,
+    `rows_differ`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call was refused. Sent as `google.rpc.ErrorInfo.reason` without the prefix `ERROR_REASON_`, with domain `svoykrug`."""
@@ -298,6 +305,13 @@ ERROR_REASON_SNAPSHOTS_NOT_COMPARABLE: ErrorReason.ValueType  # 408
 """The two snapshots were computed over different windows or by different rules. Metadata: `window_days` or `rules_version`, both values."""
 ERROR_REASON_NO_SERVING_MODEL: ErrorReason.ValueType  # 409
 """No model of this scope serves, so there is nothing to score with: train one and promote it."""
+ERROR_REASON_RESULT_BEING_REMADE: ErrorReason.ValueType  # 410
+"""The rows of the snapshot or scoring were lost with a warehouse and are being made again, from the same purchases and to the last bit."""
+ERROR_REASON_RESULT_LOST: ErrorReason.ValueType  # 411
+"""The rows of the snapshot or scoring were lost with a warehouse and cannot be made again. Metadata: `lost_time`; `lost_reason`, one of
+`rules_changed`, `history_not_kept`, `segments_lost` (with the snapshot that said them), `model_unreadable`, `not_provable`,
+`rows_differ`.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -1485,7 +1485,9 @@ export const GetCrossBusinessMatrixResponseSchema: GenMessage<GetCrossBusinessMa
 /**
  * Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
  * never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
- * method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE.
+ * method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
+ * or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
+ * again is RESULT_LOST to who names it, and passed over where the latest is asked for.
  *
  * @generated from service svoykrug.analytics.v1.AnalyticsService
  */

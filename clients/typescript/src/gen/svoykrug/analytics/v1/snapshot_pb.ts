@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/analytics/v1/snapshot.proto.
  */
 export const file_svoykrug_analytics_v1_snapshot: GenFile = /*@__PURE__*/
-  fileDesc("CiRzdm95a3J1Zy9hbmFseXRpY3MvdjEvc25hcHNob3QucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSL+AQoIU25hcHNob3QSCgoCaWQYASABKAkSEwoLYnVzaW5lc3NfaWQYAiABKAkSLwoLY3V0b2ZmX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3dpbmRvd19kYXlzGAQgASgFEi0KCXdhdGVybWFyaxgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNcnVsZXNfdmVyc2lvbhgGIAEoCRIUCgxtZW1iZXJfY291bnQYByABKAMSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIuABCg1TZWdtZW50TWVtYmVyEg8KB3VzZXJfaWQYASABKAkSLwoHc2VnbWVudBgCIAEoDjIeLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50EhQKDHJlY2VuY3lfZGF5cxgDIAEoBRIWCg5wdXJjaGFzZV9jb3VudBgEIAEoAxIXCg9uZXRfc3BlbmRfbWlub3IYBSABKAMSFQoNcmVjZW5jeV9zY29yZRgGIAEoBRIXCg9mcmVxdWVuY3lfc2NvcmUYByABKAUSFgoObW9uZXRhcnlfc2NvcmUYCCABKAUitQEKDlNlZ21lbnRGaWd1cmVzEi8KB3NlZ21lbnQYASABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudBIUCgxtZW1iZXJfY291bnQYAiABKAMSFwoPbmV0X3NwZW5kX21pbm9yGAMgASgDEhYKDnB1cmNoYXNlX2NvdW50GAQgASgDEhkKEW1lYW5fcmVjZW5jeV9kYXlzGAUgASgBEhAKCHdpdGhoZWxkGAYgASgIIpEBCg9TZWdtZW50TW92ZW1lbnQSNAoMZnJvbV9zZWdtZW50GAEgASgOMh4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnQSMgoKdG9fc2VnbWVudBgCIAEoDjIeLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50EhQKDG1lbWJlcl9jb3VudBgDIAEoAyqjAgoHU2VnbWVudBIXChNTRUdNRU5UX1VOU1BFQ0lGSUVEEAASFQoRU0VHTUVOVF9DSEFNUElPTlMQARIRCg1TRUdNRU5UX0xPWUFMEAISHgoaU0VHTUVOVF9QT1RFTlRJQUxfTE9ZQUxJU1QQAxIPCgtTRUdNRU5UX05FVxAEEhUKEVNFR01FTlRfUFJPTUlTSU5HEAUSGgoWU0VHTUVOVF9ORUVEX0FUVEVOVElPThAGEhoKFlNFR01FTlRfQUJPVVRfVE9fU0xFRVAQBxITCg9TRUdNRU5UX0FUX1JJU0sQCBIVChFTRUdNRU5UX0NBTlRfTE9TRRAJEhcKE1NFR01FTlRfSElCRVJOQVRJTkcQChIQCgxTRUdNRU5UX0xPU1QQC2IGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiRzdm95a3J1Zy9hbmFseXRpY3MvdjEvc25hcHNob3QucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSKzAgoIU25hcHNob3QSCgoCaWQYASABKAkSEwoLYnVzaW5lc3NfaWQYAiABKAkSLwoLY3V0b2ZmX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC3dpbmRvd19kYXlzGAQgASgFEi0KCXdhdGVybWFyaxgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNcnVsZXNfdmVyc2lvbhgGIAEoCRIUCgxtZW1iZXJfY291bnQYByABKAMSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjMKBXN0YXRlGAkgASgOMiQuc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNuYXBzaG90U3RhdGUi4AEKDVNlZ21lbnRNZW1iZXISDwoHdXNlcl9pZBgBIAEoCRIvCgdzZWdtZW50GAIgASgOMh4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnQSFAoMcmVjZW5jeV9kYXlzGAMgASgFEhYKDnB1cmNoYXNlX2NvdW50GAQgASgDEhcKD25ldF9zcGVuZF9taW5vchgFIAEoAxIVCg1yZWNlbmN5X3Njb3JlGAYgASgFEhcKD2ZyZXF1ZW5jeV9zY29yZRgHIAEoBRIWCg5tb25ldGFyeV9zY29yZRgIIAEoBSK1AQoOU2VnbWVudEZpZ3VyZXMSLwoHc2VnbWVudBgBIAEoDjIeLnN2b3lrcnVnLmFuYWx5dGljcy52MS5TZWdtZW50EhQKDG1lbWJlcl9jb3VudBgCIAEoAxIXCg9uZXRfc3BlbmRfbWlub3IYAyABKAMSFgoOcHVyY2hhc2VfY291bnQYBCABKAMSGQoRbWVhbl9yZWNlbmN5X2RheXMYBSABKAESEAoId2l0aGhlbGQYBiABKAgikQEKD1NlZ21lbnRNb3ZlbWVudBI0Cgxmcm9tX3NlZ21lbnQYASABKA4yHi5zdm95a3J1Zy5hbmFseXRpY3MudjEuU2VnbWVudBIyCgp0b19zZWdtZW50GAIgASgOMh4uc3ZveWtydWcuYW5hbHl0aWNzLnYxLlNlZ21lbnQSFAoMbWVtYmVyX2NvdW50GAMgASgDKqMCCgdTZWdtZW50EhcKE1NFR01FTlRfVU5TUEVDSUZJRUQQABIVChFTRUdNRU5UX0NIQU1QSU9OUxABEhEKDVNFR01FTlRfTE9ZQUwQAhIeChpTRUdNRU5UX1BPVEVOVElBTF9MT1lBTElTVBADEg8KC1NFR01FTlRfTkVXEAQSFQoRU0VHTUVOVF9QUk9NSVNJTkcQBRIaChZTRUdNRU5UX05FRURfQVRURU5USU9OEAYSGgoWU0VHTUVOVF9BQk9VVF9UT19TTEVFUBAHEhMKD1NFR01FTlRfQVRfUklTSxAIEhUKEVNFR01FTlRfQ0FOVF9MT1NFEAkSFwoTU0VHTUVOVF9ISUJFUk5BVElORxAKEhAKDFNFR01FTlRfTE9TVBALKoMBCg1TbmFwc2hvdFN0YXRlEh4KGlNOQVBTSE9UX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUU05BUFNIT1RfU1RBVEVfUkVBRFkQARIfChtTTkFQU0hPVF9TVEFURV9CRUlOR19SRU1BREUQAhIXChNTTkFQU0hPVF9TVEFURV9MT1NUEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * An immutable RFM picture of a scope at a cutoff.
@@ -78,6 +78,13 @@ export type Snapshot = Message<"svoykrug.analytics.v1.Snapshot"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 8;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * Whether its rows can be read, as far as is known: a loss is known within seconds.
+   *
+   * @generated from field: svoykrug.analytics.v1.SnapshotState state = 9;
+   */
+  state: SnapshotState;
 };
 
 /**
@@ -344,4 +351,45 @@ export enum Segment {
  */
 export const SegmentSchema: GenEnum<Segment> = /*@__PURE__*/
   enumDesc(file_svoykrug_analytics_v1_snapshot, 0);
+
+/**
+ * Whether the rows of a snapshot can be read. They live in the warehouse, which may be lost.
+ *
+ * @generated from enum svoykrug.analytics.v1.SnapshotState
+ */
+export enum SnapshotState {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: SNAPSHOT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * They can.
+   *
+   * @generated from enum value: SNAPSHOT_STATE_READY = 1;
+   */
+  READY = 1,
+
+  /**
+   * They were lost and are being made again, the same to the last bit: who reads them is answered RESULT_BEING_REMADE.
+   *
+   * @generated from enum value: SNAPSHOT_STATE_BEING_REMADE = 2;
+   */
+  BEING_REMADE = 2,
+
+  /**
+   * They were lost and cannot be made again: who reads them is answered RESULT_LOST.
+   *
+   * @generated from enum value: SNAPSHOT_STATE_LOST = 3;
+   */
+  LOST = 3,
+}
+
+/**
+ * Describes the enum svoykrug.analytics.v1.SnapshotState.
+ */
+export const SnapshotStateSchema: GenEnum<SnapshotState> = /*@__PURE__*/
+  enumDesc(file_svoykrug_analytics_v1_snapshot, 1);
 

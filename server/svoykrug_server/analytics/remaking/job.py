@@ -1,0 +1,154 @@
+"""The job that looks whether the warehouse holds what is published, and makes again what it has lost.
+
+It looks when it starts, once a day, and whenever the warehouse holds fewer rows than it has to. Rows are made again
+from the same plan under a build id of their own; only when they are as many and have the same hash do they take the
+place of the lost ones, in one step of PostgreSQL. Killed at any point, the next attempt removes what this one wrote.
+
+Other rows are no proof of a loss while the purchases they came from are not whole themselves. So where they differ
+every purchase is proven first, while nobody repairs or rebuilds; what is still open then is tried again later.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+
+from svoykrug_server.analytics.build_rows import BuildRows
+from svoykrug_server.analytics.ports import Disputes
+from svoykrug_server.analytics.remaking.metrics import RemakingMetrics
+from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Maker, Proof
+from svoykrug_server.analytics.remaking.repository import RemakingRepository
+from svoykrug_server.analytics.standing import CannotBeMade, LostReason
+from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.errors import DomainError, StoreUnavailable, WarehouseUnavailable
+from svoykrug_server.kit.failpoints import failpoint
+
+LOOK_EVERY = timedelta(days=1)
+_log = structlog.get_logger(__name__)
+
+
+class Remaking:
+    """Looks, and makes again.
+
+    Args:
+        repository: What is published, and what is known to be gone.
+        rows: What the warehouse holds, by kind.
+        makers: Who makes the rows of each kind.
+        disputes: Where the stores disagree.
+        proof: Proves that the purchases are whole.
+        metrics: Shown what is gone.
+        clock: Tells the time.
+        interval_seconds: How long it waits between two rounds.
+    """
+
+    def __init__(
+        self,
+        repository: RemakingRepository,
+        rows: Mapping[Kind, BuildRows],
+        makers: Mapping[Kind, Maker],
+        disputes: Disputes,
+        proof: Proof,
+        metrics: RemakingMetrics,
+        clock: Clock,
+        interval_seconds: float,
+    ) -> None:
+        self._repository = repository
+        self._rows = rows
+        self._makers = makers
+        self._disputes = disputes
+        self._proof = proof
+        self._metrics = metrics
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._looked: dict[Kind, datetime] = {}
+
+    async def run(self) -> None:
+        """Works until cancelled; when a store is away, the next round tries again."""
+        while True:
+            try:
+                await self.round()
+            except DomainError as error:
+                _log.warning("remaking_failed", reason=error.reason)
+            await asyncio.sleep(self._interval_seconds)
+
+    async def round(self) -> None:
+        """Looks where that is due, and tries once to make again whatever is gone, unless another process does.
+
+        Raises:
+            StoreUnavailable: PostgreSQL is away.
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        for kind, rows in self._rows.items():
+            if await self._is_due(kind, rows):
+                await self._look(kind, rows)
+        gone = await self._repository.gone()
+        if gone:
+            async with self._repository.alone() as is_alone:
+                for each in gone if is_alone else ():
+                    await self._try(each)
+        self._metrics.show(await self._repository.tally())
+
+    async def _is_due(self, kind: Kind, rows: BuildRows) -> bool:
+        last = self._looked.get(kind)
+        if last is None or self._clock.now() - last >= LOOK_EVERY:
+            return True
+        return await rows.total() < await self._repository.expected(kind)
+
+    async def _look(self, kind: Kind, rows: BuildRows) -> None:
+        """Compares what is published with what is there, read in this order: rows come before their publication."""
+        published = await self._repository.published(kind)
+        counts = await rows.counts()
+        there = {each.id for each in published if counts.get(each.build_id, 0) == each.row_count}
+        missing = [each for each in published if each.id not in there and not each.is_missing]
+        found = [each for each in published if each.id in there and each.is_missing]
+        await self._repository.mark(kind, missing, found, self._clock.now())
+        if missing or found:
+            _log.error("warehouse_rows_missing", kind=kind.value, missing=len(missing), found=len(found))
+        self._looked[kind] = self._clock.now()
+
+    async def _try(self, gone: Gone) -> None:
+        """Makes one again; what cannot be made yet waits for the next round and keeps no other waiting.
+
+        Raises:
+            StoreUnavailable: PostgreSQL is away.
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        build_id = uuid4()
+        try:
+            attempt = await self._repository.begin(gone, build_id)
+            if attempt is not None:
+                await self._make(gone, build_id, attempt)
+        except CannotBeMade as refusal:
+            await self._lose(gone, build_id, refusal.reason)
+        except (StoreUnavailable, WarehouseUnavailable):
+            raise
+        except DomainError as error:
+            _log.info("not_remade_yet", kind=gone.kind.value, id=str(gone.id), reason=error.reason)
+
+    async def _make(self, gone: Gone, build_id: UUID, attempt: Attempt) -> None:
+        maker = self._makers[gone.kind]
+        if attempt.contents is None:
+            raise CannotBeMade(LostReason.NOT_PROVABLE)
+        async with self._disputes.undisputed(gone.business_id, gone.cutoff) as refuse_disputed:
+            for left in attempt.left_build_ids:
+                await maker.clear(gone, left)
+            failpoint("remaking.begun")
+            contents = await maker.make(gone, build_id)
+            failpoint("remaking.made")
+            if contents != attempt.contents:
+                await self._proof.touch_all()
+                await self._proof.prove_changed()
+                await refuse_disputed()
+                raise CannotBeMade(LostReason.ROWS_DIFFER)
+            restored = await self._repository.restore(gone, build_id)
+        failpoint("remaking.restored")
+        if restored:
+            self._metrics.remade.labels(gone.kind.value).inc()
+            _log.info("remade", kind=gone.kind.value, id=str(gone.id), rows=contents.member_count)
+
+    async def _lose(self, gone: Gone, build_id: UUID, reason: LostReason) -> None:
+        await self._makers[gone.kind].clear(gone, build_id)
+        if await self._repository.lose(gone, build_id, reason, self._clock.now()):
+            _log.error("lost_for_good", kind=gone.kind.value, id=str(gone.id), reason=reason.value)

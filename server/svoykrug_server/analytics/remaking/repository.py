@@ -1,0 +1,194 @@
+"""All PostgreSQL of remaking: which builds are published, which are known to be gone, and who makes them again."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from svoykrug_server.analytics.model import BuildContents
+from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Published
+from svoykrug_server.analytics.standing import LostReason
+from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.storage.hot_reads import LOST
+from svoykrug_server.storage.postgres import Postgres
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    name: str
+    row_count: str
+    published: str
+
+    def fill(self, sql: str) -> str:
+        return sql.format(table=self.name, row_count=self.row_count, published=self.published)
+
+
+_TABLES = {
+    Kind.SNAPSHOT: _Table("snapshots", "member_count", "publish_time IS NOT NULL"),
+    Kind.SCORING: _Table("churn_scorings", "scored_count", "TRUE"),
+}
+
+# May this process make rows again? (as long as this connection lives; another process may already)
+_ALONE = "SELECT pg_try_advisory_lock(hashtextextended('svoykrug remaking', 0))"
+
+# How many rows is the warehouse to hold at least?
+_EXPECTED = """
+    SELECT coalesce(sum({row_count}), 0)::bigint FROM {table} WHERE {published} AND missing_since_time IS NULL
+"""
+
+# Which are published, and may be there?
+_PUBLISHED = """
+    SELECT id, build_id, {row_count} AS row_count, missing_since_time IS NOT NULL AS is_missing
+    FROM {table} WHERE {published} AND lost_time IS NULL
+"""
+
+# From now on the rows of these are known to be gone, unless others have taken their place.
+_MARK_MISSING = """
+    UPDATE {table} SET missing_since_time = $3
+    WHERE (id, build_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+        AND missing_since_time IS NULL AND lost_time IS NULL
+"""
+
+# The rows of these are there again: somebody put the warehouse back.
+_MARK_FOUND = """
+    UPDATE {table} SET missing_since_time = NULL, remake_build_id = NULL
+    WHERE (id, build_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
+        AND missing_since_time IS NOT NULL AND lost_time IS NULL
+"""
+
+# Whose rows are to be made again: of each scope the newest first, and a snapshot before the scoring that reads it?
+_GONE = """
+    SELECT kind, id, business_id, cutoff_time FROM (
+        SELECT 'snapshot' AS kind, id, business_id, cutoff_time,
+            row_number() OVER (PARTITION BY business_id ORDER BY cutoff_time DESC, id DESC) AS place
+        FROM snapshots WHERE missing_since_time IS NOT NULL AND lost_time IS NULL
+        UNION ALL
+        SELECT 'scoring', id, business_id, cutoff_time,
+            row_number() OVER (PARTITION BY business_id ORDER BY cutoff_time DESC, id DESC)
+        FROM churn_scorings WHERE missing_since_time IS NOT NULL AND lost_time IS NULL
+    ) AS gone
+    ORDER BY place, kind DESC, business_id NULLS FIRST, id
+"""
+
+# Is it still to be made, what has it to be, and who tried before?
+_BEGIN = """
+    SELECT build_id, remake_build_id, {row_count} AS row_count, content_hash
+    FROM {table} WHERE id = $1 AND missing_since_time IS NOT NULL AND lost_time IS NULL FOR UPDATE
+"""
+
+# From now on only this attempt can put its rows in their place.
+_TAKE = "UPDATE {table} SET remake_build_id = $2 WHERE id = $1"
+
+# These rows are the ones that count, if this attempt is still the one that may.
+_RESTORE = """
+    UPDATE {table} SET build_id = remake_build_id, remake_build_id = NULL, missing_since_time = NULL
+    WHERE id = $1 AND remake_build_id = $2 AND lost_time IS NULL RETURNING id
+"""
+
+# It cannot be made again, if this attempt is still the one that may say so.
+_LOSE = """
+    UPDATE {table} SET lost_time = $3, lost_reason = $4, remake_build_id = NULL
+    WHERE id = $1 AND remake_build_id = $2 AND lost_time IS NULL RETURNING id
+"""
+
+# How many are being made again, and how many are lost, of each kind?
+_TALLY = """
+    SELECT '{kind}' AS kind, count(*) FILTER (WHERE missing_since_time IS NOT NULL AND lost_time IS NULL) AS missing,
+        count(lost_time) AS lost
+    FROM {table}
+"""
+
+
+class RemakingRepository:
+    """What PostgreSQL knows of rows that the warehouse has lost.
+
+    Args:
+        postgres: The system of record.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Gives whether no other process makes rows again, and keeps others from it while the block runs.
+
+        Raises:
+            StoreUnavailable: PostgreSQL is away.
+        """
+        connection = await self._postgres.dedicated()
+        try:
+            try:
+                is_alone: bool = await connection.fetchval(_ALONE)
+            except (*LOST, asyncpg.InterfaceError) as error:
+                raise StoreUnavailable from error
+            yield is_alone
+        finally:
+            await connection.close()
+
+    async def expected(self, kind: Kind) -> int:
+        """Returns how many rows the warehouse is to hold of a kind at least."""
+        async with self._postgres.read() as connection:
+            rows: int = await connection.fetchval(_TABLES[kind].fill(_EXPECTED))
+        return rows
+
+    async def published(self, kind: Kind) -> Sequence[Published]:
+        """Returns what is published of a kind and not lost for good."""
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_TABLES[kind].fill(_PUBLISHED))
+        return [Published(**row) for row in rows]
+
+    async def mark(self, kind: Kind, missing: Sequence[Published], found: Sequence[Published], now: datetime) -> None:
+        """Notes whose rows are gone, and whose are there again."""
+        table = _TABLES[kind]
+        async with self._postgres.transaction() as tx:
+            driver = await tx.driver()
+            await driver.execute(table.fill(_MARK_MISSING), *_builds(missing), now)
+            await driver.execute(table.fill(_MARK_FOUND), *_builds(found))
+
+    async def gone(self) -> Sequence[Gone]:
+        """Returns whose rows are to be made again: of each scope the newest first."""
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_GONE)
+        return [Gone(Kind(row["kind"]), row["id"], row["business_id"], row["cutoff_time"]) for row in rows]
+
+    async def begin(self, gone: Gone, build_id: UUID) -> Attempt | None:
+        """Makes an attempt the one that may put its rows in place; None where there is nothing to make any more."""
+        table = _TABLES[gone.kind]
+        async with self._postgres.transaction() as tx:
+            driver = await tx.driver()
+            row = await driver.fetchrow(table.fill(_BEGIN), gone.id)
+            if row is None:
+                return None
+            await driver.execute(table.fill(_TAKE), gone.id, build_id)
+        left = [each for each in (row["build_id"], row["remake_build_id"]) if each is not None]
+        if row["content_hash"] is None:
+            return Attempt(None, left)
+        return Attempt(BuildContents(row["row_count"], int(row["content_hash"])), left)
+
+    async def restore(self, gone: Gone, build_id: UUID) -> bool:
+        """Makes an attempt's rows those that count, in one step; returns False when a later attempt has taken over."""
+        async with self._postgres.transaction() as tx:
+            driver = await tx.driver()
+            return await driver.fetchval(_TABLES[gone.kind].fill(_RESTORE), gone.id, build_id) is not None
+
+    async def lose(self, gone: Gone, build_id: UUID, reason: LostReason, now: datetime) -> bool:
+        """Notes that rows cannot be made again; returns False when a later attempt has taken over."""
+        async with self._postgres.transaction() as tx:
+            driver = await tx.driver()
+            sql = _TABLES[gone.kind].fill(_LOSE)
+            return await driver.fetchval(sql, gone.id, build_id, now, reason.value) is not None
+
+    async def tally(self) -> Mapping[Kind, tuple[int, int]]:
+        """Returns how many are being made again, and how many are lost for good, by kind."""
+        parts = [_TALLY.format(kind=kind.value, table=table.name) for kind, table in _TABLES.items()]
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(" UNION ALL ".join(parts))
+        return {Kind(row["kind"]): (row["missing"], row["lost"]) for row in rows}
+
+
+def _builds(published: Sequence[Published]) -> tuple[list[UUID], list[UUID]]:
+    return [each.id for each in published], [each.build_id for each in published]
