@@ -142,12 +142,18 @@ async def _csv_import(cast: Cast) -> str:
     return (await stub.StartCsvImport(request, metadata=cast.metadata_of(Kind.STAFF_HERE))).csv_import.id
 
 
-async def _kept_row(cast: Cast) -> str:
+async def _import(cast: Cast) -> str:
+    """Imports a row that names nobody, and returns the id of the import."""
     stray = purchases_pb.NewPurchase(phone=next(PHONES), external_id="stray", amount_minor=100)
     stray.purchase_time.GetCurrentTime()
-    stub, staff = PurchasesServiceStub(cast.circle.channel), cast.metadata_of(Kind.STAFF_HERE)
     batch = purchases_pb.ImportPurchasesRequest(business_id=cast.here, purchases=[stray])
-    await stub.ImportPurchases(iter([batch]), metadata=staff)
+    stub = PurchasesServiceStub(cast.circle.channel)
+    return (await stub.ImportPurchases(iter([batch]), metadata=cast.metadata_of(Kind.STAFF_HERE))).import_id
+
+
+async def _kept_row(cast: Cast) -> str:
+    await _import(cast)
+    stub, staff = PurchasesServiceStub(cast.circle.channel), cast.metadata_of(Kind.STAFF_HERE)
     listing = purchases_pb.ListRejectedRowsRequest(business_id=cast.here)
     [row] = (await stub.ListRejectedRows(listing, metadata=staff)).rows
     return row.id
@@ -278,6 +284,16 @@ async def _all_is_as_it_was(hers: Hers) -> None:
     asking = operations_pb.ListOperationsRequest()
     operations = OperationsServiceStub(cast.circle.channel)
     assert not (await operations.ListOperations(asking, metadata=cast.metadata_of(Kind.OWNER_ELSEWHERE))).operations
+
+
+async def test_the_refused_rows_of_anothers_import_are_none(cast: Cast) -> None:
+    stub, import_id = PurchasesServiceStub(cast.circle.channel), await _import(cast)
+    listed = {}
+    for kind, business_id in ((Kind.STAFF_HERE, cast.here), (Kind.OWNER_ELSEWHERE, cast.elsewhere)):
+        request = purchases_pb.ListImportRejectionsRequest(business_id=business_id, import_id=import_id)
+        listed[kind] = (await stub.ListImportRejections(request, metadata=cast.metadata_of(kind))).rows
+    assert [row.external_id for row in listed[Kind.STAFF_HERE]] == ["stray"]
+    assert not listed[Kind.OWNER_ELSEWHERE]
 
 
 async def test_a_profile_that_names_another_id_changes_the_callers_own(cast: Cast) -> None:

@@ -29,6 +29,7 @@ from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
+from svoykrug_server.purchases.rejections_repository import RejectionRepository
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.retention import Retention
@@ -83,12 +84,12 @@ class Circle:
         self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
         self._refund_rows, self._reading = refunds, reading
         self.use_wallet(self.membership.use_cases.wallet)
-        self.imports = ImportService(self.writer)
+        self.imports = ImportService(postgres, self.writer, RejectionRepository(), page_tokens, clock)
         self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
         self.operations = OperationsService(postgres, OperationsRepository(postgres), page_tokens, clock)
         zone = ZoneInfo(TIME_ZONE)
         self.csv = compose_csv(
-            postgres, self.writer, self.erasure, RULES, zone, self.operations, clock, MOST_OPEN_CSV_IMPORTS
+            postgres, self.writer, self.erasure, RULES, zone, self.operations, page_tokens, clock, MOST_OPEN_CSV_IMPORTS
         )
         kept_rows = KeptRowRepository()
         self.kept_rows = KeptRowService(postgres, kept_rows, reading, refunds, self.writer, page_tokens, clock)

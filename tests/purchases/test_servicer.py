@@ -124,6 +124,13 @@ async def test_a_batch_and_a_stream_give_counts_and_rejected_rows(shop: Shop) ->
         (2, ErrorReason.ERROR_REASON_AMOUNT_OUT_OF_RANGE, "amount_minor"),
         (4, ErrorReason.ERROR_REASON_PURCHASE_TIME_OUT_OF_RANGE, "purchase_time"),
     ]
+    request = pb.ListImportRejectionsRequest(
+        business_id=str(shop.business_id), import_id=imported.import_id, page_size=1
+    )
+    first = await shop.stub.ListImportRejections(request, metadata=shop.staff)
+    request.page_token = first.next_page_token
+    last = await shop.stub.ListImportRejections(request, metadata=shop.staff)
+    assert ([*first.rows, *last.rows], last.next_page_token) == (list(imported.rejected_rows), "")
 
 
 async def test_refusals_travel_with_their_status_reason_and_field(shop: Shop) -> None:

@@ -20,6 +20,15 @@ def uuid7(at: datetime) -> UUID:
     return UUID(int=value)
 
 
+def first_uuid7(at: datetime) -> UUID:
+    """Returns the UUID before every one of version 7 that is made at an instant or later, and after all made before.
+
+    Args:
+        at: The instant; aware.
+    """
+    return UUID(int=(int(at.timestamp() * 1000) & 0xFFFF_FFFF_FFFF) << 80)
+
+
 def random_member_id() -> int:
     """Returns a random member id: 63 bits, never zero, so that it fits a signed 64-bit column."""
     return secrets.randbelow((1 << 63) - 1) + 1

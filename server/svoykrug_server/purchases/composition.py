@@ -25,6 +25,7 @@ from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
+from svoykrug_server.purchases.rejections_repository import RejectionRepository
 from svoykrug_server.purchases.relay import Relay, RelayOptions
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.retention import Retention
@@ -138,11 +139,11 @@ def compose_purchases(
     writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
     most_open = options.most_open_csv_imports
-    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, clock, most_open)
+    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, page_tokens, clock, most_open)
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
-        imports=ImportService(writer),
+        imports=ImportService(postgres, writer, RejectionRepository(), page_tokens, clock),
         uploads=csv.uploads,
         kept_rows=KeptRowService(postgres, KeptRowRepository(), purchases, refunds, writer, page_tokens, clock),
         reconciler=reconciler,

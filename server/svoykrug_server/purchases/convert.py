@@ -9,7 +9,7 @@ from svoykrug.common.v1.error_reason_pb2 import ErrorReason
 from svoykrug.purchases.v1 import purchase_pb2, purchases_service_pb2
 
 from svoykrug_server.kit.errors import InvalidFields
-from svoykrug_server.purchases.imports import ImportBatch
+from svoykrug_server.purchases.imports import ImportBatch, ImportReport, RejectionPage
 from svoykrug_server.purchases.model import NewRefund, Purchase, PurchaseRows, Refund, Rejection, WriteOutcome
 from svoykrug_server.purchases.service import PurchasePage
 from svoykrug_server.rpc.timestamps import timestamp_from
@@ -124,14 +124,23 @@ def outcome_to_batch_proto(outcome: WriteOutcome) -> purchases_service_pb2.Batch
     )
 
 
-def outcome_to_import_proto(outcome: WriteOutcome) -> purchases_service_pb2.ImportPurchasesResponse:
+def report_to_proto(report: ImportReport) -> purchases_service_pb2.ImportPurchasesResponse:
     """Returns what became of an import's rows."""
+    outcome = report.outcome
     return purchases_service_pb2.ImportPurchasesResponse(
         received_count=outcome.received_count,
         recorded_count=outcome.recorded_count,
         duplicate_count=outcome.duplicate_count,
         rejected_count=outcome.rejected_count,
         rejected_rows=[_rejection_to_proto(rejection) for rejection in outcome.rejections],
+        import_id=str(report.import_id),
+    )
+
+
+def rejections_to_proto(page: RejectionPage) -> purchases_service_pb2.ListImportRejectionsResponse:
+    """Returns a page of the rows that an import refused."""
+    return purchases_service_pb2.ListImportRejectionsResponse(
+        rows=[_rejection_to_proto(rejection) for rejection in page.rows], next_page_token=page.next_page_token
     )
 
 

@@ -1,15 +1,24 @@
-"""Imports: a stream of batches of one business, each committed by itself."""
+"""Imports: a stream of batches of one business, each committed by itself, and the report of what was refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from svoykrug_server.kit.caller import Caller
+from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.kit.failpoints import failpoint
-from svoykrug_server.purchases.model import PurchaseRows, WriteOutcome
+from svoykrug_server.kit.ids import uuid7
+from svoykrug_server.kit.paging import PageTokens, page_size
+from svoykrug_server.purchases.model import PurchaseRows, Rejection, WriteOutcome
+from svoykrug_server.purchases.rejections_repository import RejectionRepository
+from svoykrug_server.purchases.row_rules import Judgement
 from svoykrug_server.purchases.writer import PurchaseWriter
+from svoykrug_server.storage.postgres import Postgres
+
+_DEFAULT_PAGE_SIZE = 500
+_MAX_PAGE_SIZE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +34,58 @@ class ImportBatch:
     rows: PurchaseRows
 
 
-class ImportService:
-    """Takes imports.
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What became of an import.
 
-    Args:
-        writer: Writes rows.
+    Attributes:
+        import_id: By what its refused rows are listed.
+        outcome: What became of its rows.
     """
 
-    def __init__(self, writer: PurchaseWriter) -> None:
-        self._writer = writer
+    import_id: UUID
+    outcome: WriteOutcome
 
-    async def run(self, caller: Caller, batches: AsyncIterator[ImportBatch]) -> WriteOutcome:
+
+@dataclass(frozen=True, slots=True)
+class RejectionPage:
+    """A page of the refused rows of an import.
+
+    Attributes:
+        rows: In the stream's order.
+        next_page_token: Asks for the next page; empty on the last.
+    """
+
+    rows: Sequence[Rejection]
+    next_page_token: str
+
+
+class ImportService:
+    """Takes imports, and lists what they refused.
+
+    Args:
+        postgres: The system of record.
+        writer: Writes rows.
+        rejections: The refused rows.
+        page_tokens: Makes and reads page tokens.
+        clock: Tells the time.
+    """
+
+    def __init__(
+        self,
+        postgres: Postgres,
+        writer: PurchaseWriter,
+        rejections: RejectionRepository,
+        page_tokens: PageTokens,
+        clock: Clock,
+    ) -> None:
+        self._postgres = postgres
+        self._writer = writer
+        self._rejections = rejections
+        self._page_tokens = page_tokens
+        self._clock = clock
+
+    async def run(self, caller: Caller, batches: AsyncIterator[ImportBatch]) -> ImportReport:
         """Writes a stream of batches, one transaction each, and adds up what became of the rows.
 
         The next batch is read and judged while the database writes the one before. When the stream breaks, what was
@@ -45,7 +95,7 @@ class ImportService:
             InvalidFields: IMPORT_OUT_OF_ORDER, a message names another business than the first.
             DomainError: The business is archived or does not exist.
         """
-        total = WriteOutcome()
+        total, import_id = WriteOutcome(), uuid7(self._clock.now())
         writing: asyncio.Task[WriteOutcome] | None = None
         business_id: UUID | None = None
         try:
@@ -57,11 +107,40 @@ class ImportService:
                 if writing is not None:
                     total.add(await writing)
                 failpoint("import.between_batches")
-                writing = asyncio.create_task(self._writer.write(caller, batch.business_id, judged, keep_unknown=True))
+                writing = asyncio.create_task(self._write(caller, import_id, batch, judged))
             if writing is not None:
                 total.add(await writing)
-            return total
+            return ImportReport(import_id, total)
         finally:
             if writing is not None and not writing.done():
                 writing.cancel()
                 await asyncio.gather(writing, return_exceptions=True)
+
+    async def list_rejections(
+        self, business_id: UUID, import_id: UUID, asked_size: int, page_token: str
+    ) -> RejectionPage:
+        """Returns a page of the rows that an import at a business refused, in the stream's order.
+
+        Raises:
+            InvalidFields: The page size is negative, or the token of another list.
+        """
+        size = page_size(asked_size, default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE)
+        listing = f"rejections of import {import_id} of business {business_id}"
+        position = self._page_tokens.read(listing, page_token)
+        after_row = -1 if position is None else int(position[0])
+        async with self._postgres.read() as connection:
+            found = await self._rejections.page(connection, import_id, business_id, after_row, size + 1)
+        if len(found) <= size:
+            return RejectionPage(found, "")
+        return RejectionPage(found[:size], self._page_tokens.make(listing, [found[size - 1].row_number]))
+
+    async def _write(self, caller: Caller, import_id: UUID, batch: ImportBatch, judged: Judgement) -> WriteOutcome:
+        """Writes a batch, with the report of its refused rows in the same transaction."""
+        business_id = batch.business_id
+        async with self._postgres.transaction() as tx:
+            outcome = await self._writer.write_within(tx, caller, business_id, judged, keep_unknown=True)
+            await self._rejections.add(tx, import_id, business_id, batch.rows, outcome.rejections)
+            failpoint("import.batch_written")
+        self._writer.committed(outcome)
+        failpoint("import.batch_committed")
+        return outcome

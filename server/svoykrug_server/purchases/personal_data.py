@@ -41,8 +41,14 @@ def declared(hashes: ExternalIdHashes) -> Declared:
         "kept.phone = :phone",
         Delete(),
     )
+    refused = PersonalRows(
+        "import_rejections",
+        Purpose("Rows of imports that name you and were refused", "Отклонённые строки загрузок, где указаны вы"),
+        "kept.user_id = :user_id OR kept.phone = :phone",
+        Delete(),
+    )
     return Declared(
-        personal=(ledger, rejected, csv_rows),
+        personal=(ledger, rejected, refused, csv_rows),
         warehouse=(
             WarehouseRows(
                 "purchases", Purpose("Your purchases, for analytics", "Ваши покупки, для аналитики"), "entry_id"

@@ -97,6 +97,11 @@ def is_external_id(text: str) -> bool:
     return 1 <= len(text) <= MAX_EXTERNAL_ID_LENGTH and not _CONTROL.search(text)
 
 
+def is_user_id(text: str) -> bool:
+    """Tells whether a text may be a user's id: a UUID."""
+    return _UUID.fullmatch(text) is not None
+
+
 def _as_e164(phones: Sequence[str]) -> list[str]:
     """Returns phones in E.164; empty where none was given, and the text itself where it is no phone."""
     matches = _E164.fullmatch

@@ -91,4 +91,12 @@ class PurchasesServicer(CsvMethods, purchases_service_pb2_grpc.PurchasesServiceS
     ) -> pb.ImportPurchasesResponse:
         """Imports purchases from a stream of batches."""
         batches = convert.batches_from_proto(request_iterator)
-        return convert.outcome_to_import_proto(await self._imports.run(current_caller(), batches))
+        return convert.report_to_proto(await self._imports.run(current_caller(), batches))
+
+    async def ListImportRejections(
+        self, request: pb.ListImportRejectionsRequest, context: _Context
+    ) -> pb.ListImportRejectionsResponse:
+        """Lists the rows that an import refused."""
+        business_id, import_id = UUID(request.business_id), UUID(request.import_id)
+        page = await self._imports.list_rejections(business_id, import_id, request.page_size, request.page_token)
+        return convert.rejections_to_proto(page)

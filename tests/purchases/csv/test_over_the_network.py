@@ -186,3 +186,19 @@ async def test_a_gap_and_a_malformed_format_are_refused(shop: Shop) -> None:
 def test_a_format_comes_back_as_it_went() -> None:
     csv_format = CsvFormat("koi8-r", "|", "a", "b", "c", "d", "year")
     assert format_from_proto(format_to_proto(csv_format)) == csv_format
+
+
+async def test_the_largest_page_of_the_longest_refused_rows_fits_into_a_message(shop: Shop) -> None:
+    longest = "Т" * 200
+    lines = [f"+79990000000;{number:05}{'Ж' * 95};1;01.05.2026" for number in range(5_001)]
+    import_id = await shop.upload(file_of(*lines, header=f"{longest};Чек;Сумма;Дата"))
+    await shop.read(import_id, dry_run=True)
+    request = pb.ListCsvRejectionsRequest(business_id=shop.id, csv_import_id=import_id, page_size=5_000)
+
+    first = await shop.stub.ListCsvRejections(request, metadata=shop.staff)
+    request.page_token = first.next_page_token
+    last = await shop.stub.ListCsvRejections(request, metadata=shop.staff)
+
+    assert (len(first.rows), len(last.rows), last.next_page_token) == (5_000, 1, "")
+    assert last.rows[0].reason == ErrorReason.ERROR_REASON_MEMBER_UNKNOWN
+    assert (last.rows[0].line_number, last.rows[0].column) == (5_002, longest)

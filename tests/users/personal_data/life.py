@@ -140,6 +140,12 @@ async def _buy(circle: Circle, her: Life, businesses: list[UUID]) -> None:
     times = {"purchase_time": NOON, "reject_time": NOON}
     async with circle.postgres.transaction() as tx:
         await add(tx, "rejected_rows", business_id=businesses[0], **waiting, currency_code="RUB", **times)
+        ways: list[dict[str, object]] = [{"user_id": her.user_id}, {"phone": her.member.phone}]
+        for number, named in enumerate(ways):
+            refused = {"external_id": f"refused-{number}-of-{her.name}".lower(), "reason": "AMOUNT_OUT_OF_RANGE"}
+            place = {"import_id": uuid4(), "row_number": number, "business_id": businesses[0]}
+            await add(tx, "import_rejections", **place, **named, **refused, field="amount_minor")
+            her.external_ids.append(refused["external_id"])
     in_a_file = f"receipt-in-a-file-of-{her.name}".lower()
     await imported(circle, businesses[0], file_of(f"{her.member.phone};{in_a_file};-1;01.05.2026"))
     her.external_ids += [str(waiting["external_id"]), in_a_file]

@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from svoykrug_server.kit.clock import Clock
+from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.purchases.csv.housekeeping import CsvHousekeeping
 from svoykrug_server.purchases.csv.repository import CsvImportRepository
 from svoykrug_server.purchases.csv.run import CsvImportRun
@@ -14,6 +15,7 @@ from svoykrug_server.purchases.csv.uploads import KIND, CsvUploads
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.ports import Operations, Progress
+from svoykrug_server.purchases.rejections_repository import RejectionRepository
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.postgres import Postgres
@@ -43,6 +45,7 @@ def compose_csv(
     rules: CircleRules,
     zone: ZoneInfo,
     operations: Operations,
+    page_tokens: PageTokens,
     clock: Clock,
     most_open: int,
 ) -> Csv:
@@ -55,6 +58,7 @@ def compose_csv(
         rules: What the circle takes.
         zone: The circle's time zone.
         operations: Starts long work.
+        page_tokens: Makes and reads page tokens.
         clock: Tells the time.
         most_open: How many files that are not written a business has at a time.
     """
@@ -62,7 +66,7 @@ def compose_csv(
     trial_writer = PurchaseWriter(postgres, trial_ledger, erasure, rules, clock, SilentAnnouncer())
     run = CsvImportRun(postgres, imports, writer, trial_ledger, trial_writer, zone)
     return Csv(
-        uploads=CsvUploads(postgres, imports, LedgerRepository(), operations, clock, most_open),
-        housekeeping=CsvHousekeeping(postgres, imports, clock),
+        uploads=CsvUploads(postgres, imports, LedgerRepository(), operations, page_tokens, clock, most_open),
+        housekeeping=CsvHousekeeping(postgres, imports, RejectionRepository(), clock),
         work={KIND: run.run},
     )

@@ -8,6 +8,7 @@ from svoykrug.purchases.v1 import purchase_pb2, purchases_service_pb2
 
 from svoykrug_server.purchases.csv.model import CsvFormat, CsvImport, ImportState, PreviewRow, ReportedRow
 from svoykrug_server.purchases.csv.texts import text_of
+from svoykrug_server.purchases.csv.uploads import ReportPage
 from svoykrug_server.purchases.kept_rows import Buyer, KeptRowPage
 from svoykrug_server.purchases.kept_rows_repository import KeptRow
 from svoykrug_server.rpc.context import Locale
@@ -73,6 +74,13 @@ def kept_page_to_proto(page: KeptRowPage) -> purchases_service_pb2.ListRejectedR
     """Returns a page of kept rows."""
     return purchases_service_pb2.ListRejectedRowsResponse(
         rows=[_kept_to_proto(row) for row in page.rows], next_page_token=page.next_page_token
+    )
+
+
+def report_to_proto(page: ReportPage) -> purchases_service_pb2.ListCsvRejectionsResponse:
+    """Returns a page of the refused rows of a file."""
+    return purchases_service_pb2.ListCsvRejectionsResponse(
+        rows=[_rejected_to_proto(row) for row in page.rows], next_page_token=page.next_page_token
     )
 
 

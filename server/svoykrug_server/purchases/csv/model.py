@@ -7,7 +7,10 @@ from enum import StrEnum
 from uuid import UUID
 
 MAX_FILE_BYTES = 200 * 1024 * 1024
+MAX_ROWS = 10_000_000
+"""So many rows with a phone, an id, an amount and a date do not fit into so many bytes."""
 MAX_REJECTED_ROWS = 1_000
+"""How many refused rows an import is shown with; all of them are listed by pages."""
 MAX_PREVIEW_ROWS = 10
 
 
@@ -28,6 +31,7 @@ class Problem(StrEnum):
     COLUMN_UNKNOWN = "column_unknown"
     COLUMN_NOT_FOUND = "column_not_found"
     LINE_TOO_LONG = "line_too_long"
+    TOO_MANY_ROWS = "too_many_rows"
 
 
 class ImportState(StrEnum):

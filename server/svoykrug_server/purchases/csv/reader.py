@@ -16,7 +16,7 @@ from svoykrug_server.purchases.csv.amounts import DecimalEvidence, parse_amount
 from svoykrug_server.purchases.csv.cells import clean, read_external_id, read_phone
 from svoykrug_server.purchases.csv.columns import HEADER_SOUGHT_IN, Columns, find_columns, known_names
 from svoykrug_server.purchases.csv.encodings import find_encoding, told_name
-from svoykrug_server.purchases.csv.model import CsvFormat, Field, Problem, ReportedRow, UnreadableFile
+from svoykrug_server.purchases.csv.model import MAX_ROWS, CsvFormat, Field, Problem, ReportedRow, UnreadableFile
 from svoykrug_server.purchases.csv.moments import OrderEvidence, parse_moment
 from svoykrug_server.purchases.model import MAX_EXTERNAL_ID_LENGTH, PurchaseRows
 
@@ -103,6 +103,8 @@ def inspect(file: BinaryIO, told: CsvFormat, zone: ZoneInfo) -> Layout:
         row_count += 1
         decimals.look_at(_cell(cells, columns.places[Field.AMOUNT]))
         order.look_at(_cell(cells, columns.places[Field.TIME]))
+        if row_count > MAX_ROWS:
+            raise UnreadableFile(Problem.TOO_MANY_ROWS, most=f"{MAX_ROWS:,}")
     if not row_count:
         raise UnreadableFile(Problem.EMPTY)
     return Layout(encoding, delimiter, columns, told.date_order or order.order, decimals.separators, row_count)

@@ -1,14 +1,16 @@
 """SQL of CSV imports: how each stands, the bytes of its file, the rows that are shown."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, sql, update
+from sqlalchemy import delete, func, insert, select, sql, text, update
 
 from svoykrug_server.purchases.csv.model import (
+    MAX_PREVIEW_ROWS,
+    MAX_REJECTED_ROWS,
     Counts,
     CsvFormat,
     CsvImport,
@@ -29,13 +31,37 @@ _GET = """
     WHERE csv_imports.id = $1 AND csv_imports.business_id = $2
 """
 
-# Which rows of this import are shown, in the file's order?
-_ROWS = "SELECT * FROM csv_rows WHERE csv_import_id = $1 ORDER BY line_number"
+# Which rows of this import are shown in a role, after a line, in the file's order?
+_ROWS = """
+    SELECT * FROM csv_rows WHERE csv_import_id = $1 AND role = $2 AND line_number > $3 ORDER BY line_number LIMIT $4
+"""
+
+# Which rows were refused, or would be? (the columns travel whole: a batch may have thousands)
+_ADD_REJECTED = text(
+    """
+    INSERT INTO csv_rows (csv_import_id, role, line_number, phone, external_id, reason, column_name)
+    SELECT :csv_import_id, 'rejected', line_number, nullif(phone, ''), external_id, reason, column_name
+    FROM unnest(
+        CAST(:line_numbers AS bigint[]), CAST(:phones AS text[]), CAST(:external_ids AS text[]),
+        CAST(:reasons AS text[]), CAST(:column_names AS text[])
+    ) AS refused (line_number, phone, external_id, reason, column_name)
+    """
+)
+
+# Which rows of these imports are not shown any more? (a portion: a file may have millions)
+_FORGET_ROWS = text(
+    """
+    DELETE FROM csv_rows WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM csv_rows WHERE csv_import_id BETWEEN :first_id AND :last_id
+        ORDER BY csv_import_id, role, line_number LIMIT :most
+    ))
+    """
+)
 
 # What are the bytes of this file from here?
 _CHUNK = "SELECT content FROM csv_chunks WHERE csv_import_id = $1 AND offset_bytes = $2"
 
-
+_MOST_FORGOTTEN = 50_000
 _IS_RUNNING = csv_imports.c.state == "running"
 _RUN_HAS_ENDED = operations.c.state.in_(("failed", "cancelled"))
 
@@ -87,8 +113,23 @@ class CsvImportRepository:
 
     async def get(self, connection: ReadConnection, import_id: UUID, business_id: UUID) -> CsvImport | None:
         """Returns an import of a business with the rows that are shown, or None."""
+        found = await self.find(connection, import_id, business_id)
+        if found is None or not found.counts.rows:
+            return found
+        preview = await connection.fetch(_ROWS, import_id, "preview", 0, MAX_PREVIEW_ROWS)
+        rejected = await self.rejections(connection, import_id, 0, MAX_REJECTED_ROWS)
+        return replace(found, rejected_rows=rejected, preview_rows=[_preview_row(row) for row in preview])
+
+    async def find(self, connection: ReadConnection, import_id: UUID, business_id: UUID) -> CsvImport | None:
+        """Returns an import of a business without the rows that are shown, or None."""
         row = await connection.fetchrow(_GET, import_id, business_id)
-        return None if row is None else _import(row, await connection.fetch(_ROWS, import_id))
+        return None if row is None else _import(row)
+
+    async def rejections(
+        self, connection: ReadConnection, import_id: UUID, after_line: int, limit: int
+    ) -> Sequence[ReportedRow]:
+        """Returns refused rows of an import of which rows have been read, after a line, in the file's order."""
+        return [_rejected_row(row) for row in await connection.fetch(_ROWS, import_id, "rejected", after_line, limit)]
 
     async def hash_of_chunk(self, tx: Transaction, import_id: UUID, offset_bytes: int) -> bytes | None:
         """Returns the hash of the chunk that begins at an offset, or None."""
@@ -121,9 +162,7 @@ class CsvImportRepository:
     async def begin_run(
         self, tx: Transaction, import_id: UUID, run_id: UUID, operation_id: UUID, told: CsvFormat, *, dry_run: bool
     ) -> None:
-        """Says that the file is to be read, from its beginning."""
-        # Which rows were shown of the run before?
-        await tx.execute(delete(csv_rows).where(csv_rows.c.csv_import_id == import_id))
+        """Says that the file is to be read, from its beginning; as long as no row is read none is shown."""
         # Who reads the file now, and how?
         await _change(
             tx,
@@ -153,23 +192,25 @@ class CsvImportRepository:
         )
         return changed.rowcount == 1
 
+    async def count_from_zero(self, tx: Transaction, import_id: UUID) -> None:
+        """Says that no row of a run has been read: an attempt at a trial begins anew."""
+        # What has become of the rows?
+        await _change(tx, import_id, **_counts(Counts()))
+
     async def add_rows(
         self, tx: Transaction, import_id: UUID, rejected: Sequence[ReportedRow], preview: Sequence[PreviewRow]
     ) -> None:
         """Keeps rows to show."""
-        rows = [_rejected_values(import_id, row) for row in rejected]
-        rows += [_preview_values(import_id, row) for row in preview]
-        if rows:
-            # Which rows is the caller shown?
-            await tx.execute(insert(csv_rows), rows)
+        if rejected:
+            await tx.execute(_ADD_REJECTED, {"csv_import_id": import_id, **_columns_of(rejected)})
+        if preview:
+            # Which rows does the caller look at?
+            await tx.execute(insert(csv_rows), [_preview_values(import_id, row) for row in preview])
 
-    async def count_rejected(self, tx: Transaction, import_id: UUID) -> int:
-        """Returns how many refused rows are kept to be shown."""
-        # How many refused rows are shown already?
-        found = await tx.execute(
-            select(csv_rows.c.line_number).where(csv_rows.c.csv_import_id == import_id, csv_rows.c.role == "rejected")
-        )
-        return len(found.all())
+    async def forget_rows(self, tx: Transaction, first_id: UUID, last_id: UUID) -> int:
+        """Deletes some rows shown of imports, from one to another; returns how many, 0 when none was left."""
+        values = {"first_id": first_id, "last_id": last_id, "most": _MOST_FORGOTTEN}
+        return (await tx.execute(_FORGET_ROWS, values)).rowcount
 
     async def end_run(self, tx: Transaction, import_id: UUID, state: ImportState) -> None:
         """Says how a run has ended; the bytes of a file that is written go."""
@@ -184,15 +225,11 @@ class CsvImportRepository:
         # Why could it not be read?
         await _change(tx, import_id, state="failed", problem=problem.value, problem_facts=dict(facts))
 
-    async def forget(self, tx: Transaction, started_before: datetime) -> int:
-        """Deletes old files that were never written, and the rows shown of those that were; returns how many it was."""
+    async def forget_unwritten(self, tx: Transaction, started_before: datetime) -> int:
+        """Deletes old files that were never written; returns how many it was."""
         old = csv_imports.c.create_time < started_before
         # Which files has nobody written within their time?
-        gone = await tx.execute(delete(csv_imports).where(old, csv_imports.c.state != "written"))
-        # Which rows have been shown long enough?
-        ids = select(csv_imports.c.id).where(old)
-        shown = await tx.execute(delete(csv_rows).where(csv_rows.c.csv_import_id.in_(ids)))
-        return gone.rowcount + shown.rowcount
+        return (await tx.execute(delete(csv_imports).where(old, csv_imports.c.state != "written"))).rowcount
 
 
 async def _change(tx: Transaction, import_id: UUID, **values: Any) -> None:
@@ -208,7 +245,7 @@ def _counts(counts: Counts) -> dict[str, int]:
     }
 
 
-def _import(row: Any, rows: Sequence[Any] = ()) -> CsvImport:
+def _import(row: Any) -> CsvImport:
     counts = Counts(row["row_count"], row["recorded_count"], row["duplicate_count"], row["rejected_count"])
     return CsvImport(
         id=row["id"],
@@ -224,22 +261,16 @@ def _import(row: Any, rows: Sequence[Any] = ()) -> CsvImport:
         problem=None if row["problem"] is None else Problem(row["problem"]),
         problem_facts=row["problem_facts"] or {},
         create_time=row["create_time"],
-        rejected_rows=[_rejected_row(shown) for shown in rows if shown["role"] == "rejected"],
-        preview_rows=[_preview_row(shown) for shown in rows if shown["role"] == "preview"],
     )
 
 
-def _rejected_values(import_id: UUID, row: ReportedRow) -> dict[str, Any]:
+def _columns_of(rows: Sequence[ReportedRow]) -> dict[str, list[Any]]:
     return {
-        "csv_import_id": import_id,
-        "line_number": row.line_number,
-        "role": "rejected",
-        "phone": row.phone or None,
-        "external_id": row.external_id,
-        "amount_minor": None,
-        "purchase_time": None,
-        "reason": row.reason,
-        "column_name": row.column,
+        "line_numbers": [row.line_number for row in rows],
+        "phones": [row.phone for row in rows],
+        "external_ids": [row.external_id for row in rows],
+        "reasons": [row.reason for row in rows],
+        "column_names": [row.column for row in rows],
     }
 
 

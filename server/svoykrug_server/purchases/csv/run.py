@@ -2,7 +2,8 @@
 
 Each batch of rows is committed together with what has become of the rows so far. So a worker that takes over from one
 that died goes on where the last batch ended and every count stays true, and one that lost its lease without knowing is
-stopped by its first batch: somebody else has counted on.
+stopped by its first batch: somebody else has counted on. What a trial has found is committed batch by batch too, so
+that it need not fit into memory; a worker that takes over begins the trial anew, as what it judges by is gone.
 """
 
 import asyncio
@@ -16,7 +17,6 @@ from zoneinfo import ZoneInfo
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.csv.model import (
     MAX_PREVIEW_ROWS,
-    MAX_REJECTED_ROWS,
     Counts,
     CsvImport,
     Field,
@@ -114,12 +114,29 @@ class CsvImportRun:
             csv_import = await self._imports.lock(tx, import_id)
         if csv_import is not None and csv_import.state is ImportState.RUNNING and csv_import.run_id == run_id:
             try:
-                await self._read(csv_import, progress)
+                await self._read(await self._begun(csv_import), progress)
             except UnreadableFile as error:
                 async with self._postgres.transaction() as tx:
                     await self._stop_unless_mine(tx, csv_import)
                     await self._imports.fail_run(tx, import_id, error.problem, error.facts)
         return {"csv_import_id": str(import_id)}
+
+    async def _begun(self, csv_import: CsvImport) -> CsvImport:
+        """Returns an import as its reading begins: a trial anew, and without the rows that were shown before."""
+        if csv_import.counts.rows and not csv_import.dry_run:
+            return csv_import
+        some_left = True
+        while some_left:
+            some_left = await self._forget_some(csv_import)
+        return replace(csv_import, counts=Counts())
+
+    async def _forget_some(self, csv_import: CsvImport) -> bool:
+        async with self._postgres.transaction() as tx:
+            await self._stop_unless_mine(tx, csv_import)
+            if await self._imports.forget_rows(tx, csv_import.id, csv_import.id):
+                return True
+            await self._imports.count_from_zero(tx, csv_import.id)
+        return False
 
     async def _read(self, csv_import: CsvImport, progress: Progress) -> None:
         with tempfile.TemporaryFile() as file:
@@ -144,44 +161,45 @@ class CsvImportRun:
             file.write(chunk)
 
     async def _write(self, opened: _OpenFile, progress: Progress) -> None:
-        counts, import_id = opened.csv_import.counts, opened.csv_import.id
+        counts = opened.csv_import.counts
         while (batch := await opened.next_batch()) is not None:
             await opened.report(progress, counts.rows)
             judged = self._writer.judge(batch.rows)
             async with self._postgres.transaction() as tx:
                 outcome = await self._writer.write_within(tx, None, opened.business_id, judged, keep_unknown=True)
                 report = _report(batch, judged, outcome, opened.layout, first=not counts.rows)
-                if not await self._imports.progress(
-                    tx, _run_id(opened.csv_import), counts, counts + report.counts, opened.layout.format
-                ):
-                    raise asyncio.CancelledError
-                shown = await self._imports.count_rejected(tx, import_id)
-                await self._imports.add_rows(
-                    tx, import_id, report.rejected[: MAX_REJECTED_ROWS - shown], report.preview
-                )
+                await self._tell(tx, opened, counts, report)
                 failpoint("csv.batch_written")
             self._writer.committed(outcome)
             counts += report.counts
             failpoint("csv.batch_committed")
-        async with self._postgres.transaction() as tx:
-            await self._stop_unless_mine(tx, opened.csv_import)
-            await self._imports.end_run(tx, import_id, ImportState.WRITTEN)
+        await self._end(opened, ImportState.WRITTEN)
 
     async def _try(self, opened: _OpenFile, progress: Progress) -> None:
-        total = _Report(Counts(), [], [])
-        async with self._postgres.transaction() as tx:
-            await self._trial_ledger.begin(tx)
+        counts, business_id = opened.csv_import.counts, opened.business_id
+        async with self._postgres.transaction() as trial:
+            await self._trial_ledger.begin(trial)
             while (batch := await opened.next_batch()) is not None:
-                await opened.report(progress, total.counts.rows)
+                await opened.report(progress, counts.rows)
                 judged = self._trial_writer.judge(batch.rows)
-                outcome = await self._trial_writer.write_within(tx, None, opened.business_id, judged, keep_unknown=True)
-                total = total.and_then(_report(batch, judged, outcome, opened.layout, first=not total.counts.rows))
+                outcome = await self._trial_writer.write_within(trial, None, business_id, judged, keep_unknown=True)
+                report = _report(batch, judged, outcome, opened.layout, first=not counts.rows)
+                async with self._postgres.transaction() as tx:
+                    await self._tell(tx, opened, counts, report)
+                counts += report.counts
+        await self._end(opened, ImportState.TRIED)
+
+    async def _tell(self, tx: Transaction, opened: _OpenFile, before: Counts, report: "_Report") -> None:
+        """Says what became of the next rows; stops a worker when another one, or a later run, has said more."""
+        csv_import, after = opened.csv_import, before + report.counts
+        if not await self._imports.progress(tx, _run_id(csv_import), before, after, opened.layout.format):
+            raise asyncio.CancelledError
+        await self._imports.add_rows(tx, csv_import.id, report.rejected, report.preview)
+
+    async def _end(self, opened: _OpenFile, state: ImportState) -> None:
         async with self._postgres.transaction() as tx:
-            run_id, import_id = _run_id(opened.csv_import), opened.csv_import.id
-            if not await self._imports.progress(tx, run_id, Counts(), total.counts, opened.layout.format):
-                raise asyncio.CancelledError
-            await self._imports.add_rows(tx, import_id, total.rejected, total.preview)
-            await self._imports.end_run(tx, import_id, ImportState.TRIED)
+            await self._stop_unless_mine(tx, opened.csv_import)
+            await self._imports.end_run(tx, opened.csv_import.id, state)
 
     async def _stop_unless_mine(self, tx: Transaction, csv_import: CsvImport) -> None:
         """Stops a worker whose run is over."""
@@ -203,11 +221,6 @@ class _Report:
     counts: Counts
     rejected: Sequence[ReportedRow]
     preview: Sequence[PreviewRow]
-
-    def and_then(self, later: "_Report") -> "_Report":
-        """Returns what became of these rows and of later ones, without more refused rows than are shown."""
-        rejected = [*self.rejected, *later.rejected][:MAX_REJECTED_ROWS]
-        return _Report(self.counts + later.counts, rejected, [*self.preview, *later.preview])
 
 
 def _report(batch: Batch, judged: Judgement, outcome: WriteOutcome, layout: Layout, *, first: bool) -> _Report:

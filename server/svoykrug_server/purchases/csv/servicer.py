@@ -62,6 +62,16 @@ class CsvMethods:
         csv_import = await self._uploads.get(current_caller(), business_id, import_id)
         return pb.GetCsvImportResponse(csv_import=convert.import_to_proto(csv_import, current().locale))
 
+    async def ListCsvRejections(
+        self, request: pb.ListCsvRejectionsRequest, context: _Context
+    ) -> pb.ListCsvRejectionsResponse:
+        """Lists the refused rows of a CSV file."""
+        business_id, import_id = UUID(request.business_id), UUID(request.csv_import_id)
+        page = await self._uploads.list_rejections(
+            current_caller(), business_id, import_id, request.page_size, request.page_token
+        )
+        return convert.report_to_proto(page)
+
     async def ListRejectedRows(
         self, request: pb.ListRejectedRowsRequest, context: _Context
     ) -> pb.ListRejectedRowsResponse:

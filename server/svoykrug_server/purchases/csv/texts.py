@@ -26,6 +26,10 @@ _TEXTS: Mapping[Problem, Mapping[str, str]] = {
         "en": "Line {line} is too long: perhaps a quotation mark is not closed.",
         "ru": "Строка {line} слишком длинная: возможно, не закрыта кавычка.",
     },
+    Problem.TOO_MANY_ROWS: {
+        "en": "The file has more than {most} rows.",
+        "ru": "В файле больше строк, чем можно: {most}.",
+    },
 }
 _FIELDS: Mapping[str, Mapping[str, str]] = {
     "phone": {"en": "phone", "ru": "телефон"},

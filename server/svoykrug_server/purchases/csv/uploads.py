@@ -1,7 +1,8 @@
 """Use cases of CSV imports: start one, upload its file in chunks, have it read, look at it."""
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -9,7 +10,8 @@ from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, InvalidFields, Limited
 from svoykrug_server.kit.ids import uuid7
-from svoykrug_server.purchases.csv.model import MAX_FILE_BYTES, CsvFormat, CsvImport, ImportState
+from svoykrug_server.kit.paging import PageTokens, page_size
+from svoykrug_server.purchases.csv.model import MAX_FILE_BYTES, CsvFormat, CsvImport, ImportState, ReportedRow
 from svoykrug_server.purchases.csv.repository import CsvImportRepository
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.ports import Operation, Operations
@@ -23,7 +25,22 @@ IDLE = timedelta(hours=1)
 """How old an upload is at least that another may take the place of."""
 RUN_DELAY = timedelta(minutes=1)
 """How long to wait for the end of one of so many runs."""
+_DEFAULT_PAGE_SIZE = 500
+_MAX_PAGE_SIZE = 5_000
 _START_METHOD = "/svoykrug.purchases.v1.PurchasesService/StartCsvImport"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPage:
+    """A page of the refused rows of a file.
+
+    Attributes:
+        rows: In the file's order.
+        next_page_token: Asks for the next page; empty on the last.
+    """
+
+    rows: Sequence[ReportedRow]
+    next_page_token: str
 
 
 class CsvUploads:
@@ -34,6 +51,7 @@ class CsvUploads:
         imports: The imports in it.
         ledger: Knows the businesses.
         operations: Starts long work.
+        page_tokens: Makes and reads page tokens.
         clock: Tells the time.
         most_open: How many files that are not written a business has at a time.
     """
@@ -44,6 +62,7 @@ class CsvUploads:
         imports: CsvImportRepository,
         ledger: LedgerRepository,
         operations: Operations,
+        page_tokens: PageTokens,
         clock: Clock,
         most_open: int,
     ) -> None:
@@ -51,6 +70,7 @@ class CsvUploads:
         self._imports = imports
         self._ledger = ledger
         self._operations = operations
+        self._page_tokens = page_tokens
         self._clock = clock
         self._most_open = most_open
 
@@ -103,7 +123,7 @@ class CsvUploads:
     async def finish(
         self, caller: Caller, business_id: UUID, import_id: UUID, told: CsvFormat | None, *, dry_run: bool
     ) -> Operation:
-        """Has the file read; while it is being read the same way, returns the operation that does.
+        """Has the file read; when it is being read or was written the same way, returns the operation that does or did.
 
         Args:
             caller: Who asks.
@@ -113,19 +133,21 @@ class CsvUploads:
             dry_run: Whether nothing is to be written.
 
         Raises:
-            InvalidFields: IMPORT_OUT_OF_ORDER, nothing has arrived, or it is written already, or being read otherwise.
-            FailedPrecondition: BUSINESS_ARCHIVED.
+            InvalidFields: IMPORT_OUT_OF_ORDER, nothing has arrived, or it is being read otherwise.
+            FailedPrecondition: CSV_IMPORT_WRITTEN, and asked for is something else; or BUSINESS_ARCHIVED.
             NotFound: There is no such import at that business, said to admins and services.
             PermissionDenied: The same, said to all others.
         """
         async with self._postgres.transaction() as tx:
             csv_import = await self._locked(tx, caller, business_id, import_id)
-            await self._refuse_closed(tx, caller, business_id)
             asked = told or csv_import.told
-            if csv_import.state is ImportState.RUNNING and (csv_import.dry_run, csv_import.told) == (dry_run, asked):
+            is_begun = csv_import.state in (ImportState.RUNNING, ImportState.WRITTEN)
+            if is_begun and (csv_import.dry_run, csv_import.told) == (dry_run, asked):
                 return await self._operations.find(tx, _operation_of(csv_import))
-            closed = csv_import.state in (ImportState.RUNNING, ImportState.WRITTEN)
-            if closed or not csv_import.received_bytes:
+            if csv_import.state is ImportState.WRITTEN:
+                raise FailedPrecondition("CSV_IMPORT_WRITTEN")
+            await self._refuse_closed(tx, caller, business_id)
+            if is_begun or not csv_import.received_bytes:
                 raise _out_of_order(csv_import)
             run_id = uuid4()
             parameters = {"csv_import_id": str(import_id), "run_id": str(run_id)}
@@ -145,6 +167,31 @@ class CsvUploads:
         if csv_import is None:
             raise not_found_for(caller)
         return csv_import
+
+    async def list_rejections(
+        self, caller: Caller, business_id: UUID, import_id: UUID, asked_size: int, page_token: str
+    ) -> ReportPage:
+        """Returns a page of the rows of a file that were refused, in its order.
+
+        Raises:
+            InvalidFields: The page size is negative, or the token of another list or of another reading of the file.
+            NotFound: There is no such import at that business, said to admins and services.
+            PermissionDenied: The same, said to all others.
+        """
+        size = page_size(asked_size, default=_DEFAULT_PAGE_SIZE, most=_MAX_PAGE_SIZE)
+        async with self._postgres.read() as connection:
+            csv_import = await self._imports.find(connection, import_id, business_id)
+            if csv_import is None:
+                raise not_found_for(caller)
+            listing = f"rejections of csv run {csv_import.run_id}"
+            position = self._page_tokens.read(listing, page_token)
+            if not csv_import.counts.rows:
+                return ReportPage([], "")
+            after_line = 0 if position is None else int(position[0])
+            found = await self._imports.rejections(connection, import_id, after_line, size + 1)
+        if len(found) <= size:
+            return ReportPage(found, "")
+        return ReportPage(found[:size], self._page_tokens.make(listing, [found[size - 1].line_number]))
 
     async def _make_room(self, tx: Transaction, business_id: UUID, now: datetime) -> None:
         """Drops the oldest uploads that stand still where there are as many as may be; refuses where none does."""

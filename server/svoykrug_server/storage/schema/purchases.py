@@ -152,6 +152,22 @@ rejected_rows = sa.Table(
     comment="Imported rows whose member is unknown, kept until someone matches them or the import is sent again",
 )
 
+import_rejections = sa.Table(
+    "import_rejections",
+    metadata,
+    sa.Column("import_id", sa.Uuid, primary_key=True, comment="UUID version 7: it tells when the import began"),
+    sa.Column("row_number", sa.BigInteger, primary_key=True, comment="its place in the stream, from 0"),
+    sa.Column("business_id", sa.Uuid, nullable=False),
+    sa.Column("user_id", sa.Uuid, comment="the buyer as the row names her: by id ..."),
+    sa.Column("phone", sa.Text, comment="... or by phone, E.164; both are null where the row names nobody"),
+    sa.Column("external_id", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, comment="an error reason of the catalogue"),
+    sa.Column("field", sa.Text, nullable=False, comment="the field that is wrong"),
+    sa.Index("import_rejections_user_id_idx", "user_id", postgresql_where=sa.text("user_id IS NOT NULL")),
+    sa.Index("import_rejections_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),
+    comment="Rows that imports by stream refused, for a week",
+)
+
 _COUNTS = ("received_bytes", "row_count", "recorded_count", "duplicate_count", "rejected_count")
 
 csv_imports = sa.Table(
@@ -192,9 +208,9 @@ csv_chunks = sa.Table(
 csv_rows = sa.Table(
     "csv_rows",
     metadata,
-    sa.Column("csv_import_id", sa.Uuid, sa.ForeignKey("csv_imports.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("line_number", sa.BigInteger, primary_key=True, comment="where it begins in the file, from 1"),
-    sa.Column("role", sa.Text, primary_key=True, comment="why it is shown: refused, or to look at"),
+    sa.Column("csv_import_id", sa.Uuid, sa.ForeignKey("csv_imports.id", ondelete="CASCADE")),
+    sa.Column("line_number", sa.BigInteger, comment="where it begins in the file, from 1"),
+    sa.Column("role", sa.Text, comment="why it is shown: refused, or to look at"),
     sa.Column("phone", sa.Text, comment="E.164; null where none could be read"),
     sa.Column("external_id", sa.Text, nullable=False),
     sa.Column("amount_minor", sa.BigInteger),
@@ -204,5 +220,6 @@ csv_rows = sa.Table(
     sa.CheckConstraint("role IN ('rejected', 'preview')", name="csv_rows_role_check"),
     sa.CheckConstraint("(role = 'rejected') = (reason IS NOT NULL)", name="csv_rows_reason_check"),
     sa.Index("csv_rows_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),
-    comment="The first rows of a file, and the first that were refused",
+    sa.PrimaryKeyConstraint("csv_import_id", "role", "line_number"),
+    comment="The first rows of a file, and all that were refused",
 )
