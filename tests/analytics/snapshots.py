@@ -147,7 +147,7 @@ class Analytics:
             await (await tx.driver()).execute(
                 "INSERT INTO purchase_entries (entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor,"
                 " purchase_time, kind, sensitive, currency_code, external_id)"
-                " VALUES ($1, $1, $2, $3, 1, 100, now(), 1, false, 'RUB', $1::text)",
+                " VALUES ($1, $1, $2, $3, 1, 100, now(), 1, false, 'RUB', 'receipt')",
                 *(uuid4(), business_id, member_id),
             )
 

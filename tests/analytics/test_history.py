@@ -216,7 +216,37 @@ async def test_the_answer_holds_days_segments_and_causes_in_the_callers_language
     assert [bool(each.segment) for each in answer.steps] == [False, True, True]
     assert not answer.steps[0].cause
     assert "1" in answer.steps[1].cause
+    assert [each.known_time.ToDatetime(UTC) for each in answer.steps] == [
+        cutoff + DAY for cutoff in (CUTOFF - 60 * DAY, CUTOFF - 39 * DAY, CUTOFF)
+    ]
     assert answer.freshness.HasField("watermark")
+
+
+async def test_what_arrived_late_changes_no_step_of_the_past_but_the_next_one(analytics: Analytics) -> None:
+    others = [purchase(number, number, 100 * number, CUTOFF - number * DAY) for number in range(2, 12)]
+    late = purchase(1, 1, 5_000, CUTOFF - 50 * DAY, ingest_time=CUTOFF - DAY)
+    await ingest(analytics.warehouse, [late, *others])
+    (user_id,) = (await analytics.join([1])).values()
+    made = await snapshots_as_known(analytics, None, [CUTOFF - 40 * DAY, CUTOFF - 20 * DAY])
+    analytics.proofs.known_up_to = CUTOFF + DAY
+    await analytics.snapshot(cutoff=CUTOFF - 40 * DAY, known=CUTOFF - 10 * DAY)  # knows more than the one in time
+    made += [await analytics.snapshot()]
+    await analytics.snapshot(cutoff=CUTOFF - 30 * DAY)  # knows what arrived after the steps that follow it
+    steps = (await analytics.insight.history(admin(), None, user_id)).steps
+    assert [step.snapshot_id for step in steps] == [snapshot.id for snapshot in made]
+    assert [bool(step.segment) for step in steps] == [False, False, True]
+    assert steps[2].change is not None
+    assert steps[2].change.cause is Cause.BOUGHT
+
+
+async def test_a_past_that_was_brought_along_is_shown_as_it_is_known_since_then(analytics: Analytics) -> None:
+    others = [purchase(number, number, 100 * number, CUTOFF - number * DAY) for number in range(2, 12)]
+    await ingest(analytics.warehouse, [purchase(1, 1, 5_000, CUTOFF - 50 * DAY, ingest_time=CUTOFF - DAY), *others])
+    (user_id,) = (await analytics.join([1])).values()
+    made = [await analytics.snapshot(cutoff=CUTOFF - days * DAY) for days in (60, 40, 20)]
+    steps = (await analytics.insight.history(admin(), None, user_id)).steps
+    assert [step.snapshot_id for step in steps] == [snapshot.id for snapshot in made]
+    assert [bool(step.segment) for step in steps] == [False, True, True]
 
 
 async def test_an_owner_sees_her_own_customers_by_her_own_purchases_alone(analytics: Analytics, served: Served) -> None:

@@ -14,6 +14,7 @@ from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.risk import RiskService
 from svoykrug_server.analytics.churn.scoring import MemberScorer
 from svoykrug_server.analytics.churn.service import ModelService
+from svoykrug_server.analytics.churn.stability_repository import StabilityRepository
 from svoykrug_server.analytics.churn.starts import OperationStarts
 from svoykrug_server.analytics.churn.training import ChurnTrainer
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse
@@ -76,7 +77,10 @@ def compose_churn(
     kept = KeptHistory(postgres, zone)
     trainer = ChurnTrainer(repository, known, disputes, kept, clock)
     grader = ForecastGrader(repository, known, kept, clock)
-    scorer = MemberScorer(repository, known, snapshots, grader, disputes, kept, DriftMetrics(registry), clock)
+    stability = StabilityRepository(postgres)
+    scorer = MemberScorer(
+        repository, known, snapshots, grader, disputes, kept, stability, DriftMetrics(registry), clock
+    )
     starts = OperationStarts(postgres, operations, watermarks, clock)
     return Churn(
         models=ModelService(postgres, repository, trainer, starts, page_tokens, clock),

@@ -8,7 +8,6 @@ from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1 import churn_pb2, scope_pb2
 
 from svoykrug_server.analytics.churn.model import (
-    AtRiskPage,
     CalibrationBin,
     ChurnModel,
     Estimate,
@@ -20,7 +19,7 @@ from svoykrug_server.analytics.churn.model import (
     Scoring,
 )
 from svoykrug_server.analytics.churn.promotion import obstacles, worse_than_serving
-from svoykrug_server.analytics.churn.risk import NewScoring
+from svoykrug_server.analytics.churn.risk import AtRiskPage, NewScoring
 from svoykrug_server.analytics.churn.service import NewModel
 from svoykrug_server.analytics.churn.words import Locale, borrowed_text, obstacle_text, reason_text
 from svoykrug_server.kit.errors import InvalidFields

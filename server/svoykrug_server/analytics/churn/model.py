@@ -21,8 +21,8 @@ OUT_OF_DATE = 0.25
 TRAINING_CUTOFFS = 5
 """How many windows a model learns from unless asked for."""
 SAID_WITHIN = timedelta(hours=36)
-"""A scoring that is published later than this after its cutoff is no forecast: a day, within which the schedule makes up
-a night that was missed, and half a day to score."""
+"""A scoring published later than this after its cutoff is no forecast: a day, within which the schedule makes up a
+night that was missed, and half a day to score."""
 
 
 class ModelState(StrEnum):
@@ -312,23 +312,6 @@ class ForecastReceipt:
     bins: tuple[CalibrationBin, ...]
     watermark: datetime
     create_time: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class AtRiskPage:
-    """A page of members at risk.
-
-    Attributes:
-        scoring: The scoring they are of.
-        members: The likeliest to leave first, each with her user id; None once she has been erased.
-        next_page_token: Empty on the last page.
-        watermark: How far the warehouse is; None before the first proof.
-    """
-
-    scoring: Scoring
-    members: tuple[tuple[UUID | None, MemberScore], ...]
-    next_page_token: str
-    watermark: datetime | None
 
 
 def too_little_data(members: int, churned: int, window: str) -> FailedPrecondition | None:

@@ -18,7 +18,6 @@ from svoykrug_server.analytics.churn.card import (
 )
 from svoykrug_server.analytics.churn.loan import Loan
 from svoykrug_server.analytics.churn.model import (
-    OUT_OF_DATE,
     ChurnModel,
     ForecastReceipt,
     ModelState,
@@ -26,7 +25,6 @@ from svoykrug_server.analytics.churn.model import (
     ScoringPlan,
     TrainingPlan,
 )
-from svoykrug_server.analytics.churn.stability import SCOPE_KINDS, ScopeKind, Stability
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.schema.churn import churn_models, churn_receipts, churn_scorings
 
@@ -69,20 +67,6 @@ _LENDERS = """
 
 # What are the numbers of this model?
 _DOCUMENT = "SELECT document FROM churn_models WHERE id = $1"
-
-# How far has each feature moved at worst, over the latest forecasts of the serving models, and how many are out of date?
-_STABILITY = """
-    WITH latest AS (
-        SELECT DISTINCT ON (s.model_id) s.model_id, s.business_id, s.drift
-        FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id AND m.state = 'serving'
-        WHERE NOT s.backtest
-        ORDER BY s.model_id, s.cutoff_time DESC, s.id DESC
-    )
-    SELECT CASE WHEN business_id IS NULL THEN 'circle' ELSE 'business' END AS kind, feature, max(psi::float8) AS worst,
-        count(DISTINCT model_id) FILTER (WHERE psi::float8 > $1) AS out_of_date_count
-    FROM latest, jsonb_each_text(drift) AS moved (feature, psi)
-    GROUP BY GROUPING SETS ((kind, feature), (kind))
-"""
 
 # Which forecast of this scope has the latest cutoff, of those that had been published by an instant?
 _LATEST_FORECAST = f"""
@@ -245,12 +229,6 @@ class ChurnRepository:
             build_id: UUID = (await tx.execute(published)).scalar_one()
         return build_id
 
-    async def stability(self) -> list[Stability]:
-        """Returns how far the latest forecasts are from training, for both kinds of scope."""
-        async with self._postgres.read() as connection:
-            rows = await connection.fetch(_STABILITY, OUT_OF_DATE)
-        return [_stability(kind, [row for row in rows if row["kind"] == kind]) for kind in SCOPE_KINDS]
-
     async def find_scoring(self, scoring_id: UUID) -> Scoring | None:
         """Returns a finished scoring, or None."""
         async with self._postgres.read() as connection:
@@ -328,11 +306,6 @@ def _model(row: Mapping[str, Any] | Any) -> ChurnModel:
         create_time=row["create_time"],
         drift=row["drift"] or {},
     )
-
-
-def _stability(kind: ScopeKind, rows: list[Any]) -> Stability:
-    worst = {row["feature"]: row["worst"] for row in rows if row["feature"] is not None}
-    return Stability(kind, worst, sum(row["out_of_date_count"] for row in rows if row["feature"] is None))
 
 
 def _scoring(row: Mapping[str, Any] | Any) -> Scoring:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from svoykrug_server.analytics.churn import scoring
-from svoykrug_server.analytics.churn.model import AtRiskPage, ForecastReceipt, MemberScore, Scoring
+from svoykrug_server.analytics.churn.model import ForecastReceipt, MemberScore, Scoring
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.starts import OperationStarts, refuse_ahead
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse
@@ -51,6 +51,23 @@ class AskedScores:
 
     business_id: UUID | None
     scoring_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtRiskPage:
+    """A page of members at risk.
+
+    Attributes:
+        scoring: The scoring they are of.
+        members: The likeliest to leave first, each with her user id; None once she has been erased.
+        next_page_token: Empty on the last page.
+        watermark: How far the warehouse is; None before the first proof.
+    """
+
+    scoring: Scoring
+    members: tuple[tuple[UUID | None, MemberScore], ...]
+    next_page_token: str
+    watermark: datetime | None
 
 
 class RiskService:

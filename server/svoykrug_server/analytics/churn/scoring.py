@@ -18,6 +18,7 @@ from svoykrug_server.analytics.churn.drift_metrics import DriftMetrics
 from svoykrug_server.analytics.churn.model import OUT_OF_DATE, ChurnModel, FeatureBins, Scoring, ScoringPlan
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
+from svoykrug_server.analytics.churn.stability_repository import StabilityRepository
 from svoykrug_server.analytics.churn.starts import look_back_start
 from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Scope, blocks
 from svoykrug_server.analytics.kept_repository import KeptHistory
@@ -45,7 +46,8 @@ class MemberScorer:
         grader: Grades the forecasts whose horizon has closed.
         disputes: Where the stores disagree.
         kept: From when on purchases are held.
-        metrics: Shown how far the members have moved.
+        stability: How far the members have moved.
+        metrics: Shown that.
         clock: Tells the time.
     """
 
@@ -57,6 +59,7 @@ class MemberScorer:
         grader: ForecastGrader,
         disputes: Disputes,
         kept: KeptHistory,
+        stability: StabilityRepository,
         metrics: DriftMetrics,
         clock: Clock,
     ) -> None:
@@ -66,6 +69,7 @@ class MemberScorer:
         self._grader = grader
         self._disputes = disputes
         self._kept = kept
+        self._stability = stability
         self._metrics = metrics
         self._clock = clock
 
@@ -92,7 +96,7 @@ class MemberScorer:
         await self._warehouse.clear_others(plan.scoring_id, build_id)
         await progress.report("grade", 95)
         await self._grader.grade_closed(plan.business_id, plan.watermark)
-        self._metrics.show(await self._repository.stability())
+        self._metrics.show(await self._stability.stability())
         return {"scoring_id": str(plan.scoring_id)}
 
     async def _publish(self, plan: ScoringPlan, build_id: UUID, progress: Progress) -> UUID:
@@ -135,7 +139,7 @@ class MemberScorer:
         all_blocks: list[Block],
         progress: Progress,
     ) -> None:
-        snapshot = await self._snapshots.latest(plan.business_id, plan.cutoff)
+        snapshot = await self._snapshots.latest(plan.business_id, plan.cutoff, plan.watermark)
         segments = None if snapshot is None else snapshot.build_id
         scope = Scope(plan.business_id, plan.watermark)
         horizon, population = model.plan.horizon_days, model.plan.population_days

@@ -8,8 +8,8 @@ from uuid import UUID
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
 
-# How far is the warehouse, is a business of the circle sensitive, is this one, and which forecasts of the scope have the
-# latest cutoff on or before the ends of both periods?
+# How far is the warehouse, is a business of the circle sensitive, is this one, and which forecasts of the scope have
+# the latest cutoff on or before the ends of both periods?
 _STANDING = """
     SELECT (SELECT watermark FROM relay_state) AS watermark,
         EXISTS (SELECT FROM businesses WHERE sensitive) AS any_sensitive,
