@@ -357,7 +357,7 @@ async def test_a_scoring_of_another_scope_is_refused_like_one_that_does_not_exis
 async def test_nothing_is_scored_without_a_serving_model(circle: Circle) -> None:
     with pytest.raises(FailedPrecondition) as refusal:
         await circle.churn.risk.score(admin(), NewScoring(None, TEST_CUTOFF, uuid4()))
-    assert refusal.value.reason == "NOT_SCORED_YET"
+    assert refusal.value.reason == "NO_SERVING_MODEL"
     with pytest.raises(FailedPrecondition) as refusal:
         await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 0, "")
     assert refusal.value.reason == "NOT_SCORED_YET"

@@ -105,7 +105,7 @@ class RiskService:
         """Queues the scoring of a scope by its serving model; the same request id again returns the first operation.
 
         Raises:
-            FailedPrecondition: NOT_SCORED_YET, no model serves; or CUTOFF_AHEAD_OF_WATERMARK.
+            FailedPrecondition: NO_SERVING_MODEL; or CUTOFF_AHEAD_OF_WATERMARK.
             InvalidFields: REQUEST_ID_REUSED.
         """
         watermark = await self._starts.watermark()
@@ -113,7 +113,7 @@ class RiskService:
         refuse_ahead(cutoff, watermark)
         serving = await self._repository.serving_model(asked.business_id)
         if serving is None:
-            raise FailedPrecondition("NOT_SCORED_YET")
+            raise FailedPrecondition("NO_SERVING_MODEL")
         body: dict[str, Any] = {
             "business_id": _text(asked.business_id),
             "cutoff_time": None if asked.cutoff is None else asked.cutoff.isoformat(),

@@ -116,7 +116,7 @@ class MemberScorer:
         model = await self._repository.find_model(plan.business_id, plan.model_id)
         document = await self._repository.document(plan.model_id)
         if model is None or document is None:
-            raise FailedPrecondition("NOT_SCORED_YET")
+            raise FailedPrecondition("NO_SERVING_MODEL")
         scope = Scope(plan.business_id, plan.watermark)
         known_until = await self._warehouse.known_until(scope, plan.cutoff)
         count = await self._warehouse.member_count(scope, plan.cutoff, known_until)

@@ -24,7 +24,7 @@ from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition
 _log = structlog.get_logger(__name__)
 
 SOLD_WITHIN = timedelta(days=365)
-NOTHING_TO_DO = frozenset({"TOO_LITTLE_DATA", "NOT_SCORED_YET", "HISTORY_NOT_KEPT"})
+NOTHING_TO_DO = frozenset({"TOO_LITTLE_DATA", "NO_SERVING_MODEL", "HISTORY_NOT_KEPT"})
 """Why a scope is left out: next time it may have more, or a nearer horizon; trying again tonight would not help."""
 
 
