@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -9,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from svoykrug_server.analytics.dashboards.calendar import AskedDays, AskedMonths
+from svoykrug_server.analytics.dashboards import warehouse as dashboards_warehouse
+from svoykrug_server.analytics.dashboards.calendar import AskedDays, AskedMonths, Days, Month
 from svoykrug_server.analytics.dashboards.matrix import AskedMatrix
 from svoykrug_server.analytics.dashboards.model import Dashboard, PeriodFigures
 from svoykrug_server.kit.clock import ManualClock
@@ -123,6 +125,26 @@ async def test_cohorts_equal_the_oracle(
         for month, cohort in zip(months, answer.cohorts, strict=True)
     } == expected
     assert any(cohort.member_count for cohort in answer.cohorts)
+
+
+@pytest.mark.parametrize("business_id", [None, BUSINESSES[1]])
+async def test_members_asked_for_in_blocks_give_the_same_figures(
+    dashboards: Dashboards, business_id: UUID | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids of members are random below 2^63; here they are spread as evenly."""
+    await ingest(dashboards.warehouse, [replace(row, member_id=row.member_id << 56) for row in random_circle(1)])
+    days, months = Days(date(2025, 5, 1), date(2026, 4, 20)), (Month(2024 * 12), Month(2026 * 12 + 4))
+
+    async def figures_of_members() -> list[Any]:
+        rows = dashboards.rows
+        return [await rows.buyers(business_id, days), await rows.cohorts(business_id, *months, months[1])]
+
+    whole = await figures_of_members()
+    for name in ("BUYERS_BLOCK_ENTRIES", "COHORTS_BLOCK_ENTRIES"):
+        monkeypatch.setattr(dashboards_warehouse, name, 150)
+    assert await figures_of_members() == whole
+    assert whole[0][0].active > 50
+    assert len(whole[1]) > 50
 
 
 @pytest.mark.parametrize("within_days", [1, 30, 365])

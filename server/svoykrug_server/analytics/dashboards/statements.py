@@ -14,6 +14,10 @@ _MICROSECONDS = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
 _START, _PREVIOUS, _BEFORE_PREVIOUS, _END, _KNOWN = (
     _MICROSECONDS.format(name=name) for name in ("start_us", "previous_us", "before_us", "end_us", "known_us")
 )
+_BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
+
+# How many entries has the ledger? Told without reading any.
+ENTRIES = "SELECT count() FROM purchases"
 
 # What was sold in the period and the one before, and to how many members on each day of the period?
 DAYS = f"""
@@ -28,7 +32,7 @@ DAYS = f"""
     ORDER BY day
 """
 
-# How many members are active, new, returning, lost and repeat in the period, and in the one before?
+# How many members of a block are active, new, returning, lost and repeat in the period, and in the one before?
 BUYERS = f"""
     SELECT
         countIf(now_count > 0),
@@ -48,7 +52,7 @@ BUYERS = f"""
             countIf(purchase_time >= {_PREVIOUS} AND purchase_time < {_START}) AS previous_count,
             countIf(purchase_time >= {_BEFORE_PREVIOUS} AND purchase_time < {_PREVIOUS}) AS before_count
         FROM purchases
-        WHERE __SCOPE__ AND kind = 'purchase' AND purchase_time < {_END}
+        WHERE {_BLOCK} AND __SCOPE__ AND kind = 'purchase' AND purchase_time < {_END}
         GROUP BY member_id
     )
 """
@@ -103,7 +107,8 @@ _RETURNED = """
     GROUP BY purchase_id HAVING sum(amount_minor) <= 0
 """
 
-# How many members of each cohort bought in each month from the first on, and what did they spend in it?
+# How many members of each cohort and a block bought in each month from the first on, and what did they spend in it? A
+# refund bears its purchase's member.
 COHORTS = f"""
     WITH
         months AS (
@@ -112,7 +117,7 @@ COHORTS = f"""
                 countIf(kind = 'purchase') > 0 AS bought,
                 sum(amount_minor) AS net_minor
             FROM purchases
-            WHERE __SCOPE__ AND purchase_id NOT IN ({_RETURNED.replace("__KNOWN__", "1")})
+            WHERE {_BLOCK} AND __SCOPE__ AND purchase_id NOT IN ({_RETURNED.replace("__KNOWN__", _BLOCK)})
             GROUP BY member_id, month
         ),
         members AS (
@@ -129,7 +134,6 @@ COHORTS = f"""
 """
 
 _KNOWN_TIME = f"ingest_time < {_KNOWN}"
-_BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
 _AT_OPEN_BUSINESSES = f"""
     FROM purchases
     WHERE kind = 'purchase' AND sensitive = 0 AND purchase_time >= {_START} AND purchase_time < {_END} AND __KNOWN__

@@ -9,7 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from svoykrug_server.analytics.churn.warehouse import Block, microseconds
+from svoykrug_server.analytics.churn.warehouse import Block, blocks, microseconds
 from svoykrug_server.analytics.dashboards.calendar import CircleCalendar, Days, Month
 from svoykrug_server.analytics.dashboards.model import Buyers, DaySales, MatrixPlan, Sales
 from svoykrug_server.analytics.dashboards.statements import (
@@ -19,6 +19,7 @@ from svoykrug_server.analytics.dashboards.statements import (
     CIRCLE,
     COHORTS,
     DAYS,
+    ENTRIES,
     MATRIX_BLOCK,
     MATRIX_BUSINESSES,
     SENSITIVE,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _FAR_FUTURE_US = 7_000_000_000_000_000
+BUYERS_BLOCK_ENTRIES = 10_000_000
+COHORTS_BLOCK_ENTRIES = 2_000_000
+"""Entries of the ledger that one statement groups by member: with more, members are asked for in blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,11 @@ class DashboardWarehouse:
 
     async def buyers(self, business_id: UUID | None, days: Days) -> tuple[Buyers, Buyers]:
         """Returns who bought in the days, and in as many days before."""
-        rows = await self._warehouse.query(_in_scope(BUYERS, business_id), self._values(business_id, days))
-        return Buyers(*rows[0][:5]), Buyers(*rows[0][5:])
+        values, counted = self._values(business_id, days), [0] * 10
+        for block in await self._blocks(BUYERS_BLOCK_ENTRIES):
+            rows = await self._warehouse.query(_in_scope(BUYERS, business_id), {**values, **block.parameters()})
+            counted = [count + more for count, more in zip(counted, rows[0], strict=True)]
+        return Buyers(*counted[:5]), Buyers(*counted[5:])
 
     async def sensitive(self, days: Days) -> tuple[Sales, Sales]:
         """Returns what sensitive businesses sold in the whole weeks of the days, and in those of as many days before.
@@ -113,8 +120,14 @@ class DashboardWarehouse:
             "last_month": last.number,
             "present_month": present.number,
         }
-        rows = await self._warehouse.query(_in_scope(COHORTS, business_id), values)
-        return {(Month(row[0]), Month(row[1])): (row[2], row[3]) for row in rows}
+        found: dict[tuple[Month, Month], tuple[int, int]] = {}
+        for block in await self._blocks(COHORTS_BLOCK_ENTRIES):
+            rows = await self._warehouse.query(_in_scope(COHORTS, business_id), {**values, **block.parameters()})
+            for cohort, month, active, net_minor in rows:
+                place = Month(cohort), Month(month)
+                before = found.get(place, (0, 0))
+                found[place] = before[0] + active, before[1] + net_minor
+        return found
 
     async def open_businesses(self, plan: MatrixPlan) -> list[OpenBusiness]:
         """Returns the businesses of a matrix in the order of their ids."""
@@ -125,6 +138,11 @@ class DashboardWarehouse:
         """Returns `member_id`, `time_us` and `business`, its place in `business_ids`, of a block of members."""
         values = {**_matrix(plan), **block.parameters(), "business_ids": list(business_ids)}
         return await self._warehouse.query_arrow(MATRIX_BLOCK, values, background=True)
+
+    async def _blocks(self, most_entries: int) -> list[Block]:
+        """Returns blocks of members that have about so many entries at most: what they need does not grow with all."""
+        entries: int = (await self._warehouse.query(ENTRIES))[0][0]
+        return blocks(max(1, -(-entries // most_entries)))
 
     def _values(self, business_id: UUID | None, days: Days) -> dict[str, Any]:
         starts = {"start_us": days.from_day, "previous_us": days.before.from_day, "end_us": days.to_day}
