@@ -1,6 +1,10 @@
 """Judges a model on its test window: figures with intervals, against the baselines, and against the model that serves.
 
 All ways of ranking see the same bootstrap resamples of members, so their differences are paired.
+
+The ECE sums absolute gaps, and chance adds to each, in a resample once more than in the members themselves: the
+percentiles alone would lie above the figure. So its interval is moved down by the mean of what resampling adds, to 0 at
+most, and lies around the figure. The figure still holds what chance adds to it: it never flatters the model.
 """
 
 from dataclasses import dataclass
@@ -24,6 +28,7 @@ RESAMPLES_OF_MANY = 200
 _INTERVAL = (2.5, 97.5)
 _SEED = 20_171_201
 _FORECASTS = frozenset({"model", "bg_nbd", "serving"})
+_BIASED = frozenset({"ece"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def judge(churned: Vector, scores: dict[str, Vector]) -> Judgement:
     samples = {name: _resample(churned, score, name in _FORECASTS, resamples) for name, score in scores.items()}
     cap = metrics.lift_cap(float(churned.mean()))
     measured = tuple(
-        Measurement(name, {figure: _estimate(values) for figure, values in sample.items()}, cap)
+        Measurement(name, {figure: _measured(figure, values) for figure, values in sample.items()}, cap)
         for name, sample in samples.items()
         if name != "serving"
     )
@@ -108,6 +113,20 @@ def _resample(churned: Vector, score: Vector, is_forecast: bool, resamples: int)
         for name, figure in figures.items():
             values[name][row] = figure(ranked, weight)
     return values
+
+
+def _measured(figure: str, values: Vector) -> Estimate:
+    """Returns a figure with its interval.
+
+    Args:
+        figure: Its name.
+        values: Of the members first, then of each resample; shape (1 + resamples,).
+    """
+    estimate = _estimate(values)
+    if figure not in _BIASED:
+        return estimate
+    bias = float(values[1:].mean()) - estimate.value
+    return Estimate(estimate.value, max(0.0, estimate.low - bias), estimate.high - bias)
 
 
 def _estimate(values: Vector) -> Estimate:
