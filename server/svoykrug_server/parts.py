@@ -20,6 +20,8 @@ from svoykrug_server.analytics import personal_data as analytics_data
 from svoykrug_server.analytics.composition import Analytics, compose_analytics
 from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.analytics.remaking.composition import compose_remaking
+from svoykrug_server.analytics.remaking.job import Remaking
 from svoykrug_server.auth import personal_data as auth_data
 from svoykrug_server.auth.composition import Auth, auth_options, compose_auth, signing_keys
 from svoykrug_server.auth.sms.routes import sms_routes
@@ -175,8 +177,26 @@ def build(foundation: Foundation) -> Parts:
             **personal_data.background,
             **purchases.background,
             "operations": runner.run,
+            "remaking": _remaking(foundation, analytics, freshness, purchases).run,
             **_schedule(foundation, analytics, purchases),
         },
+    )
+
+
+def _remaking(
+    foundation: Foundation, analytics: Analytics, freshness: FreshnessService, purchases: Purchases
+) -> Remaking:
+    settings = foundation.settings
+    return compose_remaking(
+        foundation.postgres,
+        foundation.warehouse,
+        ZoneInfo(settings.circle_time_zone),
+        analytics.churn,
+        freshness,
+        purchases.reconciler,
+        foundation.clock,
+        foundation.registry,
+        settings.proof_interval_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from svoykrug_server.analytics.churn.drift_metrics import DriftMetrics
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.risk import RiskService
-from svoykrug_server.analytics.churn.scoring import MemberScorer
+from svoykrug_server.analytics.churn.scoring import MemberScorer, ScoreWriter
 from svoykrug_server.analytics.churn.service import ModelService
 from svoykrug_server.analytics.churn.stability_repository import StabilityRepository
 from svoykrug_server.analytics.churn.starts import OperationStarts
@@ -38,6 +38,7 @@ class Churn:
         risk: The use cases of scores; it also is the `ChurnScores` of member insight.
         grader: Grades the forecasts whose horizon has closed.
         repository: Models, scorings and receipts.
+        writer: Computes the rows of scorings.
         work: The work functions of its operations, by kind.
     """
 
@@ -45,6 +46,7 @@ class Churn:
     risk: RiskService
     grader: ForecastGrader
     repository: ChurnRepository
+    writer: ScoreWriter
     work: Mapping[str, Work]
 
 
@@ -78,8 +80,9 @@ def compose_churn(
     trainer = ChurnTrainer(repository, known, disputes, kept, clock)
     grader = ForecastGrader(repository, known, kept, clock)
     stability = StabilityRepository(postgres)
+    writer = ScoreWriter(repository, known, clock)
     scorer = MemberScorer(
-        repository, known, snapshots, grader, disputes, kept, stability, DriftMetrics(registry), clock
+        repository, writer, known, snapshots, grader, disputes, kept, stability, DriftMetrics(registry), clock
     )
     starts = OperationStarts(postgres, operations, watermarks, clock)
     return Churn(
@@ -87,5 +90,6 @@ def compose_churn(
         risk=RiskService(repository, known, snapshots, starts, watermarks, page_tokens, clock),
         grader=grader,
         repository=repository,
+        writer=writer,
         work={training.KIND: trainer.run, scoring.KIND: scorer.run},
     )

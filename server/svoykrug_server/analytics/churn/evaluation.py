@@ -15,7 +15,7 @@ import numpy as np
 from svoykrug_server.analytics.churn import bgnbd, metrics
 from svoykrug_server.analytics.churn.estimator import Window
 from svoykrug_server.analytics.churn.features import bg_nbd_statistics, recency_ranking, rfm_ranking
-from svoykrug_server.analytics.churn.metrics import Figure, Ranked, Vector
+from svoykrug_server.analytics.churn.metrics import Ranked, Vector, Weighed
 from svoykrug_server.analytics.churn.model import CalibrationBin, Difference, Estimate, Measurement
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def judge(churned: Vector, scores: dict[str, Vector]) -> Judgement:
         scores: By name, each of shape (members,): `model`, the baselines and, where one serves, `serving`.
     """
     resamples = RESAMPLES if len(churned) <= MANY_MEMBERS else RESAMPLES_OF_MANY
-    samples = {name: _resample(churned, score, name in _FORECASTS, resamples) for name, score in scores.items()}
+    samples = _resample(churned, scores, resamples)
     cap = metrics.lift_cap(float(churned.mean()))
     measured = tuple(
         Measurement(name, {figure: _measured(figure, values) for figure, values in sample.items()}, cap)
@@ -92,41 +92,27 @@ def grade(parts: "list[pa.Table]") -> tuple[float, float, dict[str, float], tupl
     """
     said = np.concatenate([part["probability"].to_numpy() for part in parts])
     happened = np.concatenate([part["churned"].to_numpy() for part in parts])
-    ranked = Ranked.of(happened, said)
-    weight = np.ones_like(said)
-    figures = {name: metrics.FORECAST_FIGURES[name](ranked, weight) for name in ("roc_auc", "brier", "ece")}
+    weighed = Weighed.of(Ranked.of(happened, said), np.ones_like(said))
+    figures = {name: metrics.FORECAST_FIGURES[name](weighed) for name in ("roc_auc", "brier", "ece")}
     return float(said.mean()), float(happened.mean()), figures, _calibration(happened, said)
 
 
-def _resample(churned: Vector, score: Vector, is_forecast: bool, resamples: int) -> dict[str, Vector]:
-    """Returns each figure on the members themselves and then on each resample; arrays of shape (1 + resamples,)."""
-    figures: dict[str, Figure] = metrics.FORECAST_FIGURES if is_forecast else metrics.RANKING_FIGURES
-    ranked = Ranked.of(churned, score)
+def _resample(churned: Vector, scores: dict[str, Vector], resamples: int) -> dict[str, dict[str, Vector]]:
+    """Returns each score's figures on the members themselves and then on each resample; arrays (1 + resamples,)."""
+    ranked = {name: Ranked.of(churned, score) for name, score in scores.items()}
+    figures = {name: metrics.FORECAST_FIGURES if name in _FORECASTS else metrics.RANKING_FIGURES for name in scores}
+    values = {name: {figure: np.empty(resamples + 1) for figure in figures[name]} for name in scores}
     random = np.random.default_rng(_SEED)
     members = len(churned)
-    values = {name: np.empty(resamples + 1) for name in figures}
     for row in range(resamples + 1):
         drawn = np.ones(members)
         if row > 0:
             drawn = np.bincount(random.integers(0, members, members), minlength=members).astype(np.float64)
-        weight = drawn[ranked.order]
-        for name, figure in figures.items():
-            values[name][row] = figure(ranked, weight)
+        for name in scores:
+            weighed = Weighed.of(ranked[name], drawn[ranked[name].order])
+            for figure, measure in figures[name].items():
+                values[name][figure][row] = measure(weighed)
     return values
-
-
-def _measured(figure: str, values: Vector) -> Estimate:
-    """Returns a figure with its interval.
-
-    Args:
-        figure: Its name.
-        values: Of the members first, then of each resample; shape (1 + resamples,).
-    """
-    estimate = _estimate(values)
-    if figure not in _BIASED:
-        return estimate
-    bias = float(values[1:].mean()) - estimate.value
-    return Estimate(estimate.value, max(0.0, estimate.low - bias), estimate.high - bias)
 
 
 def _estimate(values: Vector) -> Estimate:

@@ -1,4 +1,8 @@
-"""How good a ranking or a forecast is. Every member has a weight, so that a bootstrap resample costs no sorting."""
+"""How good a ranking or a forecast is.
+
+Every member has a weight, so that a bootstrap resample costs no sorting; what several figures need of the weights is
+summed once.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,12 +24,14 @@ class Ranked:
         order: Positions of the members before sorting, shape (members,).
         label: 1 for churned, else 0, in order; shape (members,).
         score: In order, shape (members,).
+        squared_error: Of the score as a probability, in order; shape (members,).
         last_of_tie: Positions where a run of equal scores ends, shape (distinct scores,).
     """
 
     order: npt.NDArray[np.int64]
     label: Vector
     score: Vector
+    squared_error: Vector
     last_of_tie: npt.NDArray[np.int64]
 
     @classmethod
@@ -37,18 +43,54 @@ class Ranked:
             score: The higher, the likelier to churn, shape (members,).
         """
         order = np.argsort(-score, kind="stable")
-        ordered = score[order]
+        ordered, happened = score[order], label[order].astype(np.float64)
         last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-        return cls(order, label[order].astype(np.float64), ordered, last)
+        return cls(order, happened, ordered, (ordered - happened) ** 2, last)
 
 
-Figure = Callable[[Ranked, Vector], float]
-"""A figure of ranked members, given each one's weight in the same order."""
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """Ranked members, each so many times.
+
+    Attributes:
+        ranked: The members.
+        weight: Of each, in order; shape (members,).
+        upto: The weight down to each member, shape (members,).
+        true: The weight of churned members down to each distinct score, shape (distinct scores,).
+        false: The weight of staying members down to each distinct score, shape (distinct scores,).
+    """
+
+    ranked: Ranked
+    weight: Vector
+    upto: Vector
+    true: Vector
+    false: Vector
+
+    @classmethod
+    def of(cls, ranked: Ranked, weight: Vector) -> "Weighed":
+        """Weighs members.
+
+        Args:
+            ranked: The members.
+            weight: Of each, in the order of `ranked`; shape (members,).
+        """
+        upto = np.cumsum(weight)
+        true = np.cumsum(weight * ranked.label)[ranked.last_of_tie]
+        return cls(ranked, weight, upto, true, upto[ranked.last_of_tie] - true)
+
+    @property
+    def total(self) -> float:
+        """The weight of all members."""
+        return float(self.upto[-1])
 
 
-def roc_auc(ranked: Ranked, weight: Vector) -> float:
+Figure = Callable[[Weighed], float]
+"""A figure of weighed members."""
+
+
+def roc_auc(weighed: Weighed) -> float:
     """Returns the area under the ROC curve, ties counted half; 0.5 when one class is missing."""
-    true, false = _cumulated(ranked, weight)
+    true, false = weighed.true, weighed.false
     if true[-1] == 0 or false[-1] == 0:
         return 0.5
     false_steps = np.diff(false, prepend=0.0)
@@ -56,18 +98,18 @@ def roc_auc(ranked: Ranked, weight: Vector) -> float:
     return float(false_steps @ heights / (true[-1] * false[-1]))
 
 
-def average_precision(ranked: Ranked, weight: Vector) -> float:
+def average_precision(weighed: Weighed) -> float:
     """Returns the average precision for churn: the sum over thresholds of precision times the step in recall."""
-    true, false = _cumulated(ranked, weight)
+    true, false = weighed.true, weighed.false
     if true[-1] == 0:
         return 0.0
     found = np.maximum(true + false, 1e-12)
     return float(np.diff(true, prepend=0.0) @ (true / found) / true[-1])
 
 
-def average_precision_staying(ranked: Ranked, weight: Vector) -> float:
+def average_precision_staying(weighed: Weighed) -> float:
     """Returns the average precision for staying, the least likely to churn first."""
-    true, false = _cumulated(ranked, weight)
+    true, false = weighed.true, weighed.false
     if false[-1] == 0:
         return 0.0
     steps_true, steps_false = np.diff(true, prepend=0.0)[::-1], np.diff(false, prepend=0.0)[::-1]
@@ -76,31 +118,30 @@ def average_precision_staying(ranked: Ranked, weight: Vector) -> float:
     return float(steps_false @ (stayed / found) / stayed[-1])
 
 
-def brier(ranked: Ranked, weight: Vector) -> float:
+def brier(weighed: Weighed) -> float:
     """Returns the mean squared difference between the probability and what happened."""
-    return float(weight @ (ranked.score - ranked.label) ** 2 / weight.sum())
+    return float(weighed.weight @ weighed.ranked.squared_error / weighed.total)
 
 
-def brier_skill(ranked: Ranked, weight: Vector) -> float:
+def brier_skill(weighed: Weighed) -> float:
     """Returns 1 - Brier / Brier of the base rate; 0 when one class is missing."""
-    base_rate = weight @ ranked.label / weight.sum()
+    base_rate = weighed.true[-1] / weighed.total
     reference = base_rate * (1.0 - base_rate)
-    return 0.0 if reference == 0 else float(1.0 - brier(ranked, weight) / reference)
+    return 0.0 if reference == 0 else float(1.0 - brier(weighed) / reference)
 
 
-def expected_calibration_error(ranked: Ranked, weight: Vector) -> float:
+def expected_calibration_error(weighed: Weighed) -> float:
     """Returns the mean gap between what was said and what happened, over 10 bins of equal mass."""
-    mass, said, happened = _bins(ranked, weight)
+    mass, said, happened = _bins(weighed)
     return float(np.abs(said - happened).sum() / mass.sum())
 
 
-def lift_at_10_percent(ranked: Ranked, weight: Vector) -> float:
+def lift_at_10_percent(weighed: Weighed) -> float:
     """Returns the churn rate among the 10 % ranked highest over the base rate; members of a tie count evenly."""
-    total = weight.sum()
-    true, false = _cumulated(ranked, weight)
+    true, found = weighed.true, weighed.true + weighed.false
     if true[-1] == 0:
         return 0.0
-    caught = np.interp(LIFT_SHARE * total, np.append(0.0, true + false), np.append(0.0, true))
+    caught = np.interp(LIFT_SHARE * weighed.total, np.append(0.0, found), np.append(0.0, true))
     return float(caught / (LIFT_SHARE * true[-1]))
 
 
@@ -115,21 +156,15 @@ def calibration(ranked: Ranked) -> tuple[Vector, Vector, Vector]:
     Returns:
         Three arrays of shape (bins,); fewer than 10 bins when there are fewer members.
     """
-    mass, said, happened = _bins(ranked, np.ones_like(ranked.score))
+    mass, said, happened = _bins(Weighed.of(ranked, np.ones_like(ranked.score)))
     return mass, said / mass, happened / mass
 
 
-def _cumulated(ranked: Ranked, weight: Vector) -> tuple[Vector, Vector]:
-    """Returns the weight of churned and of staying members down to each distinct score."""
-    true = np.cumsum(weight * ranked.label)[ranked.last_of_tie]
-    false = np.cumsum(weight * (1.0 - ranked.label))[ranked.last_of_tie]
-    return true, false
-
-
-def _bins(ranked: Ranked, weight: Vector) -> tuple[Vector, Vector, Vector]:
+def _bins(weighed: Weighed) -> tuple[Vector, Vector, Vector]:
     """Returns the mass, summed probability and summed churn of each bin that holds anybody."""
-    before = np.cumsum(weight) - weight
-    bins = np.minimum((CALIBRATION_BINS * before / weight.sum()).astype(np.int64), CALIBRATION_BINS - 1)
+    ranked, weight = weighed.ranked, weighed.weight
+    before = weighed.upto - weight
+    bins = np.minimum((CALIBRATION_BINS * before / weighed.total).astype(np.int64), CALIBRATION_BINS - 1)
     masses = (weight, weight * ranked.score, weight * ranked.label)
     mass, said, happened = (np.bincount(bins, each, CALIBRATION_BINS).astype(np.float64) for each in masses)
     filled = mass > 0

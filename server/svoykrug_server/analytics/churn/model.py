@@ -7,6 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from svoykrug_server.analytics.churn.loan import Borrowed
+from svoykrug_server.analytics.standing import HELD, Standing
 from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.kit.errors import FailedPrecondition, InvalidFields
 
@@ -237,6 +238,9 @@ class Scoring:
         scored_count: How many members.
         create_time: When it was finished and could be read: when it was said.
         drift: The stability index of each feature between training and this scoring.
+        content_hash: Of all its rows; None of the oldest scorings.
+        snapshot_id: The snapshot that said the segments; None when there was none.
+        standing: Whether its rows are known to be gone.
     """
 
     plan: ScoringPlan
@@ -246,6 +250,9 @@ class Scoring:
     scored_count: int
     create_time: datetime
     drift: Mapping[str, float] = field(default_factory=dict)
+    content_hash: int | None = None
+    snapshot_id: UUID | None = None
+    standing: Standing = HELD
 
     @property
     def is_backtest(self) -> bool:

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
+
 from svoykrug_server.analytics.churn.model import CalibrationBin, ForecastReceipt, Scoring
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks
@@ -13,6 +15,7 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
 
 BLOCK_MEMBERS = 500_000
+_log = structlog.get_logger(__name__)
 
 
 class ForecastGrader:
@@ -34,7 +37,8 @@ class ForecastGrader:
     async def grade_closed(self, business_id: UUID | None, watermark: datetime) -> int:
         """Grades every scoring of a scope whose horizon has closed and that has no receipt, and returns how many.
 
-        One of a time from which not every purchase is held can be graded no more.
+        One of a time from which not every purchase is held can be graded no more. One whose rows are gone is graded
+        when they have been made again.
 
         Args:
             business_id: The business; None for the circle.
@@ -43,24 +47,33 @@ class ForecastGrader:
         earliest = await self._kept.earliest()
         ungraded = await self._repository.ungraded(business_id, watermark)
         closed = [scoring for scoring in ungraded if earliest is None or scoring.plan.cutoff >= earliest]
+        graded = 0
         for scoring in closed:
-            receipt = await self._grade(scoring, watermark)
+            receipt = await self._grade(scoring, watermark) if scoring.standing.is_held else None
+            if receipt is None:
+                _log.warning("forecast_not_graded", scoring_id=str(scoring.plan.scoring_id))
+                continue
             failpoint("receipt.graded")
             await self._repository.add_receipt(receipt)
             failpoint("receipt.kept")
-        return len(closed)
+            graded += 1
+        return graded
 
-    async def _grade(self, scoring: Scoring, watermark: datetime) -> ForecastReceipt:
+    async def _grade(self, scoring: Scoring, watermark: datetime) -> ForecastReceipt | None:
+        """Returns the receipt; None where the warehouse does not hold all that was said."""
         plan = scoring.plan
         scope = Scope(plan.business_id, watermark)
         parts = [
             await self._warehouse.graded_block(scope, scoring, block)
             for block in blocks(scoring.scored_count // BLOCK_MEMBERS + 1)
         ]
+        member_count = sum(part.num_rows for part in parts)
+        if member_count != scoring.scored_count:
+            return None
         said, happened, figures, bins = await asyncio.to_thread(_figures, parts)
         return ForecastReceipt(
             scoring=scoring,
-            member_count=sum(part.num_rows for part in parts),
+            member_count=member_count,
             predicted_share=said,
             observed_share=happened,
             figures=figures,

@@ -25,6 +25,7 @@ from svoykrug_server.analytics.churn.model import (
     ScoringPlan,
     TrainingPlan,
 )
+from svoykrug_server.analytics.standing import Standing
 from svoykrug_server.storage.postgres import Postgres, Transaction
 from svoykrug_server.storage.schema.churn import churn_models, churn_receipts, churn_scorings
 
@@ -37,7 +38,7 @@ _MODEL = """
 """
 _SCORING = """
     s.id, s.build_id, s.model_id, s.business_id, s.cutoff_time, s.watermark, s.scored_count, s.create_time, s.drift,
-    m.horizon_days, m.population_days
+    s.content_hash, s.snapshot_id, s.missing_since_time, s.lost_time, s.lost_reason, m.horizon_days, m.population_days
     FROM churn_scorings s JOIN churn_models m ON m.id = s.model_id
 """
 _IN_SCOPE = "({table}business_id = $1 OR $1::uuid IS NULL AND {table}business_id IS NULL)"
@@ -70,7 +71,7 @@ _DOCUMENT = "SELECT document FROM churn_models WHERE id = $1"
 
 # Which forecast of this scope has the latest cutoff, of those that had been published by an instant?
 _LATEST_FORECAST = f"""
-    SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")} AND NOT s.backtest
+    SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")} AND NOT s.backtest AND s.lost_time IS NULL
         AND ($2::timestamptz IS NULL OR s.cutoff_time <= $2 AND s.create_time <= $2)
     ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
 """
@@ -81,7 +82,7 @@ _FIND_SCORING = f"SELECT {_SCORING} WHERE s.id = $1"
 # Which scorings of this scope have a closed horizon and no receipt?
 _UNGRADED = f"""
     SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")}
-        AND s.cutoff_time + make_interval(days => m.horizon_days) <= $2
+        AND s.cutoff_time + make_interval(days => m.horizon_days) <= $2 AND s.lost_time IS NULL
         AND NOT EXISTS (SELECT FROM churn_receipts r WHERE r.scoring_id = s.id)
     ORDER BY s.cutoff_time, s.id
 """
@@ -220,6 +221,8 @@ class ChurnRepository:
                     create_time=scoring.create_time,
                     drift=dict(scoring.drift),
                     build_id=scoring.build_id,
+                    content_hash=scoring.content_hash,
+                    snapshot_id=scoring.snapshot_id,
                     backtest=scoring.is_backtest,
                 )
                 .on_conflict_do_nothing()
@@ -236,7 +239,7 @@ class ChurnRepository:
         return None if row is None else _scoring(row)
 
     async def latest_forecast(self, business_id: UUID | None, as_of: datetime | None) -> Scoring | None:
-        """Returns the forecast of a scope with the latest cutoff, or None; a backtest is none.
+        """Returns the forecast of a scope with the latest cutoff, or None; backtests are none, lost ones are left out.
 
         Args:
             business_id: The business; None for the circle.
@@ -311,7 +314,10 @@ def _model(row: Mapping[str, Any] | Any) -> ChurnModel:
 def _scoring(row: Mapping[str, Any] | Any) -> Scoring:
     plan = ScoringPlan(row["id"], row["model_id"], row["business_id"], row["cutoff_time"], row["watermark"])
     counts = (row["horizon_days"], row["population_days"], row["scored_count"])
-    return Scoring(plan, row["build_id"], *counts, row["create_time"], row["drift"])
+    content_hash = None if row["content_hash"] is None else int(row["content_hash"])
+    standing = Standing(row["missing_since_time"], row["lost_time"], row["lost_reason"] or "")
+    made_from = (row["drift"], content_hash, row["snapshot_id"])
+    return Scoring(plan, row["build_id"], *counts, row["create_time"], *made_from, standing)
 
 
 def _receipt(row: Mapping[str, Any] | Any) -> ForecastReceipt:

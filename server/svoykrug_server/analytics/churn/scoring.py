@@ -22,8 +22,10 @@ from svoykrug_server.analytics.churn.stability_repository import StabilityReposi
 from svoykrug_server.analytics.churn.starts import look_back_start
 from svoykrug_server.analytics.churn.warehouse import Block, ChurnWarehouse, Scope, blocks
 from svoykrug_server.analytics.kept_repository import KeptHistory
+from svoykrug_server.analytics.model import Snapshot
 from svoykrug_server.analytics.ports import Disputes, Progress
 from svoykrug_server.analytics.repository import SnapshotRepository
+from svoykrug_server.analytics.standing import CannotBeMade, LostReason
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import FailedPrecondition
 from svoykrug_server.kit.failpoints import failpoint
@@ -36,12 +38,94 @@ BLOCK_MEMBERS = 25_000
 _log = structlog.get_logger(__name__)
 
 
+class ScoreWriter:
+    """Computes the rows of a scoring and writes them; the same plan and segments give the same rows.
+
+    Args:
+        repository: Models.
+        warehouse: What is known of members, and their scores.
+        clock: Tells the time.
+    """
+
+    def __init__(self, repository: ChurnRepository, warehouse: ChurnWarehouse, clock: Clock) -> None:
+        self._repository = repository
+        self._warehouse = warehouse
+        self._clock = clock
+
+    async def write(self, plan: ScoringPlan, build_id: UUID, segments: Snapshot | None, progress: Progress) -> Scoring:
+        """Writes the rows of a build, and returns the scoring that they would be.
+
+        Args:
+            plan: What is scored.
+            build_id: The build, which nobody knows yet.
+            segments: The snapshot that says the segments; None when there is none.
+            progress: Told the stage `score`.
+
+        Raises:
+            CannotBeMade: This program does not read the model.
+            FailedPrecondition: RESULT_LOST, the rows of the snapshot are lost for good.
+            Unavailable: RESULT_BEING_REMADE, they are being made again; or the warehouse is away.
+        """
+        model = await self._repository.find_model(plan.business_id, plan.model_id)
+        document = await self._repository.document(plan.model_id)
+        if model is None or document is None:
+            raise FailedPrecondition("NO_SERVING_MODEL")
+        scope = Scope(plan.business_id, plan.watermark)
+        known_until = await self._warehouse.known_until(scope, plan.cutoff)
+        count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
+        scorer = await asyncio.to_thread(_block_scorer, document, model.card.feature_bins)
+        all_blocks = blocks(count // BLOCK_MEMBERS + 1)
+        segments_build_id = None if segments is None else segments.build_id
+        await self._write_blocks(plan, build_id, model, scorer, known_until, segments_build_id, all_blocks, progress)
+        if segments is not None:
+            await self._warehouse.refuse_without_segments(segments)
+        contents = await self._warehouse.contents(plan.scoring_id, build_id)
+        return Scoring(
+            plan=plan,
+            build_id=build_id,
+            horizon_days=model.plan.horizon_days,
+            population_days=model.plan.population_days,
+            scored_count=contents.member_count,
+            create_time=self._clock.now(),
+            drift=scorer.drift(),
+            content_hash=contents.content_hash,
+            snapshot_id=None if segments is None else segments.id,
+        )
+
+    async def _write_blocks(
+        self,
+        plan: ScoringPlan,
+        build_id: UUID,
+        model: ChurnModel,
+        scorer: "BlockScorer",
+        known_until: datetime,
+        segments_build_id: UUID | None,
+        all_blocks: list[Block],
+        progress: Progress,
+    ) -> None:
+        scope = Scope(plan.business_id, plan.watermark)
+        horizon, population = model.plan.horizon_days, model.plan.population_days
+        done = 0
+        for number, block in enumerate(all_blocks):
+            await progress.report("score", 5 + 85 * number // len(all_blocks), done)
+            known = await self._warehouse.scoring_block(
+                scope, plan.cutoff, known_until, horizon, population, block, segments_build_id
+            )
+            scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id, build_id)
+            if scored.num_rows:
+                failpoint("scoring.scored")
+                await self._warehouse.insert_scores(scored, f"{build_id}-{number}-of-{len(all_blocks)}")
+                failpoint("scoring.inserted")
+            done += scored.num_rows
+
+
 class MemberScorer:
     """Scores and publishes.
 
     Args:
         repository: Models and scorings.
-        warehouse: What is known of members, and their scores.
+        writer: Computes and writes.
+        warehouse: Holds the scores.
         snapshots: Which snapshot says the segments.
         grader: Grades the forecasts whose horizon has closed.
         disputes: Where the stores disagree.
@@ -54,6 +138,7 @@ class MemberScorer:
     def __init__(
         self,
         repository: ChurnRepository,
+        writer: ScoreWriter,
         warehouse: ChurnWarehouse,
         snapshots: SnapshotRepository,
         grader: ForecastGrader,
@@ -64,6 +149,7 @@ class MemberScorer:
         clock: Clock,
     ) -> None:
         self._repository = repository
+        self._writer = writer
         self._warehouse = warehouse
         self._snapshots = snapshots
         self._grader = grader
@@ -104,57 +190,16 @@ class MemberScorer:
         await progress.report("verify", 2)
         async with self._disputes.undisputed(plan.business_id, plan.cutoff) as refuse_disputed:
             await self._kept.refuse_before(look_back_start(plan.cutoff))
-            scoring = await self._score(plan, build_id, progress)
+            segments = await self._snapshots.latest(plan.business_id, plan.cutoff, plan.watermark)
+            scoring = await self._writer.write(plan, build_id, segments, progress)
+            if scoring.scored_count == 0:
+                raise FailedPrecondition("TOO_LITTLE_DATA", metadata={"member_count": "0", "needed_member_count": "1"})
             await progress.report("publish", 90, scoring.scored_count)
             await refuse_disputed()
             published = await self._repository.add_scoring(scoring)
         failpoint("scoring.published")
         _warn_of_drift(scoring)
         return published
-
-    async def _score(self, plan: ScoringPlan, build_id: UUID, progress: Progress) -> Scoring:
-        model = await self._repository.find_model(plan.business_id, plan.model_id)
-        document = await self._repository.document(plan.model_id)
-        if model is None or document is None:
-            raise FailedPrecondition("NO_SERVING_MODEL")
-        scope = Scope(plan.business_id, plan.watermark)
-        known_until = await self._warehouse.known_until(scope, plan.cutoff)
-        count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
-        scorer = await asyncio.to_thread(_block_scorer, document, model.card.feature_bins)
-        all_blocks = blocks(count // BLOCK_MEMBERS + 1)
-        await self._score_blocks(plan, build_id, model, scorer, known_until, all_blocks, progress)
-        scored_count = await self._warehouse.scored_count(plan.scoring_id, build_id)
-        if scored_count == 0:
-            raise FailedPrecondition("TOO_LITTLE_DATA", metadata={"member_count": "0", "needed_member_count": "1"})
-        horizon, population = model.plan.horizon_days, model.plan.population_days
-        return Scoring(plan, build_id, horizon, population, scored_count, self._clock.now(), scorer.drift())
-
-    async def _score_blocks(
-        self,
-        plan: ScoringPlan,
-        build_id: UUID,
-        model: ChurnModel,
-        scorer: "BlockScorer",
-        known_until: datetime,
-        all_blocks: list[Block],
-        progress: Progress,
-    ) -> None:
-        snapshot = await self._snapshots.latest(plan.business_id, plan.cutoff, plan.watermark)
-        segments = None if snapshot is None else snapshot.build_id
-        scope = Scope(plan.business_id, plan.watermark)
-        horizon, population = model.plan.horizon_days, model.plan.population_days
-        done = 0
-        for number, block in enumerate(all_blocks):
-            await progress.report("score", 5 + 85 * number // len(all_blocks), done)
-            known = await self._warehouse.scoring_block(
-                scope, plan.cutoff, known_until, horizon, population, block, segments
-            )
-            scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id, build_id)
-            if scored.num_rows:
-                failpoint("scoring.scored")
-                await self._warehouse.insert_scores(scored, f"{build_id}-{number}-of-{len(all_blocks)}")
-                failpoint("scoring.inserted")
-            done += scored.num_rows
 
 
 def _plan(parameters: Mapping[str, Any]) -> ScoringPlan:
@@ -176,4 +221,7 @@ def _warn_of_drift(scoring: Scoring) -> None:
 def _block_scorer(document: dict[str, Any], bins: Sequence[FeatureBins]) -> "BlockScorer":
     from svoykrug_server.analytics.churn.blocks import BlockScorer  # noqa: PLC0415  heavy: in a thread only
 
-    return BlockScorer(document, bins)
+    try:
+        return BlockScorer(document, bins)
+    except ValueError as error:
+        raise CannotBeMade(LostReason.MODEL_UNREADABLE) from error

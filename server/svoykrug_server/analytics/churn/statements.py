@@ -184,8 +184,15 @@ USUAL_GAP = f"""
 
 _BUILD = "scoring_id = {scoring_id:UUID} AND build_id = {build_id:UUID}"
 
-# How many members has a build of a scoring?
-SCORED = f"SELECT count() FROM churn_scores WHERE {_BUILD}"
+# What does a build of a scoring hold? (what is expected of a member was not always computed)
+CONTENTS = f"""
+    SELECT count(), sum(cityHash64(
+        member_id, probability, net_spend_minor, reason_features, reason_values, reason_typical_values, reason_effects,
+        ifNull(expected_purchase_count, -1), purchase_count_low, purchase_count_high, expected_spend_minor,
+        spend_low_minor, spend_high_minor
+    ))
+    FROM churn_scores WHERE {_BUILD}
+"""
 
 # Which attempts of a scoring have rows?
 BUILDS = "SELECT DISTINCT build_id FROM churn_scores WHERE scoring_id = {scoring_id:UUID}"

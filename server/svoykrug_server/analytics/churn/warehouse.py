@@ -12,20 +12,22 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from svoykrug_server.analytics.build_rows import CHURN_SCORES, SNAPSHOT_MEMBERS, BuildRows
 from svoykrug_server.analytics.churn.model import MemberScore, Reason, Scoring
 from svoykrug_server.analytics.churn.statements import (
     AT_RISK,
     BUILDS,
     CLEAR,
+    CONTENTS,
     COUNT,
     FIRST_INGEST,
     GRADED_BLOCK,
     ONE,
-    SCORED,
     SCORING_BLOCK,
     USUAL_GAP,
     WINDOW,
 )
+from svoykrug_server.analytics.model import BuildContents, Snapshot
 from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.storage.warehouse import Warehouse
 
@@ -99,6 +101,7 @@ class ChurnWarehouse:
     def __init__(self, warehouse: Warehouse, zone: ZoneInfo) -> None:
         self._warehouse = warehouse
         self._zone = zone.key
+        self._scores, self._segments = BuildRows(warehouse, CHURN_SCORES), BuildRows(warehouse, SNAPSHOT_MEMBERS)
 
     async def known_until(self, scope: Scope, cutoff: datetime) -> datetime:
         """Returns up to which ingestion time rows count as known at a cutoff.
@@ -176,11 +179,20 @@ class ChurnWarehouse:
         values = self._features(scope, cutoff, cutoff, scoring.horizon_days, 0, block)
         return await self._warehouse.query_arrow(GRADED_BLOCK, values | _published(scoring), background=True)
 
-    async def scored_count(self, scoring_id: UUID, build_id: UUID) -> int:
-        """Returns how many rows an attempt of a scoring has written."""
+    async def contents(self, scoring_id: UUID, build_id: UUID) -> BuildContents:
+        """Returns how many rows an attempt of a scoring has written, and their hash."""
         values = {"scoring_id": scoring_id, "build_id": build_id}
-        count: int = (await self._warehouse.query(SCORED, values, background=True))[0][0]
-        return count
+        row = (await self._warehouse.query(CONTENTS, values, background=True))[0]
+        return BuildContents(int(row[0]), int(row[1]))
+
+    async def refuse_without_segments(self, snapshot: Snapshot) -> None:
+        """Refuses a snapshot whose rows say nobody's segment because the warehouse has lost them.
+
+        Raises:
+            Unavailable: RESULT_BEING_REMADE.
+        """
+        if snapshot.member_count:
+            await self._segments.refuse_missing([(snapshot.build_id, snapshot.build_id)])
 
     async def insert_scores(self, rows: "pa.Table", token: str) -> None:
         """Adds a block of a scoring, once however often it is repeated."""
@@ -206,7 +218,12 @@ class ChurnWarehouse:
             min_probability: Only members at least this likely to leave.
             after: Bits of the probability and the id of the last member of the page before; None for the first page.
             limit: How many at most.
+
+        Raises:
+            Unavailable: RESULT_BEING_REMADE, its rows are gone and are being made again.
+            FailedPrecondition: RESULT_LOST, they cannot be made again.
         """
+        scoring.standing.refuse_gone()
         bits, member_id = after or (0, 0)
         values = {
             **_published(scoring),
@@ -216,16 +233,30 @@ class ChurnWarehouse:
             "after_member_id": member_id,
             "limit": limit,
         }
-        return _scores(await self._warehouse.query(AT_RISK, values))
+        rows = await self._warehouse.query(AT_RISK, values)
+        if not rows:
+            await self._confirm(scoring)
+        return _scores(rows)
 
     async def score_of(self, scoring: Scoring, member_id: int) -> MemberScore | None:
-        """Returns what a scoring said of one member and expected her to buy, or None."""
+        """Returns what a scoring said of one member and expected her to buy, or None.
+
+        Raises:
+            Unavailable: RESULT_BEING_REMADE, its rows are gone and are being made again.
+            FailedPrecondition: RESULT_LOST, they cannot be made again.
+        """
+        scoring.standing.refuse_gone()
         rows = await self._warehouse.query(ONE, {**_published(scoring), "member_id": member_id})
         if not rows:
+            await self._confirm(scoring)
             return None
         (score,) = _scores([rows[0][:_SCORE_COLUMNS]])
         expected = rows[0][_SCORE_COLUMNS:]
         return score if expected[0] is None else replace(score, value=MemberValue(*expected))
+
+    async def _confirm(self, scoring: Scoring) -> None:
+        """Refuses a scoring of which nothing was found, unless it holds others."""
+        await self._scores.refuse_missing([(scoring.plan.scoring_id, scoring.build_id)])
 
     def _at(self, scope: Scope, cutoff: datetime, known_until: datetime) -> dict[str, Any]:
         return {

@@ -20,6 +20,7 @@ _STANDING = """
     LEFT JOIN LATERAL (
         SELECT id, build_id FROM churn_scorings
         WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at AND NOT backtest
+            AND lost_time IS NULL
         ORDER BY cutoff_time DESC, id DESC LIMIT 1
     ) AS latest ON true
 """

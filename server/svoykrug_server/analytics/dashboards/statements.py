@@ -92,11 +92,11 @@ SENSITIVE = f"""
     GROUP BY is_now
 """
 
-# What did the members spend whom these scorings give 50 % or more to leave?
+# What did the members spend whom these scorings give 50 % or more to leave? (one that is not there has lost its rows)
 AT_RISK = """
-    SELECT scoring_id, sum(net_spend_minor)
+    SELECT scoring_id, sumIf(net_spend_minor, probability >= 0.5)
     FROM churn_scores
-    WHERE scoring_id IN {scoring_ids:Array(UUID)} AND build_id IN {build_ids:Array(UUID)} AND probability >= 0.5
+    WHERE scoring_id IN {scoring_ids:Array(UUID)} AND build_id IN {build_ids:Array(UUID)}
     GROUP BY scoring_id
 """
 

@@ -25,6 +25,7 @@ from svoykrug_server.analytics.dashboards.statements import (
     SENSITIVE,
 )
 from svoykrug_server.analytics.model import SMALLEST_GROUP
+from svoykrug_server.analytics.standing import being_remade
 from svoykrug_server.storage.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -102,12 +103,17 @@ class DashboardWarehouse:
         Args:
             scoring_ids: The scorings.
             build_ids: Their builds that count.
+
+        Raises:
+            Unavailable: RESULT_BEING_REMADE, rows of one are gone and are being made again.
         """
         if not scoring_ids:
             return {}
         values = {"scoring_ids": list(scoring_ids), "build_ids": list(build_ids)}
-        rows = await self._warehouse.query(AT_RISK, values)
-        return {UUID(str(row[0])): row[1] for row in rows}
+        found = {UUID(str(row[0])): row[1] for row in await self._warehouse.query(AT_RISK, values)}
+        if len(found) != len(scoring_ids):
+            raise being_remade()
+        return found
 
     async def cohorts(
         self, business_id: UUID | None, first: Month, last: Month, present: Month

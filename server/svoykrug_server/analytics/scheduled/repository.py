@@ -20,7 +20,7 @@ _SERVED = "SELECT business_id FROM churn_models WHERE state = 'serving' ORDER BY
 # Which scopes have forecasts whose horizon has closed, and that have no receipt? (null is the circle)
 _UNGRADED = """
     SELECT DISTINCT s.business_id FROM churn_scorings AS s JOIN churn_models AS m ON m.id = s.model_id
-    WHERE s.cutoff_time + make_interval(days => m.horizon_days) <= $1
+    WHERE s.cutoff_time + make_interval(days => m.horizon_days) <= $1 AND s.lost_time IS NULL
         AND NOT EXISTS (SELECT FROM churn_receipts AS r WHERE r.scoring_id = s.id)
     ORDER BY s.business_id NULLS FIRST
 """
