@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from svoykrug_server.analytics.churn import metrics
-from svoykrug_server.analytics.churn.metrics import Ranked, Vector
+from svoykrug_server.analytics.churn.metrics import Ranked, Vector, Weighed
 
 LABELS_AND_SCORES = st.lists(st.tuples(st.booleans(), st.integers(0, 12)), min_size=4, max_size=80).filter(
     lambda rows: 0 < sum(label for label, _ in rows) < len(rows)
@@ -24,12 +24,12 @@ def arrays(rows: list[tuple[bool, int]]) -> tuple[Vector, Vector]:
 @given(LABELS_AND_SCORES)
 def test_ranking_figures_equal_scikit_learns_with_any_ties(rows: list[tuple[bool, int]]) -> None:
     label, score = arrays(rows)
-    ranked, weight = Ranked.of(label, score), np.ones(len(label))
-    assert metrics.roc_auc(ranked, weight) == pytest.approx(roc_auc_score(label, score), abs=1e-12)
-    assert metrics.average_precision(ranked, weight) == pytest.approx(average_precision_score(label, score), abs=1e-12)
+    weighed = Weighed.of(Ranked.of(label, score), np.ones(len(label)))
+    assert metrics.roc_auc(weighed) == pytest.approx(roc_auc_score(label, score), abs=1e-12)
+    assert metrics.average_precision(weighed) == pytest.approx(average_precision_score(label, score), abs=1e-12)
     staying = average_precision_score(1 - label, -score)
-    assert metrics.average_precision_staying(ranked, weight) == pytest.approx(staying, abs=1e-12)
-    assert metrics.brier(ranked, weight) == pytest.approx(brier_score_loss(label, score), abs=1e-12)
+    assert metrics.average_precision_staying(weighed) == pytest.approx(staying, abs=1e-12)
+    assert metrics.brier(weighed) == pytest.approx(brier_score_loss(label, score), abs=1e-12)
 
 
 @given(LABELS_AND_SCORES)
@@ -40,10 +40,11 @@ def test_weights_mean_the_same_as_repeating_the_members(rows: list[tuple[bool, i
     if not 0 < drawn @ label < drawn.sum():
         return
     ranked = Ranked.of(label, score)
-    roc = metrics.roc_auc(ranked, drawn[ranked.order])
+    weighed = Weighed.of(ranked, drawn[ranked.order])
+    roc = metrics.roc_auc(weighed)
     repeated = np.repeat(np.arange(len(label)), drawn.astype(int))
     assert roc == pytest.approx(roc_auc_score(label[repeated], score[repeated]), abs=1e-12)
-    precision = metrics.average_precision(ranked, drawn[ranked.order])
+    precision = metrics.average_precision(weighed)
     assert precision == pytest.approx(average_precision_score(label[repeated], score[repeated]), abs=1e-12)
 
 
@@ -53,8 +54,8 @@ def test_the_calibration_error_is_the_mean_gap_over_ten_bins_of_equal_mass() -> 
     label = (random.random(1_000) < score).astype(np.float64)
     order = np.argsort(-score, kind="stable")
     expected = sum(abs(label[part].mean() - score[part].mean()) * 100 for part in np.array_split(order, 10)) / 1_000
-    ranked = Ranked.of(label, score)
-    assert metrics.expected_calibration_error(ranked, np.ones(1_000)) == pytest.approx(expected, abs=1e-12)
+    weighed = Weighed.of(Ranked.of(label, score), np.ones(1_000))
+    assert metrics.expected_calibration_error(weighed) == pytest.approx(expected, abs=1e-12)
 
 
 def test_calibration_bins_hold_every_member_and_start_with_the_highest() -> None:
@@ -71,25 +72,24 @@ def test_calibration_bins_hold_every_member_and_start_with_the_highest() -> None
 
 def test_a_perfect_ranking_reaches_the_cap_of_the_lift() -> None:
     label = np.array([1.0] * 180 + [0.0] * 820)
-    ranked = Ranked.of(label, label)
-    weight = np.ones(1_000)
+    weighed = Weighed.of(Ranked.of(label, label), np.ones(1_000))
     assert metrics.lift_cap(0.18) == pytest.approx(1 / 0.18)
-    assert metrics.lift_at_10_percent(ranked, weight) == pytest.approx(1.0 / 0.18)
+    assert metrics.lift_at_10_percent(weighed) == pytest.approx(1.0 / 0.18)
     assert metrics.lift_cap(0.02) == pytest.approx(10.0)
 
 
 def test_a_constant_score_has_no_lift_and_no_skill() -> None:
     label = np.array([1.0] * 30 + [0.0] * 70)
-    ranked, weight = Ranked.of(label, np.full(100, 0.3)), np.ones(100)
-    assert metrics.lift_at_10_percent(ranked, weight) == pytest.approx(1.0)
-    assert metrics.roc_auc(ranked, weight) == pytest.approx(0.5)
-    assert metrics.brier_skill(ranked, weight) == pytest.approx(0.0)
-    assert metrics.expected_calibration_error(ranked, weight) >= 0
+    weighed = Weighed.of(Ranked.of(label, np.full(100, 0.3)), np.ones(100))
+    assert metrics.lift_at_10_percent(weighed) == pytest.approx(1.0)
+    assert metrics.roc_auc(weighed) == pytest.approx(0.5)
+    assert metrics.brier_skill(weighed) == pytest.approx(0.0)
+    assert metrics.expected_calibration_error(weighed) >= 0
 
 
 def test_figures_of_one_class_say_nothing_rather_than_fail() -> None:
-    ranked, weight = Ranked.of(np.zeros(10), np.linspace(0, 1, 10)), np.ones(10)
-    assert metrics.roc_auc(ranked, weight) == 0.5
-    assert metrics.average_precision(ranked, weight) == 0.0
-    assert metrics.lift_at_10_percent(ranked, weight) == 0.0
-    assert metrics.brier_skill(ranked, weight) == 0.0
+    weighed = Weighed.of(Ranked.of(np.zeros(10), np.linspace(0, 1, 10)), np.ones(10))
+    assert metrics.roc_auc(weighed) == 0.5
+    assert metrics.average_precision(weighed) == 0.0
+    assert metrics.lift_at_10_percent(weighed) == 0.0
+    assert metrics.brier_skill(weighed) == 0.0

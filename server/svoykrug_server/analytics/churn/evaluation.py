@@ -115,6 +115,20 @@ def _resample(churned: Vector, scores: dict[str, Vector], resamples: int) -> dic
     return values
 
 
+def _measured(figure: str, values: Vector) -> Estimate:
+    """Returns a figure with its interval.
+
+    Args:
+        figure: Its name.
+        values: Of the members first, then of each resample; shape (1 + resamples,).
+    """
+    estimate = _estimate(values)
+    if figure not in _BIASED:
+        return estimate
+    bias = float(values[1:].mean()) - estimate.value
+    return Estimate(estimate.value, max(0.0, estimate.low - bias), estimate.high - bias)
+
+
 def _estimate(values: Vector) -> Estimate:
     low, high = np.percentile(values[1:], _INTERVAL)
     return Estimate(float(values[0]), float(low), float(high))
