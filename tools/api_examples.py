@@ -1,21 +1,16 @@
-"""A request that is right for every method, and how to send it from each language.
+"""A request that is right for every method.
 
-Why this exists: a reader copies an example before she reads anything. A language is one function in `LANGUAGES`.
+Why this exists: a reader copies an example before she reads anything. How it is sent stands in `api_languages`.
 """
 
-import json
-import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from api_openapi import query_fields
 from api_schema import Json, Schemas
-from contract import Binding, Contract, Method
+from contract import Contract, Method
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-GATEWAY = "http://localhost:8080"
-SERVER = "localhost:50051"
 _ID = "0198c0de-5b1e-7c0a-9a4e-3f1d2c4b5a69"
 _PEM = "-----BEGIN PUBLIC KEY-----\n...\n-----END PUBLIC KEY-----\n"
 # What a field of this name usually holds; the type alone would make an example that teaches nothing.
@@ -70,7 +65,7 @@ _LEFT_OUT = {
     "session_id", "format", "lines", "birth_date", "as_of_time", "test_cutoff_time", "training_cutoff_times",
     "population_days", "within_days", "from_month", "to_month", "from_date", "to_date", "name", "actor_id",
     "target_id", "from_time", "until_time", "created_from_time", "created_until_time", "snapshot_id", "etag",
-    "referral_code",
+    "referral_code", "known_time",
 }  # fmt: skip
 _WELL_KNOWN: dict[str, Any] = {
     "google.protobuf.Timestamp": "2026-11-20T09:30:00Z",
@@ -86,11 +81,20 @@ class Example:
 
     Attributes:
         method: The method.
+        kind: What its request is.
         request: The request, as JSON.
+        query: The names of the fields that stand in the query of a call over HTTP.
     """
 
     method: Method
+    kind: Descriptor
     request: Json
+    query: tuple[str, ...]
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether somebody has to be signed in."""
+        return "PUBLIC" not in self.method.callers
 
 
 class Examples:
@@ -105,11 +109,9 @@ class Examples:
 
     def of(self, method: Method) -> Example:
         """Return the example of a method."""
-        return Example(method, self._filled(self._schemas.message(method.request)))
-
-    def query_names(self, method: Method, binding: Binding) -> list[str]:
-        """Return the names of a request's fields that stand in the query."""
-        return [field.name for field in query_fields(self._schemas.message(method.request), binding)]
+        kind = self._schemas.message(method.request)
+        query = tuple(field.name for binding in method.bindings[:1] for field in query_fields(kind, binding))
+        return Example(method, kind, self._filled(kind), query)
 
     def _filled(self, message: Descriptor) -> Json:
         """Return a message with a value in every field that a first call needs, and in one field of each oneof."""
@@ -149,13 +151,8 @@ class Examples:
         return "1" if field.type in {field.TYPE_INT64, field.TYPE_UINT64} else 1
 
 
-def at_gateway(example: Example, query: list[str]) -> tuple[str, Any]:
-    """Return the address, without host, and the body of a call over HTTP; None for no body.
-
-    Args:
-        example: The call.
-        query: The names of the fields that stand in the query.
-    """
+def at_gateway(example: Example) -> tuple[str, Any]:
+    """Return the address, without host, and the body of a call over HTTP; None for no body."""
     binding = example.method.bindings[0]
     left, path = dict(example.request), binding.path
     for variable in binding.variables:
@@ -163,8 +160,8 @@ def at_gateway(example: Example, query: list[str]) -> tuple[str, Any]:
         value = left[first][rest] if rest else left.pop(first)
         path = path.replace(f"{{{variable}}}", str(value))
     if "update_mask" in left:  # In JSON its names are written otherwise; the gateway takes them as in the protos.
-        left["update_mask"] = _snake(left["update_mask"])
-    pairs = [(name, left.pop(name)) for name in query if name in left]
+        left["update_mask"] = snake(left["update_mask"])
+    pairs = [(name, left.pop(name)) for name in example.query if name in left]
     flat = [f"{name}={item}" for name, value in pairs for item in (value if isinstance(value, list) else [value])]
     address = path + (f"?{'&'.join(flat)}" if flat else "")
     if not binding.body:
@@ -175,72 +172,6 @@ def at_gateway(example: Example, query: list[str]) -> tuple[str, Any]:
     return address, {name: value for name, value in left[binding.body].items() if name not in outside}
 
 
-def in_curl(example: Example, query: list[str]) -> str:
-    """Return the call as a command of curl; empty where HTTP cannot carry it."""
-    if not example.method.bindings:
-        return ""
-    address, body = at_gateway(example, query)
-    verb = example.method.bindings[0].verb
-    lines = [f"curl {shlex.quote(GATEWAY + address) if '?' in address else GATEWAY + address}"]
-    usual = "GET" if body is None else "POST"
-    lines += [f"--request {verb}"] if verb != usual else []
-    lines += ['--header "Authorization: Bearer $TOKEN"'] if "PUBLIC" not in example.method.callers else []
-    lines += [f"--json {shlex.quote(json.dumps(body, ensure_ascii=False, indent=2))}"] if body is not None else []
-    return " \\\n  ".join(lines)
-
-
-def in_grpcurl(example: Example, _query: list[str]) -> str:
-    """Return the call as a command of grpcurl."""
-    lines = ["grpcurl -plaintext"]
-    lines += ['-H "authorization: Bearer $TOKEN"'] if "PUBLIC" not in example.method.callers else []
-    if example.request:
-        lines.append(f"-d {shlex.quote(json.dumps(example.request, ensure_ascii=False, indent=2))}")
-    return " \\\n  ".join([*lines, f"{SERVER} {example.method.service}/{example.method.name}"])
-
-
-def in_python(example: Example, _query: list[str]) -> str:
-    """Return the call by the Python client."""
-    method = example.method
-    module = _module(method)
-    request = method.request.rpartition(".")[2]
-    made = f"{request}()"
-    imports = [f"from svoykrug.{module} import {request}", "from svoykrug_client import Client"]
-    if example.request:
-        imports.insert(0, "from google.protobuf.json_format import ParseDict")
-        made = f"ParseDict({_literal(example.request)}, {request}())"
-    service = method.service.rpartition(".")[2].removesuffix("Service")
-    call = f"client.{_snake(service)}.{method.name}"
-    use = {
-        (False, False): [f"answer = await {call}(request)", "print(answer)"],
-        (False, True): [f"async for answer in {call}(request):", "    print(answer)"],
-        (True, False): [f"answer = await {call}(iter([request]))", "print(answer)"],
-    }[method.client_streaming, method.server_streaming]
-    body = "\n".join(f"        {line}" for line in use)
-    return (
-        "import asyncio\n\n" + "\n".join(imports) + "\n\n\nasync def main() -> None:\n"
-        f'    async with Client("{SERVER}", insecure=True) as client:\n'
-        f"        request = {made}\n{body}\n\n\nasyncio.run(main())\n"
-    )
-
-
-def _literal(value: Json) -> str:
-    """Return JSON as a Python literal, indented as the code around it."""
-    text = json.dumps(value, ensure_ascii=False, indent=4).replace("\n", "\n        ")
-    return text.replace(": true", ": True").replace(": false", ": False")
-
-
-def _module(method: Method) -> str:
-    package, _, service = method.service.removeprefix("svoykrug.").rpartition(".")
-    return f"{package}.{_snake(service)}_pb2"
-
-
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """Return a name such as `displayName` or `AuthAdmin` as `display_name` or `auth_admin`."""
     return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name).removeprefix("_")
-
-
-LANGUAGES: dict[str, Callable[[Example, list[str]], str]] = {
-    "curl": in_curl,
-    "grpcurl": in_grpcurl,
-    "Python": in_python,
-}
-"""How a call is shown, by what the reader calls it; an empty text means that it cannot be made so."""

@@ -35,9 +35,10 @@ def page(title: str, navigation: str, body: str) -> str:
     return HEAD.format(title=escape(title), navigation=navigation) + body + FOOT
 
 
-def link(target: str, text: str) -> str:
-    """Return a link; the text is escaped."""
-    return f'<a href="{escape(target)}">{escape(text)}</a>'
+def link(target: str, text: str, *, is_here: bool = False) -> str:
+    """Return a link; the text is escaped. A link to the page that it stands on is marked."""
+    here = ' aria-current="page"' if is_here else ""
+    return f'<a href="{escape(target)}"{here}>{escape(text)}</a>'
 
 
 def prose(text: str, link_words: Callable[[str], str]) -> str:

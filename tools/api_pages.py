@@ -6,12 +6,13 @@ style sheet and a script of ours; they load nothing from anywhere else.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from api_examples import LANGUAGES, Examples, at_gateway
+from api_examples import Examples, at_gateway
+from api_languages import LANGUAGES
 from api_markup import link, page, prose
 from api_schema import Schemas
 from contract import Contract, Method
@@ -57,10 +58,12 @@ class Pages:
         }
 
     def _page(self, title: str, body: str) -> str:
-        services = [
-            link(f"{_short(service)}.html", _short(service).removesuffix("Service")) for service in self._services
+        services = [(_short(service), _short(service).removesuffix("Service")) for service in self._services]
+        links = [
+            link(f"{name}.html", text, is_here=title in {name, text})
+            for name, text in [*services, ("types", "Types"), ("errors", "Errors")]
         ]
-        return page(title, " ".join([*services, link("types.html", "Types"), link("errors.html", "Errors")]), body)
+        return page(title, " ".join(links), body)
 
     def _prose(self, text: str) -> str:
         def link_words(piece: str) -> str:
@@ -76,12 +79,12 @@ class Pages:
         return link(self._homes[name], name) if name in self._homes else name
 
     def _index(self) -> str:
+        start = "".join((ASSETS / name).read_text("utf-8") for name in ("start.html", "sign_in.html"))
         parts = [
             "<h1>The API</h1>",
-            (ASSETS / "start.html").read_text("utf-8"),
-            (ASSETS / "sign_in.html").read_text("utf-8"),
+            '<label class="search">Find a method <input type="search" id="search"></label>',
+            f'<div class="start">{start}</div>',
         ]
-        parts.append('<label class="search">Find a method <input type="search" id="search"></label>')
         for service, methods in self._services.items():
             head = link(f"{_short(service)}.html", _short(service))
             parts.append(f'<section class="list"><h2>{head}</h2>{self._prose(self._schemas.comments[service])}<ul>')
@@ -91,14 +94,14 @@ class Pages:
 
     def _entry(self, method: Method) -> str:
         summary = method.comment.partition(".")[0].replace("\n", " ")
-        address = _address(method)
-        return f"<li>{self._method_link(method.name)} {address}<span>{escape(summary)}.</span></li>"
+        address = f'<span class="addresses">{_address(method)}</span>'
+        return f"<li>{self._method_link(method.name)}{address}<span>{escape(summary)}.</span></li>"
 
     def _service(self, service: str) -> str:
         head = f"<h1>{_short(service)}</h1><p><code>{service}</code></p>{self._prose(self._schemas.comments[service])}"
-        names = " ".join(link(f"#{method.name}", method.name) for method in self._services[service])
+        names = _contents((method.name, method.name) for method in self._services[service])
         sections = "\n".join(self._method(method) for method in self._services[service])
-        return self._page(_short(service), f'{head}<p class="contents">{names}</p>\n{sections}')
+        return self._page(_short(service), f"{head}{names}\n{sections}")
 
     def _method(self, method: Method) -> str:
         streams = {(False, True): "server stream", (True, False): "client stream"}
@@ -119,8 +122,7 @@ class Pages:
 
     def _calls(self, method: Method) -> str:
         """Return the example call in each language, one shown at a time."""
-        query = self._examples.query_names(method, method.bindings[0]) if method.bindings else []
-        texts = {name: show(self._examples.of(method), query) for name, show in LANGUAGES.items()}
+        texts = {name: show(self._examples.of(method)) for name, show in LANGUAGES.items()}
         panels = [
             f'<div class="panel" data-language="{name}"><h4>{name}</h4><pre><code>{escape(text)}</code></pre></div>'
             for name, text in texts.items()
@@ -133,10 +135,11 @@ class Pages:
         if not method.bindings:
             return "<p>A stream of the caller's cannot be sent over HTTP with JSON: use a client.</p>"
         binding = method.bindings[0]
-        query = self._examples.query_names(method, binding)
-        address, body = at_gateway(self._examples.of(method), query)
+        address, body = at_gateway(self._examples.of(method))
         text = "" if body is None else json.dumps(body, ensure_ascii=False, indent=2)
-        area = "" if body is None else f'<label>Body <textarea spellcheck="false">{escape(text)}</textarea></label>'
+        rows = text.count("\n") + 2
+        box = f'<textarea rows="{rows}" spellcheck="false">{escape(text)}</textarea>'
+        area = "" if body is None else f"<label>Body {box}</label>"
         return (
             f'<details class="trial"><summary>Try it</summary><form data-verb="{binding.verb}">'
             f'<label>{binding.verb} <input name="address" value="{escape(address)}" spellcheck="false"></label>{area}'
@@ -157,8 +160,11 @@ class Pages:
     def _types(self) -> str:
         own = {name for method in self._contract.methods for name in (method.request, method.response)}
         kinds = self._schemas.reachable(iter(sorted(own)))
-        sections = "\n".join(self._type(kind) for kind in kinds if kind.full_name not in own)
-        return f"<h1>Types</h1><p>What requests and responses are made of, besides their own fields.</p>{sections}"
+        shown = [kind for kind in kinds if kind.full_name not in own]
+        names = _contents((kind.full_name, kind.name) for kind in shown)
+        sections = "\n".join(map(self._type, shown))
+        about = "<p>What requests and responses are made of, besides their own fields.</p>"
+        return f"<h1>Types</h1>{about}{names}{sections}"
 
     def _type(self, kind: Descriptor | EnumDescriptor) -> str:
         comments = self._schemas.comments
@@ -174,7 +180,9 @@ class Pages:
         return f"<dt><code>{name}</code></dt><dd>{self._prose(comment)}</dd>"
 
     def _errors(self) -> str:
-        return "<h1>Errors</h1>" + (ASSETS / "errors.html").read_text("utf-8") + "\n".join(self._reasons_shown())
+        names = _contents((reason.name, reason.name) for reason in self._contract.reasons)
+        about = (ASSETS / "errors.html").read_text("utf-8")
+        return f"<h1>Errors</h1>{about}{names}" + "\n".join(self._reasons_shown())
 
     def _reasons_shown(self) -> Iterator[str]:
         for reason in self._contract.reasons:
@@ -184,6 +192,11 @@ class Pages:
                 f"<p><code>{reason.code}</code></p>{self._prose(reason.comment)}"
                 f'<p>{escape(reason.text_en)}<br><span lang="ru">{escape(reason.text_ru)}</span></p></section>'
             )
+
+
+def _contents(places: Iterable[tuple[str, str]]) -> str:
+    """Return links to the places of a page: the anchor and the name of each."""
+    return f'<p class="contents">{" ".join(link(f"#{anchor}", name) for anchor, name in places)}</p>'
 
 
 def _short(service: str) -> str:

@@ -1,8 +1,8 @@
 """The pages and the OpenAPI document tell of every method, and every example in them is right."""
 
+import ast
 import json
 import re
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 
 import protovalidate
 import pytest
-from api_examples import LANGUAGES, Examples
+from api_examples import Example, Examples, snake
+from api_languages import LANGUAGES
 from contract import Contract, Method
 from google.protobuf.json_format import ParseDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -103,26 +104,34 @@ def test_a_page_loads_its_own_style_and_script_and_nothing_else(pages: dict[str,
     assert not any(re.search(r"url\(|@import|import\(", text) for text in texts)
 
 
-def examples(contract: Contract) -> Iterator[tuple[Method, dict[str, Any]]]:
-    """Yield each method with the request of its example."""
-    made = Examples(contract)
-    for method in contract.methods:
-        yield method, made.of(method).request
+def parsed(example: Example) -> Any:
+    """Return the request of an example as a message."""
+    package, _, service = example.method.service.rpartition(".")
+    kind = getattr(import_module(f"{package}.{snake(service)}_pb2"), example.kind.name)
+    return ParseDict(example.request, kind())
 
 
 def test_every_example_passes_the_rules_of_its_request(contract: Contract) -> None:
-    validator = protovalidate.Validator()
-    for method, request in examples(contract):
-        package, _, service = method.service.rpartition(".")
-        module = re.sub(r"(?<!^)(?=[A-Z])", "_", service).lower()
-        kind = getattr(import_module(f"{package}.{module}_pb2"), method.request.rpartition(".")[2])
-        assert validator.collect_violations(ParseDict(request, kind())) == [], method.name
-
-
-def test_every_example_in_python_compiles(contract: Contract) -> None:
-    made = Examples(contract)
+    validator, examples = protovalidate.Validator(), Examples(contract)
     for method in contract.methods:
-        compile(LANGUAGES["Python"](made.of(method), []), method.name, "exec")
+        assert validator.collect_violations(parsed(examples.of(method))) == [], method.name
+
+
+def test_every_example_in_python_makes_the_request_that_the_json_says(contract: Contract) -> None:
+    examples = Examples(contract)
+    for method in contract.methods:
+        program = ast.parse(LANGUAGES["Python"](examples.of(method)))
+        *definitions, _ = program.body
+        names: dict[str, Any] = {}
+        exec(compile(ast.Module(definitions, []), method.name, "exec"), names)  # noqa: S102  # our own documentation
+        [made] = [node.value for node in ast.walk(program) if isinstance(node, ast.Assign) and is_request(node)]
+        request = eval(compile(ast.Expression(made), method.name, "eval"), names)  # noqa: S307  # as above
+        assert request == parsed(examples.of(method)), method.name
+
+
+def is_request(node: ast.Assign) -> bool:
+    """Tells whether a statement makes the request."""
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] == ["request"]
 
 
 def test_a_validator_that_nobody_here_wrote_accepts_the_openapi_document(openapi: dict[str, Any]) -> None:

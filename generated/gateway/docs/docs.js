@@ -19,6 +19,21 @@ function showLanguage(name) {
   }
 }
 
+function copier(calls) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "copy";
+  button.textContent = "Copy";
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(calls.querySelector(".panel:not([hidden]) code").textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  // Without TLS a browser lets a page of another machine write nothing there.
+  button.hidden = !navigator.clipboard;
+  return button;
+}
+
 for (const calls of all(".calls")) {
   const tabs = document.createElement("div");
   tabs.className = "tabs";
@@ -35,6 +50,7 @@ for (const calls of all(".calls")) {
     panel.querySelector("h4").hidden = true;
     tabs.append(tab);
   }
+  tabs.append(copier(calls));
   calls.prepend(tabs);
 }
 showLanguage(localStorage.getItem(LANGUAGE) ?? "curl");
@@ -42,6 +58,7 @@ showLanguage(localStorage.getItem(LANGUAGE) ?? "curl");
 document.querySelector("#search")?.addEventListener("input", (event) => {
   const wanted = event.target.value.toLowerCase();
   for (const entry of all(".list li")) entry.hidden = !entry.textContent.toLowerCase().includes(wanted);
+  for (const start of all(".start")) start.hidden = wanted !== "";
   for (const list of all(".list")) list.hidden = !list.querySelector("li:not([hidden])");
 });
 
