@@ -220,6 +220,7 @@ def _schedule(foundation: Foundation, analytics: Analytics, purchases: Purchases
         JobKind.SNAPSHOTS: analytics.jobs.take_snapshots,
         JobKind.SCORING: analytics.jobs.score,
         JobKind.TRAINING: analytics.jobs.train,
+        JobKind.FIRST_TRAINING: analytics.jobs.train_first,
         JobKind.FORECAST_RECEIPTS: analytics.jobs.grade,
         JobKind.RETENTION: purchases.retention.let_go,
     }

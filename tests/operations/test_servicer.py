@@ -192,6 +192,7 @@ async def test_admins_and_services_that_may_read_see_the_jobs_of_the_schedule(
         response = await stub(served).ListJobs(pb.ListJobsRequest(), metadata=served.tokens.sign_in(caller))
         assert [job.kind for job in response.jobs] == [
             operation_pb2.JOB_KIND_SNAPSHOTS,
+            operation_pb2.JOB_KIND_FIRST_TRAINING,
             operation_pb2.JOB_KIND_SCORING,
             operation_pb2.JOB_KIND_TRAINING,
             operation_pb2.JOB_KIND_FORECAST_RECEIPTS,

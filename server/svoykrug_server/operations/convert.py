@@ -30,6 +30,7 @@ JOBS = {
     JobKind.SNAPSHOTS: operation_pb2.JOB_KIND_SNAPSHOTS,
     JobKind.SCORING: operation_pb2.JOB_KIND_SCORING,
     JobKind.TRAINING: operation_pb2.JOB_KIND_TRAINING,
+    JobKind.FIRST_TRAINING: operation_pb2.JOB_KIND_FIRST_TRAINING,
     JobKind.FORECAST_RECEIPTS: operation_pb2.JOB_KIND_FORECAST_RECEIPTS,
     JobKind.TIERS: operation_pb2.JOB_KIND_TIERS,
     JobKind.RETENTION: operation_pb2.JOB_KIND_RETENTION,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
@@ -64,6 +64,7 @@ class Night:
             JobKind.SNAPSHOTS: self.analytics.jobs.take_snapshots,
             JobKind.SCORING: self.analytics.jobs.score,
             JobKind.TRAINING: self.analytics.jobs.train,
+            JobKind.FIRST_TRAINING: self.analytics.jobs.train_first,
             JobKind.FORECAST_RECEIPTS: self.analytics.jobs.grade,
         }
         repository = OperationsRepository(self.postgres)
@@ -80,8 +81,8 @@ class Night:
         """Returns the operations there are, in no order: the clock stands."""
         return list((await self.operations.list_page(admin(), [], 500, "")).operations)
 
-    async def sell(self, business_id: UUID, purchase_time: datetime) -> None:
-        """Opens a business and records a purchase there."""
+    async def sell(self, business_id: UUID, purchase_time: datetime, members: int = 1) -> None:
+        """Opens a business and records a purchase of each of so many members there."""
         async with self.postgres.transaction() as tx:
             connection = await tx.driver()
             await connection.execute(
@@ -93,10 +94,11 @@ class Night:
             await connection.execute(
                 "INSERT INTO purchase_entries (entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor,"
                 " purchase_time, kind, sensitive, currency_code, external_id)"
-                " VALUES ($1, $1, $2, 1, 1, 100, $3, 1, false, 'RUB', 'receipt')",
-                uuid4(),
+                " SELECT id, id, $1, member_id, 1, 100, $2, 1, false, 'RUB', 'receipt ' || member_id"
+                " FROM (SELECT member_id, gen_random_uuid() AS id FROM generate_series(1, $3::int) AS member_id) AS n",
                 business_id,
                 purchase_time,
+                members,
             )
 
     @asynccontextmanager

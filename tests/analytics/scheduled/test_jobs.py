@@ -10,7 +10,9 @@ from uuid import UUID
 import pyarrow.compute as pc
 import pytest
 
+from svoykrug_server.analytics.churn.model import MIN_MEMBERS
 from svoykrug_server.analytics.ports import Progress
+from svoykrug_server.analytics.scheduled.repository import ScopeRepository
 from svoykrug_server.kit.caller import SYSTEM_ID
 from svoykrug_server.kit.errors import FailedPrecondition
 from svoykrug_server.operations.model import OperationState
@@ -104,13 +106,57 @@ async def test_scopes_with_too_little_data_get_no_model_and_the_job_is_done(nigh
     assert reasons == ["TOO_LITTLE_DATA", "TOO_LITTLE_DATA"]
 
 
-async def test_a_model_is_trained_and_serves_scores_at_night_and_is_graded_when_its_horizon_has_closed(
-    night: Night,
-) -> None:
+async def fill_up_to_now(night: Night) -> None:
+    """Lets the warehouse hold a circle that can be learned from."""
     rows = simulated()
     later = WATERMARK - days(1) - (TEST_CUTOFF + days(HORIZON_DAYS))
     times = pc.add(rows["purchase_time"], later)
     await fill(night.warehouse, rows.set_column(rows.schema.get_field_index("purchase_time"), "purchase_time", times))
+
+
+async def test_a_scope_gets_its_first_model_the_night_it_has_enough_members(night: Night) -> None:
+    await fill_up_to_now(night)
+    async with night.worker():
+        assert await night.scheduler().run_due(JobKind.FIRST_TRAINING)
+        assert await night.started() == []
+        await night.sell(UUID(int=13), MORNING - days(60), members=MIN_MEMBERS)
+        night.clock.advance(days(1))
+        assert await night.scheduler().run_due(JobKind.FIRST_TRAINING)
+        serving = await night.analytics.churn.repository.serving_model(None)
+        assert serving is not None
+        assert await _promoters(night) == ["system"]
+        trained = len(await night.started())
+        night.clock.advance(days(1))
+        assert await night.scheduler().run_due(JobKind.FIRST_TRAINING)
+    again = [operation for operation in await night.started() if operation.failure is None]
+    assert trained == 2  # the circle, and the business, of which the warehouse knows nothing
+    assert len(again) == 1
+
+
+async def test_scopes_are_first_trained_once_enough_members_bought_long_enough_ago(
+    night: Night, postgres: Postgres
+) -> None:
+    many, few, late, waits = (UUID(int=number) for number in (21, 22, 23, 24))
+    await night.sell(many, MORNING - days(40), members=MIN_MEMBERS)
+    await night.sell(few, MORNING - days(40), members=MIN_MEMBERS - 1)
+    await night.sell(late, MORNING - days(10), members=MIN_MEMBERS)
+    await night.sell(waits, MORNING - days(40), members=MIN_MEMBERS)
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "INSERT INTO churn_models (id, business_id, horizon_days, population_days, test_cutoff_time,"
+            " training_cutoff_times, watermark, algorithm, features, card, document, create_time)"
+            " VALUES (gen_random_uuid(), $1, 28, 0, $2, '{}', $2, 'x', '{}', '{}', '{}', $2)",
+            *(waits, MORNING - days(3)),
+        )
+    scopes, bought = ScopeRepository(postgres), (MORNING - days(365), MORNING - days(14))
+    assert await scopes.unserved(MIN_MEMBERS, bought, MORNING - days(7)) == [None, many]
+    assert await scopes.unserved(MIN_MEMBERS, bought, MORNING - days(1)) == [None, many, waits]
+
+
+async def test_a_model_is_trained_and_serves_scores_at_night_and_is_graded_when_its_horizon_has_closed(
+    night: Night,
+) -> None:
+    await fill_up_to_now(night)
     churn = night.analytics.churn
     async with night.worker():
         assert await night.scheduler().run_due(JobKind.TRAINING)

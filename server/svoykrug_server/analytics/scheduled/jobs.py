@@ -10,6 +10,7 @@ from uuid import UUID
 
 import structlog
 
+from svoykrug_server.analytics.churn.model import MIN_HORIZON_DAYS, MIN_MEMBERS
 from svoykrug_server.analytics.churn.receipts import ForecastGrader
 from svoykrug_server.analytics.churn.repository import ChurnRepository
 from svoykrug_server.analytics.churn.risk import NewScoring, RiskService
@@ -24,6 +25,10 @@ from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition
 _log = structlog.get_logger(__name__)
 
 SOLD_WITHIN = timedelta(days=365)
+KNOWN_FOR = timedelta(days=2 * MIN_HORIZON_DAYS)
+"""How long ago the members of a scope must have bought: a window to learn from and one to judge by take that."""
+TRY_AGAIN_AFTER = timedelta(days=7)
+"""How long a scope waits whose first model was not good enough to serve."""
 NOTHING_TO_DO = frozenset({"TOO_LITTLE_DATA", "NO_SERVING_MODEL", "HISTORY_NOT_KEPT"})
 """Why a scope is left out: next time it may have more, or a nearer horizon; trying again tonight would not help."""
 
@@ -94,8 +99,19 @@ class AnalyticsJobs:
         Raises:
             DomainError: Why the last scope that failed did.
         """
-        scopes = await self._scopes.sold_since(current.period.begin_time - SOLD_WITHIN)
+        await self._train_all(current, await self._scopes.sold_since(current.period.begin_time - SOLD_WITHIN))
 
+    async def train_first(self, current: Round) -> None:
+        """Trains a model for each scope that has none and has got enough members: it need not wait for the month's end.
+
+        Raises:
+            DomainError: Why the last scope that failed did.
+        """
+        begin = current.period.begin_time
+        bought = (begin - SOLD_WITHIN, begin - KNOWN_FOR)
+        await self._train_all(current, await self._scopes.unserved(MIN_MEMBERS, bought, begin - TRY_AGAIN_AFTER))
+
+    async def _train_all(self, current: Round, scopes: Sequence[UUID | None]) -> None:
         async def train(scope: UUID | None) -> None:
             made = await _made(current, scope, lambda key: self._train(scope, key))
             if made is not None:

@@ -26,6 +26,30 @@ _UNGRADED = """
 """
 
 
+# Which scopes have no serving model and none that was trained lately, and so many members who bought within a span?
+# (null is the circle)
+_UNSERVED = """
+    SELECT NULL::uuid AS id
+    WHERE NOT EXISTS (SELECT FROM churn_models WHERE business_id IS NULL AND (state = 'serving' OR create_time > $4))
+        AND (SELECT count(*) FROM (
+            SELECT member_id FROM purchase_entries
+            WHERE kind = 1 AND NOT sensitive AND purchase_time >= $2 AND purchase_time < $3
+            GROUP BY member_id LIMIT $1
+        ) AS members) = $1
+    UNION ALL
+    SELECT id FROM businesses
+    WHERE NOT EXISTS (
+            SELECT FROM churn_models WHERE business_id = businesses.id AND (state = 'serving' OR create_time > $4)
+        )
+        AND (SELECT count(*) FROM (
+            SELECT member_id FROM purchase_entries
+            WHERE business_id = businesses.id AND kind = 1 AND purchase_time >= $2 AND purchase_time < $3
+            GROUP BY member_id LIMIT $1
+        ) AS members) = $1
+    ORDER BY id NULLS FIRST
+"""
+
+
 class ScopeRepository:
     """Scopes in PostgreSQL: a business, or None for the circle.
 
@@ -45,6 +69,20 @@ class ScopeRepository:
         """Returns the scopes that have a serving model."""
         async with self._postgres.read() as connection:
             return [row["business_id"] for row in await connection.fetch(_SERVED)]
+
+    async def unserved(
+        self, member_count: int, bought: tuple[datetime, datetime], trained_after: datetime
+    ) -> Sequence[UUID | None]:
+        """Returns the scopes that have no serving model, and enough members to train one.
+
+        Args:
+            member_count: How many members it takes.
+            bought: Between which instants they bought.
+            trained_after: A scope of which a model was trained after this instant is left out.
+        """
+        async with self._postgres.read() as connection:
+            rows = await connection.fetch(_UNSERVED, member_count, *bought, trained_after)
+        return [row["id"] for row in rows]
 
     async def ungraded(self, watermark: datetime) -> Sequence[UUID | None]:
         """Returns the scopes that have forecasts to grade."""

@@ -25,6 +25,7 @@ class JobKind(StrEnum):
     SNAPSHOTS = "snapshots"
     SCORING = "scoring"
     TRAINING = "training"
+    FIRST_TRAINING = "first_training"
     FORECAST_RECEIPTS = "forecast_receipts"
     TIERS = "tiers"
     RETENTION = "retention"
@@ -46,9 +47,10 @@ class Timetable:
 
     @property
     def slots(self) -> Mapping[JobKind, Slot]:
-        """When each job is due: scores are told by the snapshot of their night, so they follow it."""
+        """When each job is due: scores are told by the snapshot and the model of their night, so they follow them."""
         return {
             JobKind.SNAPSHOTS: Slot(Cadence.DAILY, self.hour, self.zone),
+            JobKind.FIRST_TRAINING: Slot(Cadence.DAILY, self.hour, self.zone),
             JobKind.SCORING: Slot(Cadence.DAILY, self.hour + 1, self.zone),
             JobKind.TRAINING: Slot(Cadence.MONTHLY, self.hour + 2, self.zone),
             JobKind.FORECAST_RECEIPTS: Slot(Cadence.WEEKLY, self.hour + 3, self.zone),
