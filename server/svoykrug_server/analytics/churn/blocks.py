@@ -7,6 +7,7 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 import structlog
+from threadpoolctl import threadpool_limits
 
 from svoykrug_server.analytics.churn.drift import DriftMeter
 from svoykrug_server.analytics.churn.features import COLUMN, RAW, REASON_GROUPS, Matrix, Vector
@@ -50,11 +51,17 @@ class BlockScorer:
     def score(self, known: pa.Table, scoring_id: UUID, build_id: UUID) -> pa.Table:
         """Returns the rows of `churn_scores` for a block: scores, reasons, and what each is expected to buy.
 
+        It runs on one thread: threads of BLAS that wait for each other cost twice the processor time of one.
+
         Args:
             known: `member_id`, the columns `features.RAW`, `net_spend_minor` and `segment`.
             scoring_id: The scoring they are of.
             build_id: The attempt that writes them.
         """
+        with threadpool_limits(1):
+            return self._score(known, scoring_id, build_id)
+
+    def _score(self, known: pa.Table, scoring_id: UUID, build_id: UUID) -> pa.Table:
         raw = np.column_stack([known[name].to_numpy() for name in RAW])
         self._meter.add(raw)
         segments = known["segment"].to_numpy()

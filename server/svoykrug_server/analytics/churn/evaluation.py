@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from svoykrug_server.analytics.churn import bgnbd, metrics
 from svoykrug_server.analytics.churn.estimator import Window
@@ -71,7 +72,9 @@ def judge(churned: Vector, scores: dict[str, Vector]) -> Judgement:
         scores: By name, each of shape (members,): `model`, the baselines and, where one serves, `serving`.
     """
     resamples = RESAMPLES if len(churned) <= MANY_MEMBERS else RESAMPLES_OF_MANY
-    samples = _resample(churned, scores, resamples)
+    with threadpool_limits(1):
+        # Threads of BLAS that wait for each other cost four times the processor time of one.
+        samples = _resample(churned, scores, resamples)
     cap = metrics.lift_cap(float(churned.mean()))
     measured = tuple(
         Measurement(name, {figure: _measured(figure, values) for figure, values in sample.items()}, cap)
