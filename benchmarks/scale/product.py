@@ -182,7 +182,9 @@ def _dashboard(business_id: UUID | None) -> Asked:
     return Asked(business_id, AskedDays(asked.FIRST_DAY, asked.END_DAY))
 
 
-def _period(figures: PeriodFigures) -> tuple[int, ...]:
+def _period(figures: PeriodFigures | None) -> tuple[int, ...]:
+    if figures is None:
+        raise LookupError("the benchmark keeps all history")
     sales, buyers = figures.sales, figures.buyers
     return (
         sales.net_revenue_minor,
@@ -190,7 +192,7 @@ def _period(figures: PeriodFigures) -> tuple[int, ...]:
         sales.purchase_count,
         buyers.active,
         buyers.new,
-        buyers.returning,
-        buyers.lost,
+        buyers.returning or 0,
+        buyers.lost or 0,
         buyers.repeat,
     )

@@ -1,8 +1,9 @@
 """Letting go of old months changes no answer about later ones, and what would need them is refused."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
 from svoykrug_server.analytics.dashboards.calendar import AskedDays, AskedMonths
 from svoykrug_server.analytics.dashboards.matrix import AskedMatrix
-from svoykrug_server.analytics.dashboards.model import MatrixPlan
+from svoykrug_server.analytics.dashboards.model import Dashboard, MatrixPlan
 from svoykrug_server.analytics.model import SnapshotPlan
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.clock import ManualClock
@@ -98,14 +99,13 @@ async def test_days_months_and_matrices_that_begin_too_early_are_refused(
 ) -> None:
     shown = Dashboards(postgres, warehouse, clock)
     await keep_from(postgres, HORIZON_DAY)
-    late, early = HORIZON_DAY + timedelta(days=60), HORIZON_DAY + timedelta(days=59)
-    day = timedelta(days=30)
+    early, days = HORIZON_DAY - timedelta(days=1), timedelta(days=30)
 
-    await shown.service.get(admin(), asked(None, AskedDays(late, late + day)))
+    await shown.service.get(admin(), asked(None, AskedDays(HORIZON_DAY, HORIZON_DAY + days)))
     await shown.cohorts.get(admin(), None, AskedMonths(HORIZON_DAY, date(2026, 5, 1)))
     await shown.matrix.get(admin(), AskedMatrix(None, AskedDays(HORIZON_DAY, date(2026, 1, 1)), 30))
     refused = [
-        await refusal_of(shown.service.get(admin(), asked(None, AskedDays(early, early + day)))),
+        await refusal_of(shown.service.get(admin(), asked(None, AskedDays(early, early + days)))),
         await refusal_of(shown.cohorts.get(admin(), None, AskedMonths(date(2025, 2, 1), date(2026, 5, 1)))),
         await refusal_of(
             shown.matrix.get(admin(), AskedMatrix(None, AskedDays(date(2025, 2, 28), date(2026, 1, 1)), 30))
@@ -113,6 +113,48 @@ async def test_days_months_and_matrices_that_begin_too_early_are_refused(
     ]
 
     assert refused == [NOT_KEPT] * 3
+
+
+async def test_a_dashboard_tells_all_that_can_be_known_and_leaves_out_the_rest(
+    postgres: Postgres, warehouse: Warehouse, clock: ManualClock
+) -> None:
+    whole, retention = Dashboards(postgres, warehouse, clock), RetentionWarehouse(warehouse)
+    await whole.open_businesses()
+    await ingest(warehouse, random_circle(1, members=25))
+    # Both periods before are held, one of them, and none but the period itself.
+    periods = [AskedDays(HORIZON_DAY + timedelta(days=before), date(2026, 5, 2)) for before in (287, 214, 100)]
+
+    async def dashboards(shown: Dashboards, scope: UUID | None) -> list[Dashboard]:
+        return [(await shown.service.get(admin(), asked(scope, days))).dashboard for days in periods]
+
+    everything = [await dashboards(whole, scope) for scope in SCOPES]
+    await keep_from(postgres, HORIZON_DAY)
+    await retention.choose(PURCHASES, HORIZON, 9)
+    await retention.delete(PURCHASES, HORIZON, 9)
+    left = Dashboards(postgres, warehouse, clock)
+    for scope, (both, one, none) in zip(SCOPES, everything, strict=True):
+        assert one.previous is not None
+        without_returning = replace(one.previous, buyers=one.previous.buyers.alone())
+        alone = replace(none.period, buyers=none.period.buyers.alone())
+        assert await dashboards(left, scope) == [
+            both,
+            replace(one, previous=without_returning),
+            replace(none, previous=None, period=alone),
+        ]
+        assert alone.buyers.active > alone.buyers.new >= 0
+
+
+@pytest.mark.parametrize("days", [1, 28, 244, 365, 366])
+async def test_with_24_months_kept_a_dashboard_of_any_length_answers_and_of_a_year_the_year_before_stands_beside_it(
+    postgres: Postgres, warehouse: Warehouse, clock: ManualClock, days: int
+) -> None:
+    shown, today = Dashboards(postgres, warehouse, clock), clock.now().date()
+    await keep_from(postgres, date(today.year - 2, today.month, 1))
+    end = today + timedelta(days=1)
+
+    dashboard = (await shown.service.get(admin(), asked(None, AskedDays(end - timedelta(days=days), end)))).dashboard
+
+    assert (dashboard.previous is not None) == (days <= 365)
 
 
 async def test_a_snapshot_whose_window_begins_too_early_is_refused_also_when_it_was_queued_before(

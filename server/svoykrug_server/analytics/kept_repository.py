@@ -31,8 +31,11 @@ class KeptHistory:
             day: date | None = await connection.fetchval(_KEPT_FROM)
         return None if day is None else datetime.combine(day, time(), self._zone).astimezone(UTC)
 
-    async def refuse_before(self, start: datetime) -> None:
+    async def refuse_before(self, start: datetime) -> datetime | None:
         """Refuses what would need purchases from an instant on, when some of them have been let go.
+
+        Returns:
+            The instant from which on everything is held; None while nothing has been let go.
 
         Raises:
             FailedPrecondition: HISTORY_NOT_KEPT, with `earliest_time`.
@@ -40,3 +43,4 @@ class KeptHistory:
         earliest = await self.earliest()
         if earliest is not None and start < earliest:
             raise FailedPrecondition("HISTORY_NOT_KEPT", metadata={"earliest_time": earliest.isoformat()})
+        return earliest

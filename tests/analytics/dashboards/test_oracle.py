@@ -90,6 +90,7 @@ async def test_a_dashboard_equals_the_oracle(
         assert day_figures(dashboard) == days
         before = oracle.dashboard(rows, business_id, first - (end - first), first)
         before.pop("days")
+        assert dashboard.previous is not None
         assert figures(dashboard.previous) == before
 
 
@@ -100,6 +101,7 @@ async def test_what_sensitive_businesses_add_equals_the_oracle(
     seen = []
     for first, end in PERIODS:
         dashboard = (await circle.service.get(CALLER, asked(None, AskedDays(first, end)))).dashboard
+        assert dashboard.previous is not None
         for figures_, start, stop in (
             (dashboard.period, first, end),
             (dashboard.previous, first - (end - first), first),

@@ -23,6 +23,7 @@ from svoykrug_server.rpc.standing import StandingChecks
 from tests.analytics.circles import BUSINESSES, correction, purchase
 from tests.analytics.dashboards.shop import next_of
 from tests.analytics.dashboards.world import Dashboards
+from tests.analytics.horizon import keep_from
 from tests.callers import admin, person
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
 from tests.waiting import until
@@ -101,6 +102,19 @@ async def test_a_dashboard_has_every_day_and_both_periods(dashboards: Dashboards
         (1_001, 1, 1),
         (-1, 1, 1),
     ]
+
+
+async def test_what_is_not_known_of_a_dashboard_is_said(dashboards: Dashboards, served: Served) -> None:
+    await dashboards.ship(purchase(1, 1, 1_000, NOON, FLORIST), purchase(2, 1, 500, NOON - 30 * DAY, FLORIST))
+    await keep_from(dashboards.postgres, date(2026, 4, 7))
+    told = []
+    for first_day in (date(2026, 5, 19), date(2026, 5, 5), date(2026, 4, 20)):
+        request = pb.GetDashboardRequest(business_id=str(FLORIST), from_date=on(first_day))
+        shown = (await stub(served).GetDashboard(request, metadata=as_owner(served))).dashboard
+        before = shown.previous_period
+        told.append((shown.period.active_member_count, shown.period.returning_and_lost_unknown))
+        told.append((shown.HasField("previous_period"), before.returning_and_lost_unknown))
+    assert told == [(1, False), (True, False), (1, False), (True, True), (1, True), (False, False)]
 
 
 async def test_a_scope_without_a_purchase_is_all_zeros(served: Served) -> None:

@@ -227,4 +227,5 @@ async def test_the_value_at_risk_is_that_of_the_latest_forecast_by_the_end_of_ea
 
 async def at_risk(circle: Dashboards, days: AskedDays) -> tuple[int, int]:
     dashboard = (await circle.service.get(admin(), asked(FLORIST, days))).dashboard
+    assert dashboard.previous is not None
     return dashboard.period.at_risk_value_minor, dashboard.previous.at_risk_value_minor

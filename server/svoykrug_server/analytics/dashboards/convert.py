@@ -67,7 +67,7 @@ def dashboard_to_proto(dashboard: Dashboard) -> dashboard_pb2.Dashboard:
         from_date=_date_to_proto(dashboard.days.from_day),
         to_date=_date_to_proto(dashboard.days.to_day),
         period=_figures_to_proto(dashboard.period),
-        previous_period=_figures_to_proto(dashboard.previous),
+        previous_period=None if dashboard.previous is None else _figures_to_proto(dashboard.previous),
         days=[_day_to_proto(day) for day in dashboard.by_day],
         withheld=dashboard.withheld,
     )
@@ -111,11 +111,12 @@ def _figures_to_proto(figures: PeriodFigures) -> dashboard_pb2.DashboardFigures:
         purchase_count=sales.purchase_count + sensitive.purchase_count,
         active_member_count=buyers.active,
         new_member_count=buyers.new,
-        returning_member_count=buyers.returning,
-        lost_member_count=buyers.lost,
+        returning_member_count=buyers.returning or 0,
+        lost_member_count=buyers.lost or 0,
         average_receipt_minor=sales.average_receipt_minor,
         repeat_rate=buyers.repeat / buyers.active if buyers.active else 0.0,
         at_risk_value_minor=figures.at_risk_value_minor,
+        returning_and_lost_unknown=buyers.returning is None,
     )
 
 

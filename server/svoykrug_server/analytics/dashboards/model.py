@@ -1,6 +1,6 @@
 """Words of dashboards: the figures of a period, of a day, of a cohort, and of going from one business to another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from uuid import UUID
 
@@ -14,16 +14,20 @@ class Buyers:
     Attributes:
         active: Bought in it.
         new: Of these, had never bought before.
-        returning: Of these, had bought before, but not in the period before.
-        lost: Bought in the period before and not in this one.
+        returning: Of these, had bought before, but not in the period before; None when that one is not held.
+        lost: Bought in the period before and not in this one; None when that one is not held.
         repeat: Of the active, with two receipts or more.
     """
 
     active: int = 0
     new: int = 0
-    returning: int = 0
-    lost: int = 0
+    returning: int | None = 0
+    lost: int | None = 0
     repeat: int = 0
+
+    def alone(self) -> "Buyers":
+        """Returns what is known without the period before. Whoever is new is: every first purchase is held."""
+        return replace(self, returning=None, lost=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ class Dashboard:
     Attributes:
         days: The period.
         period: Its figures.
-        previous: Those of the equally long period before.
+        previous: Those of the equally long period before; None when it is not held.
         by_day: Those of each day of the period; sensitive businesses are in none.
         withheld: Whether a business of the circle is sensitive, so that not all that it sold is in the figures. It is
             told by the businesses alone, so that it tells nothing about what was bought.
@@ -104,7 +108,7 @@ class Dashboard:
 
     days: Days
     period: PeriodFigures
-    previous: PeriodFigures
+    previous: PeriodFigures | None
     by_day: tuple[DaySales, ...]
     withheld: bool
 

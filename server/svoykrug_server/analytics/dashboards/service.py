@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from svoykrug_server.analytics.dashboards.cache import DashboardCache
 from svoykrug_server.analytics.dashboards.calendar import DEFAULT_DAYS, MOST_DAYS, AskedDays, CircleCalendar, Days
 from svoykrug_server.analytics.dashboards.changes import Changes
-from svoykrug_server.analytics.dashboards.model import Dashboard, DashboardAnswer, PeriodFigures, Sales
+from svoykrug_server.analytics.dashboards.model import Buyers, Dashboard, DashboardAnswer, PeriodFigures, Sales
 from svoykrug_server.analytics.dashboards.repository import DashboardRepository, Standing
 from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
 from svoykrug_server.analytics.dashboards.watchers import Watchers
@@ -32,6 +32,29 @@ class Asked:
 
     business_id: UUID | None
     days: AskedDays
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """Which of the periods that a period is compared with are held.
+
+    Attributes:
+        before: The equally long one before it.
+        before_that: The one before that one.
+    """
+
+    before: bool
+    before_that: bool
+
+    def told_by_before(self, buyers: Buyers) -> Buyers:
+        """Returns what is known of the buyers of the period."""
+        return buyers if self.before else buyers.alone()
+
+    def previous(self, figures: PeriodFigures) -> PeriodFigures | None:
+        """Returns what is known of the period before."""
+        if not self.before:
+            return None
+        return figures if self.before_that else replace(figures, buyers=figures.buyers.alone())
 
 
 class DashboardService:
@@ -76,7 +99,7 @@ class DashboardService:
 
         Raises:
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
-            FailedPrecondition: HISTORY_NOT_KEPT, of the three periods that are compared not all is held.
+            FailedPrecondition: HISTORY_NOT_KEPT, not all of the period is held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -86,7 +109,7 @@ class DashboardService:
         standing = await self._repository.standing(asked.business_id, ends)
         if standing.is_sensitive and caller.is_service:
             raise PermissionDenied
-        await self._refuse_let_go(days)
+        await self._history.refuse_before(self._calendar.start_of(days.from_day))
         with_sensitive = asked.business_id is None and standing.any_sensitive and caller.is_admin
         key = (asked.business_id, days, with_sensitive, standing.any_sensitive, standing.scoring_ids)
         dashboard = await self._cache.get(
@@ -108,7 +131,7 @@ class DashboardService:
         Raises:
             Limited: OVERLOADED, too many watch already.
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
-            FailedPrecondition: HISTORY_NOT_KEPT, of the three periods that are compared not all is held.
+            FailedPrecondition: HISTORY_NOT_KEPT, not all of the period is held.
             PermissionDenied: A service asks for a sensitive business.
             WarehouseUnavailable: The warehouse is away.
         """
@@ -145,19 +168,25 @@ class DashboardService:
             self._warehouse.at_risk_value(scoring_ids, build_ids),
             self._sensitive(days, with_sensitive),
         )
-        await self._refuse_let_go(days)
+        held = await self._held(days)
         values = [0 if scoring_id is None else at_risk.get(scoring_id, 0) for scoring_id in standing.scoring_ids]
         return Dashboard(
             days=days,
-            period=PeriodFigures(sales, buyers[0], sensitive[0], values[0]),
-            previous=PeriodFigures(previous_sales, buyers[1], sensitive[1], values[1]),
+            period=PeriodFigures(sales, held.told_by_before(buyers[0]), sensitive[0], values[0]),
+            previous=held.previous(PeriodFigures(previous_sales, buyers[1], sensitive[1], values[1])),
             by_day=by_day,
             withheld=business_id is None and standing.any_sensitive,
         )
 
-    async def _refuse_let_go(self, days: Days) -> None:
-        """Refuses days of which the period before the one before is not held: whoever returned is told by it."""
-        await self._history.refuse_before(self._calendar.start_of(days.before.before.from_day))
+    async def _held(self, days: Days) -> "_Held":
+        """Returns which periods before some days are held, asked when all has been read.
+
+        Raises:
+            FailedPrecondition: HISTORY_NOT_KEPT, not all of the days themselves.
+        """
+        earliest = await self._history.refuse_before(self._calendar.start_of(days.from_day))
+        starts = [self._calendar.start_of(before.from_day) for before in (days.before, days.before.before)]
+        return _Held(*(earliest is None or start >= earliest for start in starts))
 
     async def _sensitive(self, days: Days, with_sensitive: bool) -> tuple[Sales, Sales]:
         return await self._warehouse.sensitive(days) if with_sensitive else (Sales(), Sales())
