@@ -70,13 +70,12 @@ class ScoreWriter:
         document = await self._repository.document(plan.model_id)
         if model is None or document is None:
             raise FailedPrecondition("NO_SERVING_MODEL")
-        scope = Scope(plan.business_id, plan.watermark)
-        known_until = await self._warehouse.known_until(scope, plan.cutoff)
-        count = await self._warehouse.member_count(scope, plan.cutoff, known_until)
+        scope = await self._warehouse.scope(plan.business_id, plan.watermark)
+        count = await self._warehouse.member_count(scope, plan.cutoff)
         scorer = await asyncio.to_thread(_block_scorer, document, model.card.feature_bins)
         all_blocks = blocks(count // BLOCK_MEMBERS + 1)
         segments_build_id = None if segments is None else segments.build_id
-        await self._write_blocks(plan, build_id, model, scorer, known_until, segments_build_id, all_blocks, progress)
+        await self._write_blocks(plan, build_id, model, scorer, scope, segments_build_id, all_blocks, progress)
         if segments is not None:
             await self._warehouse.refuse_without_segments(segments)
         contents = await self._warehouse.contents(plan.scoring_id, build_id)
@@ -98,18 +97,17 @@ class ScoreWriter:
         build_id: UUID,
         model: ChurnModel,
         scorer: "BlockScorer",
-        known_until: datetime,
+        scope: Scope,
         segments_build_id: UUID | None,
         all_blocks: list[Block],
         progress: Progress,
     ) -> None:
-        scope = Scope(plan.business_id, plan.watermark)
         horizon, population = model.plan.horizon_days, model.plan.population_days
         done = 0
         for number, block in enumerate(all_blocks):
             await progress.report("score", 5 + 85 * number // len(all_blocks), done)
             known = await self._warehouse.scoring_block(
-                scope, plan.cutoff, known_until, horizon, population, block, segments_build_id
+                scope, plan.cutoff, horizon, population, block, segments_build_id
             )
             scored = await asyncio.to_thread(scorer.score, known, plan.scoring_id, build_id)
             if scored.num_rows:
@@ -178,8 +176,9 @@ class MemberScorer:
         plan = _plan(parameters)
         found = await self._repository.find_scoring(plan.scoring_id)
         build_id = await self._publish(plan, uuid4(), progress) if found is None else found.build_id
-        # What attempts before it left is seen by nobody; one that still works loses what it cannot publish.
-        await self._warehouse.clear_others(plan.scoring_id, build_id)
+        if found is None or found.standing.is_held:
+            # What attempts before it left is seen by nobody; one that still works loses what it cannot publish.
+            await self._warehouse.clear_others(plan.scoring_id, build_id)
         await progress.report("grade", 95)
         await self._grader.grade_closed(plan.business_id, plan.watermark)
         self._metrics.show(await self._stability.stability())

@@ -1,0 +1,93 @@
+"""Rows that the warehouse loses in tests, and the job that makes them again."""
+
+from collections.abc import Awaitable
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from svoykrug_server.analytics.churn.composition import Churn, compose_churn
+from svoykrug_server.analytics.remaking.composition import compose_remaking
+from svoykrug_server.analytics.remaking.job import Remaking
+from svoykrug_server.analytics.standing import REMAKING_DELAY
+from svoykrug_server.kit.errors import DomainError, FailedPrecondition, Unavailable
+from svoykrug_server.kit.paging import PageTokens
+from tests.analytics.snapshots import MOSCOW, Analytics
+
+BEING_REMADE = ("RESULT_BEING_REMADE", REMAKING_DELAY)
+
+
+class Proof:
+    """Says that everything was compared."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def touch_all(self) -> None:
+        """Remembers that every day is to be read again."""
+        self.asked.append("touch_all")
+
+    async def prove_changed(self) -> None:
+        """Remembers that what is to be read was."""
+        self.asked.append("prove_changed")
+
+
+class Remakers:
+    """Processes that make rows again.
+
+    Args:
+        analytics: The circle.
+        churn: Its churn; without it, of its own.
+    """
+
+    def __init__(self, analytics: Analytics, churn: Churn | None = None) -> None:
+        self.analytics, self.proof = analytics, Proof()
+        self.registry = CollectorRegistry()
+        self._churn = churn or self._own_churn()
+
+    def job(self) -> Remaking:
+        """Returns the job of a process that begins."""
+        self.registry = CollectorRegistry()
+        circle = self.analytics
+        return compose_remaking(
+            circle.postgres,
+            circle.warehouse,
+            MOSCOW,
+            self._churn,
+            circle.proofs,
+            self.proof,
+            circle.clock,
+            self.registry,
+            0.01,
+        )
+
+    def metric(self, name: str, kind: str = "snapshot") -> float:
+        """Returns a metric of the newest job."""
+        return self.registry.get_sample_value(f"analytics_results_{name}", {"kind": kind}) or 0.0
+
+    def _own_churn(self) -> Churn:
+        circle = self.analytics
+        stores = (circle.postgres, circle.warehouse, MOSCOW, circle.proofs, circle.proofs, circle.operations)
+        return compose_churn(*stores, PageTokens(bytes(32)), circle.clock, CollectorRegistry())
+
+
+async def lose(analytics: Analytics, table: str = "snapshot_members") -> None:
+    """Loses all rows of a table."""
+    await analytics.warehouse.command(f"TRUNCATE TABLE {table}")
+
+
+async def refusal_of(call: Awaitable[object]) -> tuple[str, timedelta | None]:
+    """Returns why a call was refused, and when to repeat it."""
+    with pytest.raises(DomainError) as refused:
+        await call
+    assert isinstance(refused.value, Unavailable | FailedPrecondition)
+    return refused.value.reason, refused.value.retry_after
+
+
+async def loss_of(call: Awaitable[object]) -> str:
+    """Returns why rows that a call asks for are lost for good."""
+    with pytest.raises(FailedPrecondition) as refused:
+        await call
+    assert refused.value.reason == "RESULT_LOST"
+    assert refused.value.metadata["lost_time"]
+    return refused.value.metadata["lost_reason"]
