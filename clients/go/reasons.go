@@ -117,7 +117,7 @@ const (
 	ReasonCsvImportWritten Reason = "CSV_IMPORT_WRITTEN"
 	// There is too little data to train or to score. Metadata: what there is and what is needed.
 	ReasonTooLittleData Reason = "TOO_LITTLE_DATA"
-	// The two stores disagree for a day that the snapshot covers; it is being repaired.
+	// The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or repaired.
 	ReasonStoresDisagree Reason = "STORES_DISAGREE"
 	// The model does not beat the baselines or the serving model. Metadata: what it failed.
 	ReasonModelNotGoodEnough Reason = "MODEL_NOT_GOOD_ENOUGH"

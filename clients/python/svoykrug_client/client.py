@@ -57,6 +57,7 @@ class Client:
         token_store: Where the session of a signed-in person is kept; in memory by default.
         service_key: Call as a service account instead.
         language: `ru` or `en`: the language of the texts for people.
+        interceptors: Yours, around all that the client does with a call, such as those of `svoykrug_client.tracing`.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class Client:
         token_store: TokenStore | None = None,
         service_key: ServiceKey | None = None,
         language: str = "ru",
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         self._calls = Calls(language, f"python/{version('svoykrug-client')}")
-        self._channel = self._open(target, root_certificates_pem, insecure)
+        self._channel = self._open(target, root_certificates_pem, insecure, interceptors)
         self.auth = AuthServiceStub(self._channel)
         self.auth_admin = AuthAdminServiceStub(self._channel)
         self.users = UsersServiceStub(self._channel)
@@ -84,8 +86,14 @@ class Client:
             ServiceCredentials(service_key, self.auth.IssueServiceToken) if service_key else self._session
         )
 
-    def _open(self, target: str, root_certificates_pem: bytes | None, insecure: bool) -> grpc.aio.Channel:
-        interceptors = [UnaryCalls(self._calls), UploadCalls(self._calls), DownloadCalls(self._calls)]
+    def _open(
+        self,
+        target: str,
+        root_certificates_pem: bytes | None,
+        insecure: bool,
+        callers: Sequence[grpc.aio.ClientInterceptor],
+    ) -> grpc.aio.Channel:
+        interceptors = [*callers, UnaryCalls(self._calls), UploadCalls(self._calls), DownloadCalls(self._calls)]
         options = [("grpc.service_config", service_config()), *_CONNECTION]
         if insecure:
             return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
@@ -235,6 +243,7 @@ def service_client(
     root_certificates_pem: bytes | None = None,
     insecure: bool = False,
     language: str = "ru",
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> Client:
     """Returns a client that calls as the service account of a key file; see `Client` for the arguments.
 
@@ -247,4 +256,5 @@ def service_client(
         insecure=insecure,
         service_key=ServiceKey.from_file(key_file),
         language=language,
+        interceptors=interceptors,
     )

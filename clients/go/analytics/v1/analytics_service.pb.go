@@ -117,10 +117,14 @@ type DayComparison struct {
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
 	// The day in the circle's time zone.
 	Date *date.Date `protobuf:"bytes,2,opt,name=date,proto3" json:"date,omitempty"`
-	// What PostgreSQL holds of what has been shipped.
+	// What PostgreSQL held of what had been shipped, at `proven_time`; absent when the day was never compared.
 	Postgres *StoreTotals `protobuf:"bytes,3,opt,name=postgres,proto3" json:"postgres,omitempty"`
-	// What ClickHouse holds.
-	Clickhouse    *StoreTotals `protobuf:"bytes,4,opt,name=clickhouse,proto3" json:"clickhouse,omitempty"`
+	// What ClickHouse held then.
+	Clickhouse *StoreTotals `protobuf:"bytes,4,opt,name=clickhouse,proto3" json:"clickhouse,omitempty"`
+	// Whether that still stands.
+	State ProofState `protobuf:"varint,5,opt,name=state,proto3,enum=svoykrug.analytics.v1.ProofState" json:"state,omitempty"`
+	// When the stores were compared last.
+	ProvenTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=proven_time,json=provenTime,proto3" json:"proven_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -183,6 +187,20 @@ func (x *DayComparison) GetClickhouse() *StoreTotals {
 	return nil
 }
 
+func (x *DayComparison) GetState() ProofState {
+	if x != nil {
+		return x.State
+	}
+	return ProofState_PROOF_STATE_UNSPECIFIED
+}
+
+func (x *DayComparison) GetProvenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ProvenTime
+	}
+	return nil
+}
+
 // Holds freshness and proof.
 type GetFreshnessResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -192,18 +210,23 @@ type GetFreshnessResponse struct {
 	WaitingCount int64 `protobuf:"varint,2,opt,name=waiting_count,json=waitingCount,proto3" json:"waiting_count,omitempty"`
 	// How old the oldest of them is, in milliseconds; 0 when none waits.
 	LagMs int64 `protobuf:"varint,3,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
-	// All of the scope that PostgreSQL holds and has shipped, of days that the warehouse still holds.
+	// All of the scope that PostgreSQL holds and has shipped, of days that the warehouse still holds; each day as it was compared last.
 	Postgres *StoreTotals `protobuf:"bytes,4,opt,name=postgres,proto3" json:"postgres,omitempty"`
-	// All of the scope that ClickHouse holds.
+	// All of the scope that ClickHouse holds; each day as it was compared last.
 	Clickhouse *StoreTotals `protobuf:"bytes,5,opt,name=clickhouse,proto3" json:"clickhouse,omitempty"`
-	// True when count, sum and hash of both are equal.
+	// True when count, sum and hash of both are equal, and no day is disputed or unproven.
 	Equal bool `protobuf:"varint,6,opt,name=equal,proto3" json:"equal,omitempty"`
 	// A page of the days asked for, by business and day.
 	Days []*DayComparison `protobuf:"bytes,7,rep,name=days,proto3" json:"days,omitempty"`
-	// How many days of the scope are known to disagree and wait for repair.
+	// How many days of the scope are known or feared to disagree and wait for proof or repair.
 	DisputedDayCount int32 `protobuf:"varint,8,opt,name=disputed_day_count,json=disputedDayCount,proto3" json:"disputed_day_count,omitempty"`
 	// Asks for the next page of days; empty on the last.
 	NextPageToken string `protobuf:"bytes,9,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// How many days of the scope had something shipped since they were compared last, or are to be compared again. With 0 here and in
+	// `waiting_count` the totals are whole.
+	UnprovenDayCount int32 `protobuf:"varint,10,opt,name=unproven_day_count,json=unprovenDayCount,proto3" json:"unproven_day_count,omitempty"`
+	// Every day of the totals was compared at this instant or later; absent before the first comparison.
+	ProvenTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=proven_time,json=provenTime,proto3" json:"proven_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -299,6 +322,20 @@ func (x *GetFreshnessResponse) GetNextPageToken() string {
 		return x.NextPageToken
 	}
 	return ""
+}
+
+func (x *GetFreshnessResponse) GetUnprovenDayCount() int32 {
+	if x != nil {
+		return x.UnprovenDayCount
+	}
+	return 0
+}
+
+func (x *GetFreshnessResponse) GetProvenTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ProvenTime
+	}
+	return nil
 }
 
 // Asks for a snapshot.
@@ -2685,7 +2722,7 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\ato_date\x18\x03 \x01(\v2\x11.google.type.DateR\x06toDate\x12\x1b\n" +
 	"\tpage_size\x18\x04 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x05 \x01(\tR\tpageToken\"\xdb\x01\n" +
+	"page_token\x18\x05 \x01(\tR\tpageToken\"\xd1\x02\n" +
 	"\rDayComparison\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12%\n" +
@@ -2693,7 +2730,10 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\bpostgres\x18\x03 \x01(\v2\".svoykrug.analytics.v1.StoreTotalsR\bpostgres\x12B\n" +
 	"\n" +
 	"clickhouse\x18\x04 \x01(\v2\".svoykrug.analytics.v1.StoreTotalsR\n" +
-	"clickhouse\"\xbc\x03\n" +
+	"clickhouse\x127\n" +
+	"\x05state\x18\x05 \x01(\x0e2!.svoykrug.analytics.v1.ProofStateR\x05state\x12;\n" +
+	"\vproven_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"provenTime\"\xa7\x04\n" +
 	"\x14GetFreshnessResponse\x12>\n" +
 	"\tfreshness\x18\x01 \x01(\v2 .svoykrug.analytics.v1.FreshnessR\tfreshness\x12#\n" +
 	"\rwaiting_count\x18\x02 \x01(\x03R\fwaitingCount\x12\x15\n" +
@@ -2705,7 +2745,11 @@ const file_svoykrug_analytics_v1_analytics_service_proto_rawDesc = "" +
 	"\x05equal\x18\x06 \x01(\bR\x05equal\x128\n" +
 	"\x04days\x18\a \x03(\v2$.svoykrug.analytics.v1.DayComparisonR\x04days\x12,\n" +
 	"\x12disputed_day_count\x18\b \x01(\x05R\x10disputedDayCount\x12&\n" +
-	"\x0fnext_page_token\x18\t \x01(\tR\rnextPageToken\"\xf0\x01\n" +
+	"\x0fnext_page_token\x18\t \x01(\tR\rnextPageToken\x12,\n" +
+	"\x12unproven_day_count\x18\n" +
+	" \x01(\x05R\x10unprovenDayCount\x12;\n" +
+	"\vproven_time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"provenTime\"\xf0\x01\n" +
 	"\x15CreateSnapshotRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12;\n" +
@@ -2995,22 +3039,23 @@ var file_svoykrug_analytics_v1_analytics_service_proto_goTypes = []any{
 	(*GetCrossBusinessMatrixResponse)(nil), // 40: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse
 	(*date.Date)(nil),                      // 41: google.type.Date
 	(*StoreTotals)(nil),                    // 42: svoykrug.analytics.v1.StoreTotals
-	(*Freshness)(nil),                      // 43: svoykrug.analytics.v1.Freshness
+	(ProofState)(0),                        // 43: svoykrug.analytics.v1.ProofState
 	(*timestamppb.Timestamp)(nil),          // 44: google.protobuf.Timestamp
-	(*v1.Operation)(nil),                   // 45: svoykrug.operations.v1.Operation
-	(*Snapshot)(nil),                       // 46: svoykrug.analytics.v1.Snapshot
-	(*SegmentFigures)(nil),                 // 47: svoykrug.analytics.v1.SegmentFigures
-	(Segment)(0),                           // 48: svoykrug.analytics.v1.Segment
-	(*SegmentMember)(nil),                  // 49: svoykrug.analytics.v1.SegmentMember
-	(*SegmentMovement)(nil),                // 50: svoykrug.analytics.v1.SegmentMovement
-	(*ChurnScore)(nil),                     // 51: svoykrug.analytics.v1.ChurnScore
-	(*MemberValue)(nil),                    // 52: svoykrug.analytics.v1.MemberValue
-	(*ChurnModel)(nil),                     // 53: svoykrug.analytics.v1.ChurnModel
-	(*ForecastReceipt)(nil),                // 54: svoykrug.analytics.v1.ForecastReceipt
-	(*SegmentStep)(nil),                    // 55: svoykrug.analytics.v1.SegmentStep
-	(*Dashboard)(nil),                      // 56: svoykrug.analytics.v1.Dashboard
-	(*Cohort)(nil),                         // 57: svoykrug.analytics.v1.Cohort
-	(*CrossBusinessCell)(nil),              // 58: svoykrug.analytics.v1.CrossBusinessCell
+	(*Freshness)(nil),                      // 45: svoykrug.analytics.v1.Freshness
+	(*v1.Operation)(nil),                   // 46: svoykrug.operations.v1.Operation
+	(*Snapshot)(nil),                       // 47: svoykrug.analytics.v1.Snapshot
+	(*SegmentFigures)(nil),                 // 48: svoykrug.analytics.v1.SegmentFigures
+	(Segment)(0),                           // 49: svoykrug.analytics.v1.Segment
+	(*SegmentMember)(nil),                  // 50: svoykrug.analytics.v1.SegmentMember
+	(*SegmentMovement)(nil),                // 51: svoykrug.analytics.v1.SegmentMovement
+	(*ChurnScore)(nil),                     // 52: svoykrug.analytics.v1.ChurnScore
+	(*MemberValue)(nil),                    // 53: svoykrug.analytics.v1.MemberValue
+	(*ChurnModel)(nil),                     // 54: svoykrug.analytics.v1.ChurnModel
+	(*ForecastReceipt)(nil),                // 55: svoykrug.analytics.v1.ForecastReceipt
+	(*SegmentStep)(nil),                    // 56: svoykrug.analytics.v1.SegmentStep
+	(*Dashboard)(nil),                      // 57: svoykrug.analytics.v1.Dashboard
+	(*Cohort)(nil),                         // 58: svoykrug.analytics.v1.Cohort
+	(*CrossBusinessCell)(nil),              // 59: svoykrug.analytics.v1.CrossBusinessCell
 }
 var file_svoykrug_analytics_v1_analytics_service_proto_depIdxs = []int32{
 	41, // 0: svoykrug.analytics.v1.GetFreshnessRequest.from_date:type_name -> google.type.Date
@@ -3018,105 +3063,108 @@ var file_svoykrug_analytics_v1_analytics_service_proto_depIdxs = []int32{
 	41, // 2: svoykrug.analytics.v1.DayComparison.date:type_name -> google.type.Date
 	42, // 3: svoykrug.analytics.v1.DayComparison.postgres:type_name -> svoykrug.analytics.v1.StoreTotals
 	42, // 4: svoykrug.analytics.v1.DayComparison.clickhouse:type_name -> svoykrug.analytics.v1.StoreTotals
-	43, // 5: svoykrug.analytics.v1.GetFreshnessResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	42, // 6: svoykrug.analytics.v1.GetFreshnessResponse.postgres:type_name -> svoykrug.analytics.v1.StoreTotals
-	42, // 7: svoykrug.analytics.v1.GetFreshnessResponse.clickhouse:type_name -> svoykrug.analytics.v1.StoreTotals
-	1,  // 8: svoykrug.analytics.v1.GetFreshnessResponse.days:type_name -> svoykrug.analytics.v1.DayComparison
-	44, // 9: svoykrug.analytics.v1.CreateSnapshotRequest.cutoff_time:type_name -> google.protobuf.Timestamp
-	44, // 10: svoykrug.analytics.v1.CreateSnapshotRequest.known_time:type_name -> google.protobuf.Timestamp
-	45, // 11: svoykrug.analytics.v1.CreateSnapshotResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	46, // 12: svoykrug.analytics.v1.ListSnapshotsResponse.snapshots:type_name -> svoykrug.analytics.v1.Snapshot
-	46, // 13: svoykrug.analytics.v1.GetSegmentSummaryResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
-	47, // 14: svoykrug.analytics.v1.GetSegmentSummaryResponse.segments:type_name -> svoykrug.analytics.v1.SegmentFigures
-	43, // 15: svoykrug.analytics.v1.GetSegmentSummaryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	48, // 16: svoykrug.analytics.v1.ListSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
-	49, // 17: svoykrug.analytics.v1.ListSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
-	43, // 18: svoykrug.analytics.v1.ListSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	48, // 19: svoykrug.analytics.v1.StreamSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
-	49, // 20: svoykrug.analytics.v1.StreamSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
-	43, // 21: svoykrug.analytics.v1.StreamSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	50, // 22: svoykrug.analytics.v1.GetSegmentMovementsResponse.movements:type_name -> svoykrug.analytics.v1.SegmentMovement
-	43, // 23: svoykrug.analytics.v1.GetSegmentMovementsResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	44, // 24: svoykrug.analytics.v1.GetMemberInsightRequest.as_of_time:type_name -> google.protobuf.Timestamp
-	49, // 25: svoykrug.analytics.v1.GetMemberInsightResponse.segment_member:type_name -> svoykrug.analytics.v1.SegmentMember
-	46, // 26: svoykrug.analytics.v1.GetMemberInsightResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
-	51, // 27: svoykrug.analytics.v1.GetMemberInsightResponse.churn_score:type_name -> svoykrug.analytics.v1.ChurnScore
-	43, // 28: svoykrug.analytics.v1.GetMemberInsightResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	52, // 29: svoykrug.analytics.v1.GetMemberInsightResponse.member_value:type_name -> svoykrug.analytics.v1.MemberValue
-	44, // 30: svoykrug.analytics.v1.TrainChurnModelRequest.test_cutoff_time:type_name -> google.protobuf.Timestamp
-	44, // 31: svoykrug.analytics.v1.TrainChurnModelRequest.training_cutoff_times:type_name -> google.protobuf.Timestamp
-	45, // 32: svoykrug.analytics.v1.TrainChurnModelResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	53, // 33: svoykrug.analytics.v1.ListChurnModelsResponse.churn_models:type_name -> svoykrug.analytics.v1.ChurnModel
-	53, // 34: svoykrug.analytics.v1.GetChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
-	53, // 35: svoykrug.analytics.v1.PromoteChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
-	44, // 36: svoykrug.analytics.v1.ScoreMembersRequest.cutoff_time:type_name -> google.protobuf.Timestamp
-	45, // 37: svoykrug.analytics.v1.ScoreMembersResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	51, // 38: svoykrug.analytics.v1.ListAtRiskMembersResponse.members:type_name -> svoykrug.analytics.v1.ChurnScore
-	43, // 39: svoykrug.analytics.v1.ListAtRiskMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	54, // 40: svoykrug.analytics.v1.GetForecastReceiptsResponse.receipts:type_name -> svoykrug.analytics.v1.ForecastReceipt
-	55, // 41: svoykrug.analytics.v1.GetMemberHistoryResponse.steps:type_name -> svoykrug.analytics.v1.SegmentStep
-	43, // 42: svoykrug.analytics.v1.GetMemberHistoryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 43: svoykrug.analytics.v1.GetDashboardRequest.from_date:type_name -> google.type.Date
-	41, // 44: svoykrug.analytics.v1.GetDashboardRequest.to_date:type_name -> google.type.Date
-	56, // 45: svoykrug.analytics.v1.GetDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
-	43, // 46: svoykrug.analytics.v1.GetDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 47: svoykrug.analytics.v1.WatchDashboardRequest.from_date:type_name -> google.type.Date
-	41, // 48: svoykrug.analytics.v1.WatchDashboardRequest.to_date:type_name -> google.type.Date
-	56, // 49: svoykrug.analytics.v1.WatchDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
-	43, // 50: svoykrug.analytics.v1.WatchDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 51: svoykrug.analytics.v1.GetCohortRetentionRequest.from_month:type_name -> google.type.Date
-	41, // 52: svoykrug.analytics.v1.GetCohortRetentionRequest.to_month:type_name -> google.type.Date
-	57, // 53: svoykrug.analytics.v1.GetCohortRetentionResponse.cohorts:type_name -> svoykrug.analytics.v1.Cohort
-	43, // 54: svoykrug.analytics.v1.GetCohortRetentionResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	41, // 55: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.from_date:type_name -> google.type.Date
-	41, // 56: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.to_date:type_name -> google.type.Date
-	58, // 57: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.cells:type_name -> svoykrug.analytics.v1.CrossBusinessCell
-	43, // 58: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
-	0,  // 59: svoykrug.analytics.v1.AnalyticsService.GetFreshness:input_type -> svoykrug.analytics.v1.GetFreshnessRequest
-	3,  // 60: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:input_type -> svoykrug.analytics.v1.CreateSnapshotRequest
-	5,  // 61: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:input_type -> svoykrug.analytics.v1.ListSnapshotsRequest
-	7,  // 62: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:input_type -> svoykrug.analytics.v1.GetSegmentSummaryRequest
-	9,  // 63: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:input_type -> svoykrug.analytics.v1.ListSegmentMembersRequest
-	11, // 64: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:input_type -> svoykrug.analytics.v1.StreamSegmentMembersRequest
-	13, // 65: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:input_type -> svoykrug.analytics.v1.GetSegmentMovementsRequest
-	15, // 66: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:input_type -> svoykrug.analytics.v1.GetMemberInsightRequest
-	17, // 67: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:input_type -> svoykrug.analytics.v1.TrainChurnModelRequest
-	19, // 68: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:input_type -> svoykrug.analytics.v1.ListChurnModelsRequest
-	21, // 69: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:input_type -> svoykrug.analytics.v1.GetChurnModelRequest
-	23, // 70: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:input_type -> svoykrug.analytics.v1.PromoteChurnModelRequest
-	25, // 71: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:input_type -> svoykrug.analytics.v1.ScoreMembersRequest
-	27, // 72: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:input_type -> svoykrug.analytics.v1.ListAtRiskMembersRequest
-	29, // 73: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:input_type -> svoykrug.analytics.v1.GetForecastReceiptsRequest
-	31, // 74: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:input_type -> svoykrug.analytics.v1.GetMemberHistoryRequest
-	33, // 75: svoykrug.analytics.v1.AnalyticsService.GetDashboard:input_type -> svoykrug.analytics.v1.GetDashboardRequest
-	35, // 76: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:input_type -> svoykrug.analytics.v1.WatchDashboardRequest
-	37, // 77: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:input_type -> svoykrug.analytics.v1.GetCohortRetentionRequest
-	39, // 78: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:input_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixRequest
-	2,  // 79: svoykrug.analytics.v1.AnalyticsService.GetFreshness:output_type -> svoykrug.analytics.v1.GetFreshnessResponse
-	4,  // 80: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:output_type -> svoykrug.analytics.v1.CreateSnapshotResponse
-	6,  // 81: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:output_type -> svoykrug.analytics.v1.ListSnapshotsResponse
-	8,  // 82: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:output_type -> svoykrug.analytics.v1.GetSegmentSummaryResponse
-	10, // 83: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:output_type -> svoykrug.analytics.v1.ListSegmentMembersResponse
-	12, // 84: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:output_type -> svoykrug.analytics.v1.StreamSegmentMembersResponse
-	14, // 85: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:output_type -> svoykrug.analytics.v1.GetSegmentMovementsResponse
-	16, // 86: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:output_type -> svoykrug.analytics.v1.GetMemberInsightResponse
-	18, // 87: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:output_type -> svoykrug.analytics.v1.TrainChurnModelResponse
-	20, // 88: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:output_type -> svoykrug.analytics.v1.ListChurnModelsResponse
-	22, // 89: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:output_type -> svoykrug.analytics.v1.GetChurnModelResponse
-	24, // 90: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:output_type -> svoykrug.analytics.v1.PromoteChurnModelResponse
-	26, // 91: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:output_type -> svoykrug.analytics.v1.ScoreMembersResponse
-	28, // 92: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:output_type -> svoykrug.analytics.v1.ListAtRiskMembersResponse
-	30, // 93: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:output_type -> svoykrug.analytics.v1.GetForecastReceiptsResponse
-	32, // 94: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:output_type -> svoykrug.analytics.v1.GetMemberHistoryResponse
-	34, // 95: svoykrug.analytics.v1.AnalyticsService.GetDashboard:output_type -> svoykrug.analytics.v1.GetDashboardResponse
-	36, // 96: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:output_type -> svoykrug.analytics.v1.WatchDashboardResponse
-	38, // 97: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:output_type -> svoykrug.analytics.v1.GetCohortRetentionResponse
-	40, // 98: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:output_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixResponse
-	79, // [79:99] is the sub-list for method output_type
-	59, // [59:79] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	43, // 5: svoykrug.analytics.v1.DayComparison.state:type_name -> svoykrug.analytics.v1.ProofState
+	44, // 6: svoykrug.analytics.v1.DayComparison.proven_time:type_name -> google.protobuf.Timestamp
+	45, // 7: svoykrug.analytics.v1.GetFreshnessResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	42, // 8: svoykrug.analytics.v1.GetFreshnessResponse.postgres:type_name -> svoykrug.analytics.v1.StoreTotals
+	42, // 9: svoykrug.analytics.v1.GetFreshnessResponse.clickhouse:type_name -> svoykrug.analytics.v1.StoreTotals
+	1,  // 10: svoykrug.analytics.v1.GetFreshnessResponse.days:type_name -> svoykrug.analytics.v1.DayComparison
+	44, // 11: svoykrug.analytics.v1.GetFreshnessResponse.proven_time:type_name -> google.protobuf.Timestamp
+	44, // 12: svoykrug.analytics.v1.CreateSnapshotRequest.cutoff_time:type_name -> google.protobuf.Timestamp
+	44, // 13: svoykrug.analytics.v1.CreateSnapshotRequest.known_time:type_name -> google.protobuf.Timestamp
+	46, // 14: svoykrug.analytics.v1.CreateSnapshotResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	47, // 15: svoykrug.analytics.v1.ListSnapshotsResponse.snapshots:type_name -> svoykrug.analytics.v1.Snapshot
+	47, // 16: svoykrug.analytics.v1.GetSegmentSummaryResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
+	48, // 17: svoykrug.analytics.v1.GetSegmentSummaryResponse.segments:type_name -> svoykrug.analytics.v1.SegmentFigures
+	45, // 18: svoykrug.analytics.v1.GetSegmentSummaryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	49, // 19: svoykrug.analytics.v1.ListSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
+	50, // 20: svoykrug.analytics.v1.ListSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
+	45, // 21: svoykrug.analytics.v1.ListSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	49, // 22: svoykrug.analytics.v1.StreamSegmentMembersRequest.segment:type_name -> svoykrug.analytics.v1.Segment
+	50, // 23: svoykrug.analytics.v1.StreamSegmentMembersResponse.members:type_name -> svoykrug.analytics.v1.SegmentMember
+	45, // 24: svoykrug.analytics.v1.StreamSegmentMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	51, // 25: svoykrug.analytics.v1.GetSegmentMovementsResponse.movements:type_name -> svoykrug.analytics.v1.SegmentMovement
+	45, // 26: svoykrug.analytics.v1.GetSegmentMovementsResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	44, // 27: svoykrug.analytics.v1.GetMemberInsightRequest.as_of_time:type_name -> google.protobuf.Timestamp
+	50, // 28: svoykrug.analytics.v1.GetMemberInsightResponse.segment_member:type_name -> svoykrug.analytics.v1.SegmentMember
+	47, // 29: svoykrug.analytics.v1.GetMemberInsightResponse.snapshot:type_name -> svoykrug.analytics.v1.Snapshot
+	52, // 30: svoykrug.analytics.v1.GetMemberInsightResponse.churn_score:type_name -> svoykrug.analytics.v1.ChurnScore
+	45, // 31: svoykrug.analytics.v1.GetMemberInsightResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	53, // 32: svoykrug.analytics.v1.GetMemberInsightResponse.member_value:type_name -> svoykrug.analytics.v1.MemberValue
+	44, // 33: svoykrug.analytics.v1.TrainChurnModelRequest.test_cutoff_time:type_name -> google.protobuf.Timestamp
+	44, // 34: svoykrug.analytics.v1.TrainChurnModelRequest.training_cutoff_times:type_name -> google.protobuf.Timestamp
+	46, // 35: svoykrug.analytics.v1.TrainChurnModelResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	54, // 36: svoykrug.analytics.v1.ListChurnModelsResponse.churn_models:type_name -> svoykrug.analytics.v1.ChurnModel
+	54, // 37: svoykrug.analytics.v1.GetChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
+	54, // 38: svoykrug.analytics.v1.PromoteChurnModelResponse.churn_model:type_name -> svoykrug.analytics.v1.ChurnModel
+	44, // 39: svoykrug.analytics.v1.ScoreMembersRequest.cutoff_time:type_name -> google.protobuf.Timestamp
+	46, // 40: svoykrug.analytics.v1.ScoreMembersResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	52, // 41: svoykrug.analytics.v1.ListAtRiskMembersResponse.members:type_name -> svoykrug.analytics.v1.ChurnScore
+	45, // 42: svoykrug.analytics.v1.ListAtRiskMembersResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	55, // 43: svoykrug.analytics.v1.GetForecastReceiptsResponse.receipts:type_name -> svoykrug.analytics.v1.ForecastReceipt
+	56, // 44: svoykrug.analytics.v1.GetMemberHistoryResponse.steps:type_name -> svoykrug.analytics.v1.SegmentStep
+	45, // 45: svoykrug.analytics.v1.GetMemberHistoryResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 46: svoykrug.analytics.v1.GetDashboardRequest.from_date:type_name -> google.type.Date
+	41, // 47: svoykrug.analytics.v1.GetDashboardRequest.to_date:type_name -> google.type.Date
+	57, // 48: svoykrug.analytics.v1.GetDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
+	45, // 49: svoykrug.analytics.v1.GetDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 50: svoykrug.analytics.v1.WatchDashboardRequest.from_date:type_name -> google.type.Date
+	41, // 51: svoykrug.analytics.v1.WatchDashboardRequest.to_date:type_name -> google.type.Date
+	57, // 52: svoykrug.analytics.v1.WatchDashboardResponse.dashboard:type_name -> svoykrug.analytics.v1.Dashboard
+	45, // 53: svoykrug.analytics.v1.WatchDashboardResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 54: svoykrug.analytics.v1.GetCohortRetentionRequest.from_month:type_name -> google.type.Date
+	41, // 55: svoykrug.analytics.v1.GetCohortRetentionRequest.to_month:type_name -> google.type.Date
+	58, // 56: svoykrug.analytics.v1.GetCohortRetentionResponse.cohorts:type_name -> svoykrug.analytics.v1.Cohort
+	45, // 57: svoykrug.analytics.v1.GetCohortRetentionResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	41, // 58: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.from_date:type_name -> google.type.Date
+	41, // 59: svoykrug.analytics.v1.GetCrossBusinessMatrixRequest.to_date:type_name -> google.type.Date
+	59, // 60: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.cells:type_name -> svoykrug.analytics.v1.CrossBusinessCell
+	45, // 61: svoykrug.analytics.v1.GetCrossBusinessMatrixResponse.freshness:type_name -> svoykrug.analytics.v1.Freshness
+	0,  // 62: svoykrug.analytics.v1.AnalyticsService.GetFreshness:input_type -> svoykrug.analytics.v1.GetFreshnessRequest
+	3,  // 63: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:input_type -> svoykrug.analytics.v1.CreateSnapshotRequest
+	5,  // 64: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:input_type -> svoykrug.analytics.v1.ListSnapshotsRequest
+	7,  // 65: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:input_type -> svoykrug.analytics.v1.GetSegmentSummaryRequest
+	9,  // 66: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:input_type -> svoykrug.analytics.v1.ListSegmentMembersRequest
+	11, // 67: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:input_type -> svoykrug.analytics.v1.StreamSegmentMembersRequest
+	13, // 68: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:input_type -> svoykrug.analytics.v1.GetSegmentMovementsRequest
+	15, // 69: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:input_type -> svoykrug.analytics.v1.GetMemberInsightRequest
+	17, // 70: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:input_type -> svoykrug.analytics.v1.TrainChurnModelRequest
+	19, // 71: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:input_type -> svoykrug.analytics.v1.ListChurnModelsRequest
+	21, // 72: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:input_type -> svoykrug.analytics.v1.GetChurnModelRequest
+	23, // 73: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:input_type -> svoykrug.analytics.v1.PromoteChurnModelRequest
+	25, // 74: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:input_type -> svoykrug.analytics.v1.ScoreMembersRequest
+	27, // 75: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:input_type -> svoykrug.analytics.v1.ListAtRiskMembersRequest
+	29, // 76: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:input_type -> svoykrug.analytics.v1.GetForecastReceiptsRequest
+	31, // 77: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:input_type -> svoykrug.analytics.v1.GetMemberHistoryRequest
+	33, // 78: svoykrug.analytics.v1.AnalyticsService.GetDashboard:input_type -> svoykrug.analytics.v1.GetDashboardRequest
+	35, // 79: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:input_type -> svoykrug.analytics.v1.WatchDashboardRequest
+	37, // 80: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:input_type -> svoykrug.analytics.v1.GetCohortRetentionRequest
+	39, // 81: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:input_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixRequest
+	2,  // 82: svoykrug.analytics.v1.AnalyticsService.GetFreshness:output_type -> svoykrug.analytics.v1.GetFreshnessResponse
+	4,  // 83: svoykrug.analytics.v1.AnalyticsService.CreateSnapshot:output_type -> svoykrug.analytics.v1.CreateSnapshotResponse
+	6,  // 84: svoykrug.analytics.v1.AnalyticsService.ListSnapshots:output_type -> svoykrug.analytics.v1.ListSnapshotsResponse
+	8,  // 85: svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary:output_type -> svoykrug.analytics.v1.GetSegmentSummaryResponse
+	10, // 86: svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers:output_type -> svoykrug.analytics.v1.ListSegmentMembersResponse
+	12, // 87: svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers:output_type -> svoykrug.analytics.v1.StreamSegmentMembersResponse
+	14, // 88: svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements:output_type -> svoykrug.analytics.v1.GetSegmentMovementsResponse
+	16, // 89: svoykrug.analytics.v1.AnalyticsService.GetMemberInsight:output_type -> svoykrug.analytics.v1.GetMemberInsightResponse
+	18, // 90: svoykrug.analytics.v1.AnalyticsService.TrainChurnModel:output_type -> svoykrug.analytics.v1.TrainChurnModelResponse
+	20, // 91: svoykrug.analytics.v1.AnalyticsService.ListChurnModels:output_type -> svoykrug.analytics.v1.ListChurnModelsResponse
+	22, // 92: svoykrug.analytics.v1.AnalyticsService.GetChurnModel:output_type -> svoykrug.analytics.v1.GetChurnModelResponse
+	24, // 93: svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel:output_type -> svoykrug.analytics.v1.PromoteChurnModelResponse
+	26, // 94: svoykrug.analytics.v1.AnalyticsService.ScoreMembers:output_type -> svoykrug.analytics.v1.ScoreMembersResponse
+	28, // 95: svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers:output_type -> svoykrug.analytics.v1.ListAtRiskMembersResponse
+	30, // 96: svoykrug.analytics.v1.AnalyticsService.GetForecastReceipts:output_type -> svoykrug.analytics.v1.GetForecastReceiptsResponse
+	32, // 97: svoykrug.analytics.v1.AnalyticsService.GetMemberHistory:output_type -> svoykrug.analytics.v1.GetMemberHistoryResponse
+	34, // 98: svoykrug.analytics.v1.AnalyticsService.GetDashboard:output_type -> svoykrug.analytics.v1.GetDashboardResponse
+	36, // 99: svoykrug.analytics.v1.AnalyticsService.WatchDashboard:output_type -> svoykrug.analytics.v1.WatchDashboardResponse
+	38, // 100: svoykrug.analytics.v1.AnalyticsService.GetCohortRetention:output_type -> svoykrug.analytics.v1.GetCohortRetentionResponse
+	40, // 101: svoykrug.analytics.v1.AnalyticsService.GetCrossBusinessMatrix:output_type -> svoykrug.analytics.v1.GetCrossBusinessMatrixResponse
+	82, // [82:102] is the sub-list for method output_type
+	62, // [62:82] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_analytics_v1_analytics_service_proto_init() }

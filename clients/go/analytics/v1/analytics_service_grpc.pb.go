@@ -54,7 +54,9 @@ const (
 // again is RESULT_LOST to who names it, and passed over where the latest is asked for.
 type AnalyticsServiceClient interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-	// and day, of the days that the warehouse still holds.
+	// and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
+	// days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
+	// told as it was proven last, and counted.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -151,20 +153,21 @@ type AnalyticsServiceClient interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(ctx context.Context, in *GetDashboardRequest, opts ...grpc.CallOption) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
+	// being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(ctx context.Context, in *WatchDashboardRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDashboardResponse], error)
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetCohortRetention(ctx context.Context, in *GetCohortRetentionRequest, opts ...grpc.CallOption) (*GetCohortRetentionResponse, error)
 	// Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
 	// appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
@@ -172,7 +175,7 @@ type AnalyticsServiceClient interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
-	// asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// asks for a sensitive business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetCrossBusinessMatrix(ctx context.Context, in *GetCrossBusinessMatrixRequest, opts ...grpc.CallOption) (*GetCrossBusinessMatrixResponse, error)
 }
 
@@ -413,7 +416,9 @@ func (c *analyticsServiceClient) GetCrossBusinessMatrix(ctx context.Context, in 
 // again is RESULT_LOST to who names it, and passed over where the latest is asked for.
 type AnalyticsServiceServer interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-	// and day, of the days that the warehouse still holds.
+	// and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
+	// days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
+	// told as it was proven last, and counted.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -510,20 +515,21 @@ type AnalyticsServiceServer interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(context.Context, *GetDashboardRequest) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
+	// being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(*WatchDashboardRequest, grpc.ServerStreamingServer[WatchDashboardResponse]) error
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetCohortRetention(context.Context, *GetCohortRetentionRequest) (*GetCohortRetentionResponse, error)
 	// Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
 	// appear. An owner sees the cells of her business only, and one answer a month: of the 12 whole months before the present one, within 30
@@ -531,7 +537,7 @@ type AnalyticsServiceServer interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
-	// asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+	// asks for a sensitive business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
 	GetCrossBusinessMatrix(context.Context, *GetCrossBusinessMatrixRequest) (*GetCrossBusinessMatrixResponse, error)
 	mustEmbedUnimplementedAnalyticsServiceServer()
 }

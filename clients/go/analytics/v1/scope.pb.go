@@ -24,6 +24,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What is known of a day at a business.
+type ProofState int32
+
+const (
+	// Not said.
+	ProofState_PROOF_STATE_UNSPECIFIED ProofState = 0
+	// Both stores held the same when they were compared, and nothing has been shipped since.
+	ProofState_PROOF_STATE_EQUAL ProofState = 1
+	// Something was shipped since the stores were compared, or they are to be compared again: the server is about to.
+	ProofState_PROOF_STATE_UNPROVEN ProofState = 2
+	// The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it.
+	ProofState_PROOF_STATE_DISPUTED ProofState = 3
+)
+
+// Enum value maps for ProofState.
+var (
+	ProofState_name = map[int32]string{
+		0: "PROOF_STATE_UNSPECIFIED",
+		1: "PROOF_STATE_EQUAL",
+		2: "PROOF_STATE_UNPROVEN",
+		3: "PROOF_STATE_DISPUTED",
+	}
+	ProofState_value = map[string]int32{
+		"PROOF_STATE_UNSPECIFIED": 0,
+		"PROOF_STATE_EQUAL":       1,
+		"PROOF_STATE_UNPROVEN":    2,
+		"PROOF_STATE_DISPUTED":    3,
+	}
+)
+
+func (x ProofState) Enum() *ProofState {
+	p := new(ProofState)
+	*p = x
+	return p
+}
+
+func (x ProofState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ProofState) Descriptor() protoreflect.EnumDescriptor {
+	return file_svoykrug_analytics_v1_scope_proto_enumTypes[0].Descriptor()
+}
+
+func (ProofState) Type() protoreflect.EnumType {
+	return &file_svoykrug_analytics_v1_scope_proto_enumTypes[0]
+}
+
+func (x ProofState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ProofState.Descriptor instead.
+func (ProofState) EnumDescriptor() ([]byte, []int) {
+	return file_svoykrug_analytics_v1_scope_proto_rawDescGZIP(), []int{0}
+}
+
 // How far the warehouse has followed the system of record. Every answer of analytics carries it.
 type Freshness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -146,7 +203,13 @@ const file_svoykrug_analytics_v1_scope_proto_rawDesc = "" +
 	"\ventry_count\x18\x01 \x01(\x03R\n" +
 	"entryCount\x12\x1b\n" +
 	"\tsum_minor\x18\x02 \x01(\x03R\bsumMinor\x12\x12\n" +
-	"\x04hash\x18\x03 \x01(\x04R\x04hashb\x06proto3"
+	"\x04hash\x18\x03 \x01(\x04R\x04hash*t\n" +
+	"\n" +
+	"ProofState\x12\x1b\n" +
+	"\x17PROOF_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11PROOF_STATE_EQUAL\x10\x01\x12\x18\n" +
+	"\x14PROOF_STATE_UNPROVEN\x10\x02\x12\x18\n" +
+	"\x14PROOF_STATE_DISPUTED\x10\x03b\x06proto3"
 
 var (
 	file_svoykrug_analytics_v1_scope_proto_rawDescOnce sync.Once
@@ -160,14 +223,16 @@ func file_svoykrug_analytics_v1_scope_proto_rawDescGZIP() []byte {
 	return file_svoykrug_analytics_v1_scope_proto_rawDescData
 }
 
+var file_svoykrug_analytics_v1_scope_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_svoykrug_analytics_v1_scope_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_svoykrug_analytics_v1_scope_proto_goTypes = []any{
-	(*Freshness)(nil),             // 0: svoykrug.analytics.v1.Freshness
-	(*StoreTotals)(nil),           // 1: svoykrug.analytics.v1.StoreTotals
-	(*timestamppb.Timestamp)(nil), // 2: google.protobuf.Timestamp
+	(ProofState)(0),               // 0: svoykrug.analytics.v1.ProofState
+	(*Freshness)(nil),             // 1: svoykrug.analytics.v1.Freshness
+	(*StoreTotals)(nil),           // 2: svoykrug.analytics.v1.StoreTotals
+	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
 }
 var file_svoykrug_analytics_v1_scope_proto_depIdxs = []int32{
-	2, // 0: svoykrug.analytics.v1.Freshness.watermark:type_name -> google.protobuf.Timestamp
+	3, // 0: svoykrug.analytics.v1.Freshness.watermark:type_name -> google.protobuf.Timestamp
 	1, // [1:1] is the sub-list for method output_type
 	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
@@ -185,13 +250,14 @@ func file_svoykrug_analytics_v1_scope_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_svoykrug_analytics_v1_scope_proto_rawDesc), len(file_svoykrug_analytics_v1_scope_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_svoykrug_analytics_v1_scope_proto_goTypes,
 		DependencyIndexes: file_svoykrug_analytics_v1_scope_proto_depIdxs,
+		EnumInfos:         file_svoykrug_analytics_v1_scope_proto_enumTypes,
 		MessageInfos:      file_svoykrug_analytics_v1_scope_proto_msgTypes,
 	}.Build()
 	File_svoykrug_analytics_v1_scope_proto = out.File

@@ -144,7 +144,7 @@ const (
 	ErrorReason_ERROR_REASON_CSV_IMPORT_WRITTEN ErrorReason = 308
 	// There is too little data to train or to score. Metadata: what there is and what is needed.
 	ErrorReason_ERROR_REASON_TOO_LITTLE_DATA ErrorReason = 400
-	// The two stores disagree for a day that the snapshot covers; it is being repaired.
+	// The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or repaired.
 	ErrorReason_ERROR_REASON_STORES_DISAGREE ErrorReason = 401
 	// The model does not beat the baselines or the serving model. Metadata: what it failed.
 	ErrorReason_ERROR_REASON_MODEL_NOT_GOOD_ENOUGH ErrorReason = 402

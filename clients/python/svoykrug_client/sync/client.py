@@ -1,11 +1,12 @@
 """The synchronous client."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+import grpc.aio
 from svoykrug import sync_stubs
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from svoykrug.auth.v1.auth_admin_service_pb2_grpc import AuthAdminServiceStub
@@ -51,6 +52,8 @@ class Client:
             that all synchronous clients share, so it must be quick.
         service_key: Call as a service account instead.
         language: `ru` or `en`: the language of the texts for people.
+        interceptors: Yours, around all that the client does with a call, such as those of `svoykrug_client.tracing`;
+            they run in the thread that all synchronous clients share, in the context of the caller.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Client:
         token_store: TokenStore | None = None,
         service_key: ServiceKey | None = None,
         language: str = "ru",
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> None:
         async def opened() -> asynchronous.Client:
             return asynchronous.Client(
@@ -71,6 +75,7 @@ class Client:
                 token_store=token_store,
                 service_key=service_key,
                 language=language,
+                interceptors=interceptors,
             )
 
         self._portal = portal()
@@ -115,6 +120,7 @@ def service_client(
     root_certificates_pem: bytes | None = None,
     insecure: bool = False,
     language: str = "ru",
+    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
 ) -> Client:
     """Returns a client that calls as the service account of a key file; see `Client` for the arguments.
 
@@ -127,4 +133,5 @@ def service_client(
         insecure=insecure,
         service_key=ServiceKey.from_file(key_file),
         language=language,
+        interceptors=interceptors,
     )

@@ -4,8 +4,8 @@
 // @generated from file svoykrug/analytics/v1/scope.proto (package svoykrug.analytics.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/analytics/v1/scope.proto.
  */
 export const file_svoykrug_analytics_v1_scope: GenFile = /*@__PURE__*/
-  fileDesc("CiFzdm95a3J1Zy9hbmFseXRpY3MvdjEvc2NvcGUucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSI6CglGcmVzaG5lc3MSLQoJd2F0ZXJtYXJrGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDCgtTdG9yZVRvdGFscxITCgtlbnRyeV9jb3VudBgBIAEoAxIRCglzdW1fbWlub3IYAiABKAMSDAoEaGFzaBgDIAEoBGIGcHJvdG8z", [file_google_protobuf_timestamp]);
+  fileDesc("CiFzdm95a3J1Zy9hbmFseXRpY3MvdjEvc2NvcGUucHJvdG8SFXN2b3lrcnVnLmFuYWx5dGljcy52MSI6CglGcmVzaG5lc3MSLQoJd2F0ZXJtYXJrGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJDCgtTdG9yZVRvdGFscxITCgtlbnRyeV9jb3VudBgBIAEoAxIRCglzdW1fbWlub3IYAiABKAMSDAoEaGFzaBgDIAEoBCp0CgpQcm9vZlN0YXRlEhsKF1BST09GX1NUQVRFX1VOU1BFQ0lGSUVEEAASFQoRUFJPT0ZfU1RBVEVfRVFVQUwQARIYChRQUk9PRl9TVEFURV9VTlBST1ZFThACEhgKFFBST09GX1NUQVRFX0RJU1BVVEVEEANiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * How far the warehouse has followed the system of record. Every answer of analytics carries it.
@@ -72,4 +72,45 @@ export type StoreTotals = Message<"svoykrug.analytics.v1.StoreTotals"> & {
  */
 export const StoreTotalsSchema: GenMessage<StoreTotals> = /*@__PURE__*/
   messageDesc(file_svoykrug_analytics_v1_scope, 1);
+
+/**
+ * What is known of a day at a business.
+ *
+ * @generated from enum svoykrug.analytics.v1.ProofState
+ */
+export enum ProofState {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: PROOF_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Both stores held the same when they were compared, and nothing has been shipped since.
+   *
+   * @generated from enum value: PROOF_STATE_EQUAL = 1;
+   */
+  EQUAL = 1,
+
+  /**
+   * Something was shipped since the stores were compared, or they are to be compared again: the server is about to.
+   *
+   * @generated from enum value: PROOF_STATE_UNPROVEN = 2;
+   */
+  UNPROVEN = 2,
+
+  /**
+   * The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it.
+   *
+   * @generated from enum value: PROOF_STATE_DISPUTED = 3;
+   */
+  DISPUTED = 3,
+}
+
+/**
+ * Describes the enum svoykrug.analytics.v1.ProofState.
+ */
+export const ProofStateSchema: GenEnum<ProofState> = /*@__PURE__*/
+  enumDesc(file_svoykrug_analytics_v1_scope, 0);
 

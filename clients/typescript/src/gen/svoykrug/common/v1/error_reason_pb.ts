@@ -465,7 +465,7 @@ export enum ErrorReason {
   TOO_LITTLE_DATA = 400,
 
   /**
-   * The two stores disagree for a day that the snapshot covers; it is being repaired.
+   * The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or repaired.
    *
    * @generated from enum value: ERROR_REASON_STORES_DISAGREE = 401;
    */

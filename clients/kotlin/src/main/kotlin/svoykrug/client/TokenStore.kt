@@ -1,0 +1,104 @@
+package svoykrug.client
+
+import com.google.gson.Gson
+import com.google.gson.JsonParseException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.withContext
+import java.io.File
+import java.io.IOException
+import java.nio.channels.FileChannel
+import java.nio.file.Files
+import java.nio.file.StandardCopyOption.ATOMIC_MOVE
+import java.nio.file.StandardOpenOption
+import java.nio.file.attribute.PosixFilePermissions
+
+/**
+ * A signed-in session as a store keeps it. It prints without its secret.
+ *
+ * @property userId Who is signed in, a UUID.
+ * @property refreshToken The secret of the next refresh.
+ * @property requestId The id of a refresh that was sent and not yet answered; empty when none is under way. It is stored before the call, so
+ *   that a refresh whose answer was lost, even by a crash, is repeated and not mistaken for theft.
+ */
+public data class StoredSession(val userId: String, val refreshToken: String, val requestId: String = "") {
+    override fun toString(): String = "session of $userId"
+
+    /** Returns the session as text that [parse] reads; it holds the secret. */
+    public fun serialize(): String =
+        Gson().toJson(mapOf("user_id" to userId, "refresh_token" to refreshToken, "request_id" to requestId))
+
+    public companion object {
+        /**
+         * Reads a session from the text of [serialize].
+         *
+         * @throws IllegalArgumentException The text is something else.
+         */
+        public fun parse(text: String): StoredSession {
+            val fields = try {
+                Gson().fromJson(text, Map::class.java).orEmpty()
+            } catch (_: JsonParseException) {
+                emptyMap<String, String>()
+            }
+            val (userId, refreshToken, requestId) =
+                listOf("user_id", "refresh_token", "request_id").map { fields[it] as? String ?: "" }
+            require(refreshToken.isNotEmpty()) { "this is no session of this client" }
+            return StoredSession(userId, refreshToken, requestId)
+        }
+    }
+}
+
+/** Keeps the session of one signed-in person. A client never calls it twice at once. */
+public interface TokenStore {
+    /** Returns the session, or null when nobody is signed in. */
+    public suspend fun load(): StoredSession?
+
+    /** Keeps the session, durably before it returns; null forgets it. */
+    public suspend fun save(session: StoredSession?)
+}
+
+/** Keeps the session as long as the program runs; several clients may share it. */
+public class MemoryTokenStore : TokenStore {
+    @Volatile
+    private var session: StoredSession? = null
+
+    override suspend fun load(): StoredSession? = session
+
+    override suspend fun save(session: StoredSession?) {
+        this.session = session
+    }
+}
+
+/**
+ * Keeps the session in a file that only its owner may read, on Linux and macOS.
+ *
+ * The file is replaced as a whole, so that a crash leaves the old or the new session; its folder must exist. Several clients and
+ * processes may share it, those in Python and Go too.
+ */
+public class FileTokenStore(private val file: File) : TokenStore {
+    override suspend fun load(): StoredSession? = withContext(Dispatchers.IO) {
+        if (file.exists()) StoredSession.parse(file.readText()) else null
+    }
+
+    override suspend fun save(session: StoredSession?): Unit = withContext(Dispatchers.IO) {
+        val folder = file.absoluteFile.parentFile.toPath()
+        if (session == null) {
+            Files.deleteIfExists(file.toPath())
+        } else {
+            val owner = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"))
+            val fresh = Files.createTempFile(folder, ".${file.name}.", "", owner)
+            try {
+                FileChannel.open(fresh, StandardOpenOption.WRITE).use { channel ->
+                    val content = java.nio.ByteBuffer.wrap(session.serialize().toByteArray())
+                    while (content.hasRemaining()) channel.write(content)
+                    channel.force(true)
+                }
+                Files.move(fresh, file.toPath(), ATOMIC_MOVE)
+            } catch (failure: IOException) {
+                Files.deleteIfExists(fresh)
+                throw failure
+            }
+        }
+        // A rename or a removal is durable once its folder is.
+        FileChannel.open(folder, StandardOpenOption.READ).use { it.force(true) }
+    }
+}
