@@ -103,6 +103,7 @@ async def test_where_many_days_differ_a_rebuild_is_asked_for_once(
     await circle.warehouse.command("TRUNCATE TABLE purchases SYNC")
 
     await circle.reconciler.compare_totals()
+    await circle.reconciler.prove_changed()
     asked: list[UUID | None] = []
     for _ in range(2):
         await circle.reconciler.repair()

@@ -331,7 +331,8 @@ class TooLittleData(FailedPrecondition):
 
 
 class StoresDisagree(Unavailable):
-    """The two stores disagree for a day that the snapshot covers; it is being repaired."""
+    """The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or
+    repaired."""
 
 
 class ModelNotGoodEnough(FailedPrecondition):

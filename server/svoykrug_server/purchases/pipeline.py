@@ -33,7 +33,7 @@ class Upkeep:
         self._reconciler = reconciler
         self._rebuild = rebuild
         self._interval_seconds = interval_seconds
-        self._leads = False
+        self._is_compared = False
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -57,12 +57,11 @@ class Upkeep:
         async with self._postgres.read() as connection:
             lead = await outbox.lead(connection)
         if lead.holder != self._relay.holder:
-            self._leads = False
+            self._is_compared = False
             return
         if lead.rebuild_id is not None:
             await self._rebuild.run(lead.rebuild_id)
-        if not self._leads:
+        if not self._is_compared:
             await self._reconciler.prove_changed()
-            await self._reconciler.compare_totals()
-            self._leads = True
+            self._is_compared = await self._reconciler.compare_totals()
         await self._reconciler.step()

@@ -74,8 +74,13 @@ _TOUCH_AGAIN = text(
     """
 )
 
-# Is every day to be read again?
-_TOUCH_ALL = text("UPDATE proven_days SET proven_batch_id = -1")
+# Is every day to be read again, and are the stores to be taken to disagree until it is?
+_TOUCH_ALL = text(
+    """
+    UPDATE proven_days SET proven_batch_id = -1,
+        disputed_since_time = CASE WHEN :doubted THEN coalesce(disputed_since_time, :now) ELSE disputed_since_time END
+    """
+)
 
 # When was every day set to be read again?
 _NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = :now")
@@ -89,19 +94,23 @@ _UNPROVEN = """
     ORDER BY business_id, day LIMIT $2
 """
 
-# What should the warehouse hold in total, by the proofs, and are these of everything that is sealed?
+# What should the warehouse hold in total of the days that are proven equal, and which days are not?
 _STANDING = """
     SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
-        NOT EXISTS (SELECT FROM sealed_batches WHERE shipped_time IS NULL)
-            AND NOT EXISTS (SELECT FROM proven_days WHERE touched_batch_id > proven_batch_id) AS settled,
         (SELECT kept_from_day FROM relay_state) AS kept_from_day,
-        coalesce(sum(clickhouse_count), 0)::bigint AS entry_count,
-        coalesce(sum(clickhouse_sum_minor), 0)::bigint AS sum_minor
-    FROM proven_days
+        coalesce(sum(clickhouse_count) FILTER (WHERE NOT open), 0)::bigint AS entry_count,
+        coalesce(sum(clickhouse_sum_minor) FILTER (WHERE NOT open), 0)::bigint AS sum_minor,
+        array_agg(business_id) FILTER (WHERE open) AS business_ids, array_agg(day) FILTER (WHERE open) AS days
+    FROM (
+        SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
+    ) AS proven_days
 """
 
-# On which days are the stores known to disagree?
-_DISPUTED = "SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL ORDER BY business_id, day"
+# On which days have the stores been seen to disagree? (not those that are doubted and to be read yet)
+_DISPUTED = """
+    SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL AND proven_batch_id >= 0
+    ORDER BY business_id, day
+"""
 
 # What does the ledger hold of these days, of batches up to this one?
 _TOTALS = """
@@ -155,17 +164,15 @@ class Standing:
 
     Attributes:
         batch_id: The last sealed batch.
-        settled: Whether everything sealed is shipped and proven, so that the totals are of exactly that.
         kept_from_day: Entries of earlier days were let go and do not count; None when none were.
-        entry_count: How many entries.
-        sum_minor: Their signed sum in minor units.
+        open_days: Days that changed since they were proven, are to be read again, or disagree: they do not count.
+        total: How many entries of all other days, and their signed sum in minor units.
     """
 
     batch_id: int
-    settled: bool
     kept_from_day: date | None
-    entry_count: int
-    sum_minor: int
+    open_days: Sequence[BusinessDay]
+    total: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +234,15 @@ class PipelineRepository:
             _TOUCH_AGAIN, {"business_ids": [at.business_id for at in days], "days": [at.day for at in days]}
         )
 
-    async def touch_all(self, tx: Transaction, now: datetime) -> None:
-        """Notes that every day must be proven again, and that it was noted."""
-        await tx.execute(_TOUCH_ALL)
+    async def touch_all(self, tx: Transaction, now: datetime, *, doubted: bool = False) -> None:
+        """Notes that every day must be proven again, and that it was noted.
+
+        Args:
+            tx: The transaction.
+            now: The present.
+            doubted: Whether the stores are taken to disagree on each until it is proven.
+        """
+        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted})
         await tx.execute(_NOTE_FULL_PROOF, {"now": now})
 
     async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
@@ -247,10 +260,11 @@ class PipelineRepository:
         row = await connection.fetchrow(_STANDING)
         if row is None:
             raise LookupError("an aggregate has one row")
-        return Standing(row["batch_id"], row["settled"], row["kept_from_day"], row["entry_count"], row["sum_minor"])
+        open_days = [BusinessDay(*at) for at in zip(row["business_ids"] or (), row["days"] or (), strict=True)]
+        return Standing(row["batch_id"], row["kept_from_day"], open_days, (row["entry_count"], row["sum_minor"]))
 
     async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
-        """Returns the days on which the stores are known to disagree."""
+        """Returns the days on which the stores have been seen to disagree."""
         return [BusinessDay(row["business_id"], row["day"]) for row in await connection.fetch(_DISPUTED)]
 
     async def totals(

@@ -2,8 +2,8 @@
 
 Days that a batch touched since their last proof are read again from both stores; once a week all of them. Both stores
 are asked for batches up to the last one shipped, so that serving and shipping go on meanwhile. A day that differs is
-disputed until it is repaired: snapshots that would cover it are not published. Where many days differ, as when the
-warehouse was lost, all of it is rebuilt.
+disputed until it is repaired: what would be computed from it is refused. Where many days differ, all of the warehouse
+is rebuilt. Where the warehouse holds another total than was proven, every day is disputed until it is proven again.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
-from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository
+from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository, Standing
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
@@ -24,7 +24,10 @@ from svoykrug_server.storage.old_rows import writing_old_rows
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
-_DAYS_AT_ONCE = 1_000
+DAYS_AT_ONCE = 1_000
+"""So many days are compared by one statement in each store; a caller waits for no more."""
+ASKED_SECONDS = 5.0
+"""So long a caller waits for proofs at most."""
 MOST_REPAIRED_DAYS = 100
 """A day takes about a third of a second to repair: where more are disputed, a rebuild of everything ends sooner."""
 
@@ -70,12 +73,7 @@ class Reconciler:
 
     async def touch_all(self) -> None:
         """Makes the next proof read every day again, of either store."""
-        in_warehouse = await self._warehouse.days()
-        async with self._postgres.transaction() as tx:
-            # In this order the row of the relay's state is locked first, so that the horizon does not move in between.
-            await self._pipeline.touch_all(tx, self._clock.now())
-            await self._pipeline.touch_again(tx, in_warehouse)
-        failpoint("reconciler.touched")
+        await self._touch_all(doubted=False)
 
     async def prove_changed(self) -> None:
         """Proves every day that changed since it was proven, as far as it is shipped by now.
@@ -83,20 +81,20 @@ class Reconciler:
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
-        async with self._proving:
-            # Read once: what is shipped meanwhile is for the next proof, or in a busy circle none would ever end.
-            async with self._postgres.read() as connection:
-                up_to = await outbox.shipped_up_to(connection)
-            while True:
-                async with self._postgres.read() as connection:
-                    days = await self._pipeline.unproven_days(connection, up_to, _DAYS_AT_ONCE)
-                if not days:
-                    break
+        # Read once: what is shipped meanwhile is for the next proof, or in a busy circle none would ever end.
+        async with self._postgres.read() as connection:
+            up_to = await outbox.shipped_up_to(connection)
+        while days := await self._unproven(up_to, DAYS_AT_ONCE):
+            # A caller who wants few days comes in between.
+            async with self._proving:
                 await self._prove(days, up_to)
         await self._count_disputed()
 
     async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
-        """Proves what changed, and some days again though they did not; then looks whether the totals are as proven.
+        """Looks whether the totals are as proven; then proves what changed, and some days again though they did not.
+
+        All of it as far as a caller may wait: where very much changed, as after a rebuild, and when the time is over,
+        the rest is left to the next round.
 
         Args:
             days: The days, each at a business.
@@ -104,23 +102,37 @@ class Reconciler:
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
-        await self.prove_changed()
-        if days:
-            await self.prove([BusinessDay(business_id, day) for business_id, day in days])
-        await self.compare_totals()
+        try:
+            async with asyncio.timeout(ASKED_SECONDS):
+                await self.compare_totals()
+                await self._prove_few()
+                if days:
+                    await self.prove([BusinessDay(business_id, day) for business_id, day in days])
+        except TimeoutError:
+            log.warning("proof_left_to_upkeep", asked_days=len(days))
 
-    async def compare_totals(self) -> None:
-        """Looks whether the warehouse holds as much as was proven; reads every day again where it does not.
+    async def compare_totals(self) -> bool:
+        """Looks whether the warehouse holds as much as was proven; where it does not, every day is disputed.
+
+        Returns:
+            False when that cannot be told, as too many days are not proven now.
 
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
-        async with self._postgres.read() as connection:
-            standing = await self._pipeline.standing(connection)
-        held = await self._warehouse.total(standing.batch_id, standing.kept_from_day)
-        if standing.settled and held != (standing.entry_count, standing.sum_minor):
-            await self.touch_all()
-            await self.prove_changed()
+        proven = await self._standing()
+        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days[:DAYS_AT_ONCE])
+        if len(proven.open_days) > DAYS_AT_ONCE:
+            return False
+        if held == proven.total:
+            return True
+        # Was nothing proven, repaired or let go while ClickHouse was asked?
+        again = await self._standing()
+        if (again.kept_from_day, again.total) != (proven.kept_from_day, proven.total):
+            return False
+        log.error("totals_disagree", entry_count=held[0], proven_entry_count=proven.total[0])
+        await self._touch_all(doubted=True)
+        return True
 
     async def prove(self, days: Sequence[BusinessDay]) -> Sequence[DayProof]:
         """Proves some days now, whether they changed or not, and returns what each store holds.
@@ -132,8 +144,8 @@ class Reconciler:
         async with self._proving:
             async with self._postgres.read() as connection:
                 up_to = await outbox.shipped_up_to(connection)
-            for first in range(0, len(days), _DAYS_AT_ONCE):
-                proofs += await self._prove(days[first : first + _DAYS_AT_ONCE], up_to)
+            for first in range(0, len(days), DAYS_AT_ONCE):
+                proofs += await self._prove(days[first : first + DAYS_AT_ONCE], up_to)
         return proofs
 
     async def repair(self) -> None:
@@ -150,6 +162,32 @@ class Reconciler:
             for at in await self._count_disputed():
                 async with self._proving:
                     await self._repair_day(at)
+        await self._count_disputed()
+
+    async def _touch_all(self, *, doubted: bool) -> None:
+        in_warehouse = await self._warehouse.days()
+        async with self._postgres.transaction() as tx:
+            # In this order the row of the relay's state is locked first, so that the horizon does not move in between.
+            await self._pipeline.touch_all(tx, self._clock.now(), doubted=doubted)
+            await self._pipeline.touch_again(tx, in_warehouse)
+        failpoint("reconciler.touched")
+
+    async def _standing(self) -> Standing:
+        async with self._postgres.read() as connection:
+            return await self._pipeline.standing(connection)
+
+    async def _unproven(self, up_to: int, most: int) -> Sequence[BusinessDay]:
+        async with self._postgres.read() as connection:
+            return await self._pipeline.unproven_days(connection, up_to, most)
+
+    async def _prove_few(self) -> None:
+        """Proves what changed, unless that is so much that a caller had to wait long for it."""
+        async with self._postgres.read() as connection:
+            up_to = await outbox.shipped_up_to(connection)
+        days = await self._unproven(up_to, DAYS_AT_ONCE + 1)
+        if 0 < len(days) <= DAYS_AT_ONCE:
+            async with self._proving:
+                await self._prove(days, up_to)
         await self._count_disputed()
 
     async def _prove(self, days: Sequence[BusinessDay], up_to: int) -> Sequence[DayProof]:

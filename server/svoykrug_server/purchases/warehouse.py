@@ -33,6 +33,13 @@ _TOTAL = """
     WHERE batch_id <= {up_to_batch_id:Int64} AND purchase_time >= toDateTime({from_day:Date}, {time_zone:String})
 """
 
+# The same without these days.
+_TOTAL_WITHOUT = f"""{_TOTAL}
+        AND (business_id, toDate(purchase_time, {{time_zone:String}})) NOT IN (
+            SELECT arrayJoin(arrayZip({{business_ids:Array(UUID)}}, {{days:Array(Date)}}))
+        )
+"""
+
 # What does the warehouse hold of these days, of batches up to this one? (business and time alone leave out most rows)
 _TOTALS = """
     SELECT business_id, toDate(purchase_time, {time_zone:String}) AS day, count(), sum(amount_minor),
@@ -85,14 +92,24 @@ class PurchaseWarehouse:
         """Deletes whatever the warehouse holds of a batch."""
         await self._warehouse.command(_DELETE_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
 
-    async def total(self, up_to_batch_id: int, from_day: date | None) -> tuple[int, int]:
-        """Returns count and sum of what the warehouse holds of batches up to one, from a day on or, if None, of all."""
+    async def total(
+        self, up_to_batch_id: int, from_day: date | None, without: Sequence[BusinessDay]
+    ) -> tuple[int, int]:
+        """Returns count and sum of what the warehouse holds.
+
+        Args:
+            up_to_batch_id: Later batches do not count.
+            from_day: Earlier days do not count; None for all.
+            without: Nor do these.
+        """
         parameters = {
             "up_to_batch_id": up_to_batch_id,
             "from_day": from_day or _EARLIEST_DAY,
             "time_zone": self._time_zone,
         }
-        rows = await self._warehouse.query(_TOTAL, parameters, background=True)
+        if without:
+            parameters |= {"business_ids": [at.business_id for at in without], "days": [at.day for at in without]}
+        rows = await self._warehouse.query(_TOTAL_WITHOUT if without else _TOTAL, parameters, background=True)
         entry_count, sum_minor = rows[0]
         return int(entry_count), int(sum_minor)
 

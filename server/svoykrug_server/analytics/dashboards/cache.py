@@ -33,6 +33,10 @@ class DashboardCache:
         self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._locks: WeakValueDictionary[Hashable, asyncio.Lock] = WeakValueDictionary()
 
+    def clear(self) -> None:
+        """Forgets every dashboard."""
+        self._entries.clear()
+
     async def get(self, key: Hashable, batch_id: int, compute: Callable[[], Awaitable[Dashboard]]) -> Dashboard:
         """Returns a dashboard that holds at least what was shipped up to a batch.
 

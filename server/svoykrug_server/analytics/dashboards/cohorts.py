@@ -43,6 +43,7 @@ class CohortService:
             InvalidFields: There are no months, too many, or they lie outside the years 2000 to 2199.
             FailedPrecondition: HISTORY_NOT_KEPT, the first month is not held.
             PermissionDenied: A service asks for a sensitive business.
+            Unavailable: STORES_DISAGREE, a day of the scope waits for proof or repair.
             WarehouseUnavailable: The warehouse is away.
         """
         today = self._calendar.today()
@@ -52,8 +53,10 @@ class CohortService:
             raise PermissionDenied
         start = self._calendar.start_of(months[0].first_day)
         await self._history.refuse_before(start)
+        await self._repository.refuse_disputed(business_id)
         found = await self._warehouse.cohorts(business_id, months[0], months[-1], present)
         await self._history.refuse_before(start)
+        await self._repository.refuse_disputed(business_id)
         cohorts = tuple(_cohort(month, present, found) for month in months)
         if not sees_small_groups(caller, business_id):
             cohorts = without_small_cohorts(cohorts)

@@ -85,6 +85,7 @@ class MatrixService:
             InvalidFields: There are no days, too many, or an owner chose them.
             FailedPrecondition: HISTORY_NOT_KEPT, the first day is not held.
             PermissionDenied: A service asks for a sensitive business.
+            Unavailable: STORES_DISAGREE, a day waits for proof or repair.
             WarehouseUnavailable: The warehouse is away.
         """
         plan = self._plan(caller, asked)
@@ -92,11 +93,13 @@ class MatrixService:
         if standing.is_sensitive and caller.is_service:
             raise PermissionDenied
         await self._history.refuse_before(plan.start)
+        await self._repository.refuse_disputed(None)
         async with self._one_at_a_time:
             businesses = await self._warehouse.open_businesses(plan)
             permutations, drawn_blocks, block_count = _effort(sum(business.purchase_count for business in businesses))
             ways = await self._count(plan, businesses, permutations, drawn_blocks, block_count)
         await self._history.refuse_before(plan.start)
+        await self._repository.refuse_disputed(None)
         judged = await asyncio.to_thread(judge, ways, permutations, SMALLEST_GROUP)
         cells = _cells(businesses, ways, judged, asked.business_id)
         if not sees_small_groups(caller, None):

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
 
@@ -24,6 +25,17 @@ _STANDING = """
         ORDER BY cutoff_time DESC, id DESC LIMIT 1
     ) AS latest ON true
 """
+
+# Do the stores disagree on a day of the scope, or must it be feared?
+_DISPUTED = """
+    SELECT EXISTS (
+        SELECT FROM proven_days JOIN businesses ON businesses.id = proven_days.business_id
+        WHERE disputed_since_time IS NOT NULL
+            AND ($1::uuid IS NULL AND ($2 OR NOT businesses.sensitive) OR business_id = $1)
+    )
+"""
+
+REPAIR_DELAY = timedelta(seconds=5)
 
 # Which businesses have entries in these batches?
 _TOUCHED = "SELECT DISTINCT business_id FROM outbox WHERE batch_id > $1 AND batch_id <= $2"
@@ -76,6 +88,22 @@ class DashboardRepository:
             scoring_ids=tuple(row["scoring_ids"]),
             build_ids=tuple(row["build_ids"]),
         )
+
+    async def refuse_disputed(self, business_id: UUID | None, *, with_sensitive: bool = False) -> None:
+        """Refuses figures of a scope while the stores are known to disagree: asked before they are read, and after.
+
+        Who is new is told by every earlier day, and what was given back by every later one, so all of them count.
+
+        Args:
+            business_id: The business; None for the circle.
+            with_sensitive: Whether sensitive businesses count in the circle.
+
+        Raises:
+            Unavailable: STORES_DISAGREE, a day waits for proof or repair.
+        """
+        async with self._postgres.read() as connection:
+            if await connection.fetchval(_DISPUTED, business_id, with_sensitive):
+                raise Unavailable("STORES_DISAGREE", retry_after=REPAIR_DELAY)
 
     async def shipped_up_to(self) -> int:
         """Returns the last batch up to which the warehouse holds all."""

@@ -15,7 +15,7 @@ from svoykrug_server.analytics.dashboards.warehouse import DashboardWarehouse
 from svoykrug_server.analytics.dashboards.watchers import Watchers
 from svoykrug_server.analytics.kept_repository import KeptHistory
 from svoykrug_server.kit.caller import Caller
-from svoykrug_server.kit.errors import PermissionDenied
+from svoykrug_server.kit.errors import PermissionDenied, Unavailable
 
 LOOK_SECONDS = 5.0
 """How long a watcher waits at most before her standing and the day are looked at again."""
@@ -101,6 +101,7 @@ class DashboardService:
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
             FailedPrecondition: HISTORY_NOT_KEPT, not all of the period is held.
             PermissionDenied: A service asks for a sensitive business.
+            Unavailable: STORES_DISAGREE, a day of the scope waits for proof or repair.
             WarehouseUnavailable: The warehouse is away.
         """
         days = asked.days.on(self._calendar.today(), DEFAULT_DAYS, MOST_DAYS)
@@ -111,6 +112,7 @@ class DashboardService:
             raise PermissionDenied
         await self._history.refuse_before(self._calendar.start_of(days.from_day))
         with_sensitive = asked.business_id is None and standing.any_sensitive and caller.is_admin
+        await self._refuse_disputed(asked.business_id, with_sensitive)
         key = (asked.business_id, days, with_sensitive, standing.any_sensitive, standing.scoring_ids)
         dashboard = await self._cache.get(
             key, batch_id, lambda: self._compute(asked.business_id, days, standing, with_sensitive)
@@ -133,6 +135,7 @@ class DashboardService:
             InvalidFields: The period is empty, too long, or lies outside the years 2000 to 2199.
             FailedPrecondition: HISTORY_NOT_KEPT, not all of the period is held.
             PermissionDenied: A service asks for a sensitive business.
+            Unavailable: STORES_DISAGREE, a day of the scope waits for proof or repair.
             WarehouseUnavailable: The warehouse is away.
         """
         with self._watchers.admit(caller.subject_id):
@@ -169,6 +172,7 @@ class DashboardService:
             self._sensitive(days, with_sensitive),
         )
         held = await self._held(days)
+        await self._refuse_disputed(business_id, with_sensitive)
         values = [0 if scoring_id is None else at_risk.get(scoring_id, 0) for scoring_id in standing.scoring_ids]
         return Dashboard(
             days=days,
@@ -187,6 +191,14 @@ class DashboardService:
         earliest = await self._history.refuse_before(self._calendar.start_of(days.from_day))
         starts = [self._calendar.start_of(before.from_day) for before in (days.before, days.before.before)]
         return _Held(*(earliest is None or start >= earliest for start in starts))
+
+    async def _refuse_disputed(self, business_id: UUID | None, with_sensitive: bool) -> None:
+        """Refuses figures while the stores disagree, and forgets what is remembered: rows may have been wrong then."""
+        try:
+            await self._repository.refuse_disputed(business_id, with_sensitive=with_sensitive)
+        except Unavailable:
+            self._cache.clear()
+            raise
 
     async def _sensitive(self, days: Days, with_sensitive: bool) -> tuple[Sales, Sales]:
         return await self._warehouse.sensitive(days) if with_sensitive else (Sales(), Sales())

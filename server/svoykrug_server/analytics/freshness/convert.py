@@ -14,10 +14,17 @@ from svoykrug_server.analytics.freshness.model import (
     DayPage,
     DayRange,
     FreshnessReport,
+    ProofState,
     StoreTotals,
 )
 from svoykrug_server.kit.errors import InvalidFields
 from svoykrug_server.rpc.timestamps import timestamp_from
+
+_STATES = {
+    ProofState.EQUAL: scope_pb2.PROOF_STATE_EQUAL,
+    ProofState.UNPROVEN: scope_pb2.PROOF_STATE_UNPROVEN,
+    ProofState.DISPUTED: scope_pb2.PROOF_STATE_DISPUTED,
+}
 
 
 def scope_from_proto(request: pb.GetFreshnessRequest) -> UUID | None:
@@ -49,19 +56,24 @@ def report_to_proto(report: FreshnessReport) -> pb.GetFreshnessResponse:
         lag_ms=report.lag_ms,
         postgres=_totals_to_proto(totals.postgres),
         clickhouse=_totals_to_proto(totals.clickhouse),
-        equal=totals.postgres == totals.clickhouse and not totals.disputed_day_count,
+        equal=totals.equal,
         days=[_day_to_proto(day) for day in report.days],
         disputed_day_count=totals.disputed_day_count,
         next_page_token=report.next_page_token,
+        unproven_day_count=totals.unproven_day_count,
+        proven_time=_instant_to_proto(totals.proven_time),
     )
 
 
 def _day_to_proto(compared: DayComparison) -> pb.DayComparison:
+    is_known = compared.proven_time is not None
     return pb.DayComparison(
         business_id=str(compared.business_id),
         date=Date(year=compared.day.year, month=compared.day.month, day=compared.day.day),
-        postgres=_totals_to_proto(compared.postgres),
-        clickhouse=_totals_to_proto(compared.clickhouse),
+        postgres=_totals_to_proto(compared.postgres) if is_known else None,
+        clickhouse=_totals_to_proto(compared.clickhouse) if is_known else None,
+        state=_STATES[compared.state],
+        proven_time=_instant_to_proto(compared.proven_time),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import Enum, auto
 from uuid import UUID
 
 MOST_DAYS = 366
@@ -23,21 +24,33 @@ class StoreTotals:
     hash: int
 
 
+class ProofState(Enum):
+    """What is known of a day."""
+
+    EQUAL = auto()
+    UNPROVEN = auto()
+    DISPUTED = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class DayComparison:
-    """The two stores for one business and day.
+    """The two stores for one business and day, as they were last compared.
 
     Attributes:
         business_id: The business.
         day: The day in the circle's time zone.
-        postgres: What PostgreSQL holds of what is shipped.
-        clickhouse: What ClickHouse holds.
+        postgres: What PostgreSQL held of what was shipped.
+        clickhouse: What ClickHouse held.
+        state: Whether that still stands.
+        proven_time: When it was; None when the day was never compared, and nothing is known of it.
     """
 
     business_id: UUID
     day: date
     postgres: StoreTotals
     clickhouse: StoreTotals
+    state: ProofState
+    proven_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +87,26 @@ class DayPage:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The two stores for a scope.
+    """The two stores for a scope, each day as it was last compared.
 
     Attributes:
-        postgres: What PostgreSQL holds of what is shipped.
-        clickhouse: What ClickHouse holds.
-        disputed_day_count: How many days are known to disagree and wait for repair.
+        postgres: What PostgreSQL held of what was shipped.
+        clickhouse: What ClickHouse held.
+        disputed_day_count: How many days are known or feared to disagree.
+        unproven_day_count: How many days changed since they were compared, or are to be compared again.
+        proven_time: When the day was compared that was compared longest ago; None before the first comparison.
     """
 
     postgres: StoreTotals
     clickhouse: StoreTotals
     disputed_day_count: int
+    unproven_day_count: int
+    proven_time: datetime | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether both stores are proven to hold the same now."""
+        return self.postgres == self.clickhouse and not self.disputed_day_count and not self.unproven_day_count
 
 
 @dataclass(frozen=True, slots=True)

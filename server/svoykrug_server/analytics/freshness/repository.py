@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from svoykrug_server.analytics.freshness.model import Comparison, DayComparison, DayRange, StoreTotals
+from svoykrug_server.analytics.freshness.model import Comparison, DayComparison, DayRange, ProofState, StoreTotals
 from svoykrug_server.storage.postgres import ReadConnection
 
 _IN_SCOPE = """
@@ -14,7 +14,8 @@ _IN_SCOPE = """
     WHERE ($1::uuid IS NULL OR business_id = $1) AND ($2 OR NOT businesses.sensitive)
 """
 
-# What does each store hold of the scope in total, and on how many days do they disagree?
+# What does each store hold of the scope in total, on how many days do they disagree, how many are not proven as far as
+# they are shipped, and how old is the oldest proof?
 _TOTALS = f"""
     SELECT coalesce(sum(postgres_count), 0)::bigint AS postgres_count,
         coalesce(sum(postgres_sum_minor), 0)::bigint AS postgres_sum_minor,
@@ -22,7 +23,9 @@ _TOTALS = f"""
         coalesce(sum(clickhouse_count), 0)::bigint AS clickhouse_count,
         coalesce(sum(clickhouse_sum_minor), 0)::bigint AS clickhouse_sum_minor,
         mod(coalesce(sum(clickhouse_hash), 0), 18446744073709551616) AS clickhouse_hash,
-        count(disputed_since_time) AS disputed_day_count
+        count(disputed_since_time) AS disputed_day_count,
+        count(*) FILTER (WHERE touched_batch_id > proven_batch_id AND touched_batch_id <= $3) AS unproven_day_count,
+        min(proven_time) AS proven_time
     {_IN_SCOPE}
 """
 
@@ -32,12 +35,13 @@ _DAYS = f"""
         AND ($5::uuid IS NULL OR (business_id, day) > ($5, $6)) ORDER BY business_id, day LIMIT $7
 """
 
-# What does each store hold of these days?
+# What does each store hold of these days, when was that, and does it still stand, as far as they are shipped?
 _COMPARED = """
     SELECT business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count,
-        clickhouse_sum_minor, clickhouse_hash
+        clickhouse_sum_minor, clickhouse_hash, proven_time, disputed_since_time IS NOT NULL AS is_disputed,
+        touched_batch_id > proven_batch_id AND touched_batch_id <= $3 AS is_unproven
     FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS listed (business_id, day) USING (business_id, day)
-    WHERE proven_time IS NOT NULL ORDER BY business_id, day
+    ORDER BY business_id, day
 """
 
 # Do the stores disagree on a day of the scope that begins before this instant?
@@ -65,12 +69,15 @@ class FreshnessRepository:
     def __init__(self, time_zone: str) -> None:
         self._time_zone = time_zone
 
-    async def totals(self, connection: ReadConnection, business_id: UUID | None, *, with_sensitive: bool) -> Comparison:
-        """Returns what each store holds of a business, or of the circle."""
-        row = await connection.fetchrow(_TOTALS, business_id, with_sensitive)
+    async def totals(
+        self, connection: ReadConnection, business_id: UUID | None, up_to_batch_id: int, *, with_sensitive: bool
+    ) -> Comparison:
+        """Returns what each store holds of a business or the circle; what is not shipped up to a batch is no lack."""
+        row = await connection.fetchrow(_TOTALS, business_id, with_sensitive, up_to_batch_id)
         if row is None:
             raise LookupError("an aggregate has one row")
-        return Comparison(_totals(row, "postgres"), _totals(row, "clickhouse"), row["disputed_day_count"])
+        counts = row["disputed_day_count"], row["unproven_day_count"]
+        return Comparison(_totals(row, "postgres"), _totals(row, "clickhouse"), *counts, row["proven_time"])
 
     async def days(
         self,
@@ -87,11 +94,17 @@ class FreshnessRepository:
         rows = await connection.fetch(_DAYS, business_id, with_sensitive, days.from_day, days.to_day, *position, limit)
         return [(row["business_id"], row["day"]) for row in rows]
 
-    async def compared(self, connection: ReadConnection, days: Sequence[Day]) -> Sequence[DayComparison]:
-        """Returns what each store holds of days, in the order of business and day."""
-        rows = await connection.fetch(_COMPARED, [business_id for business_id, _ in days], [day for _, day in days])
+    async def compared(
+        self, connection: ReadConnection, days: Sequence[Day], up_to_batch_id: int
+    ) -> Sequence[DayComparison]:
+        """Returns what each store holds of days, by business and day; what is not shipped up to a batch is no lack."""
+        business_ids, dates = [business_id for business_id, _ in days], [day for _, day in days]
+        rows = await connection.fetch(_COMPARED, business_ids, dates, up_to_batch_id)
         return [
-            DayComparison(row["business_id"], row["day"], _totals(row, "postgres"), _totals(row, "clickhouse"))
+            DayComparison(
+                *(row["business_id"], row["day"], _totals(row, "postgres"), _totals(row, "clickhouse")),
+                *(_state(row), row["proven_time"]),
+            )
             for row in rows
         ]
 
@@ -106,6 +119,12 @@ class FreshnessRepository:
         """Tells whether a business keeps its purchases secret; None when there is no such business."""
         sensitive: bool | None = await connection.fetchval(_SENSITIVE, business_id)
         return sensitive
+
+
+def _state(row: asyncpg.Record) -> ProofState:
+    if row["is_disputed"]:
+        return ProofState.DISPUTED
+    return ProofState.UNPROVEN if row["is_unproven"] or row["proven_time"] is None else ProofState.EQUAL
 
 
 def _totals(row: asyncpg.Record, store: str) -> StoreTotals:

@@ -25,7 +25,7 @@ class Prover(Protocol):
     """Compares the two stores and keeps the proof by business and day."""
 
     async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
-        """Proves what changed since it was proven, and some days again though they did not.
+        """Proves what changed since it was proven, and some days again, as far as a caller can wait for it.
 
         Args:
             days: The days, each at a business.
@@ -61,6 +61,7 @@ class FreshnessService:
     async def report(self, caller: Caller, business_id: UUID | None, asked: DayPage | None) -> FreshnessReport:
         """Proves what changed and the page of days asked for, and returns how far the warehouse is.
 
+        It waits for proofs a few seconds at most: what is not proven by then is told as last proven, and counted.
         What a sensitive business sells is shown to admins and to that business only.
 
         Raises:
@@ -72,11 +73,12 @@ class FreshnessService:
         # Read before the proof: what is shipped by now is in the totals, so that 0 waiting means that they are whole.
         async with self._postgres.read() as connection:
             backlog = await outbox.backlog(connection, business_id, with_sensitive=with_sensitive)
+            up_to = await outbox.shipped_up_to(connection)
         days, token = ((), "") if asked is None else await self._page(business_id, asked, with_sensitive)
         await self._prover.prove_again(days)
         async with self._postgres.read() as connection:
-            totals = await self._proofs.totals(connection, business_id, with_sensitive=with_sensitive)
-            compared = await self._proofs.compared(connection, days) if days else []
+            totals = await self._proofs.totals(connection, business_id, up_to, with_sensitive=with_sensitive)
+            compared = await self._proofs.compared(connection, days, up_to) if days else []
         oldest = backlog.oldest_record_time
         lag_ms = 0 if oldest is None else max((self._clock.now() - oldest) // timedelta(milliseconds=1), 0)
         return FreshnessReport(backlog.watermark, backlog.waiting_count, lag_ms, totals, compared, token)

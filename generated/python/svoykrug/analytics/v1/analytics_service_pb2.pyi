@@ -77,19 +77,27 @@ class DayComparison(_message.Message):
     DATE_FIELD_NUMBER: _builtins.int
     POSTGRES_FIELD_NUMBER: _builtins.int
     CLICKHOUSE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROVEN_TIME_FIELD_NUMBER: _builtins.int
     business_id: _builtins.str
     """The business, a UUID."""
+    state: _scope_pb2.ProofState.ValueType
+    """Whether that still stands."""
     @_builtins.property
     def date(self) -> _date_pb2.Date:
         """The day in the circle's time zone."""
 
     @_builtins.property
     def postgres(self) -> _scope_pb2.StoreTotals:
-        """What PostgreSQL holds of what has been shipped."""
+        """What PostgreSQL held of what had been shipped, at `proven_time`; absent when the day was never compared."""
 
     @_builtins.property
     def clickhouse(self) -> _scope_pb2.StoreTotals:
-        """What ClickHouse holds."""
+        """What ClickHouse held then."""
+
+    @_builtins.property
+    def proven_time(self) -> _timestamp_pb2.Timestamp:
+        """When the stores were compared last."""
 
     def __init__(
         self,
@@ -98,10 +106,12 @@ class DayComparison(_message.Message):
         date: _date_pb2.Date | None = ...,
         postgres: _scope_pb2.StoreTotals | None = ...,
         clickhouse: _scope_pb2.StoreTotals | None = ...,
+        state: _scope_pb2.ProofState.ValueType = ...,
+        proven_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "date", b"date", "postgres", b"postgres"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "date", b"date", "postgres", b"postgres", "proven_time", b"proven_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "clickhouse", b"clickhouse", "date", b"date", "postgres", b"postgres"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "clickhouse", b"clickhouse", "date", b"date", "postgres", b"postgres", "proven_time", b"proven_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -122,31 +132,41 @@ class GetFreshnessResponse(_message.Message):
     DAYS_FIELD_NUMBER: _builtins.int
     DISPUTED_DAY_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNPROVEN_DAY_COUNT_FIELD_NUMBER: _builtins.int
+    PROVEN_TIME_FIELD_NUMBER: _builtins.int
     waiting_count: _builtins.int
     """How many entries PostgreSQL holds that are not shipped yet; those of sensitive businesses only for admins and the business itself."""
     lag_ms: _builtins.int
     """How old the oldest of them is, in milliseconds; 0 when none waits."""
     equal: _builtins.bool
-    """True when count, sum and hash of both are equal."""
+    """True when count, sum and hash of both are equal, and no day is disputed or unproven."""
     disputed_day_count: _builtins.int
-    """How many days of the scope are known to disagree and wait for repair."""
+    """How many days of the scope are known or feared to disagree and wait for proof or repair."""
     next_page_token: _builtins.str
     """Asks for the next page of days; empty on the last."""
+    unproven_day_count: _builtins.int
+    """How many days of the scope had something shipped since they were compared last, or are to be compared again. With 0 here and in
+    `waiting_count` the totals are whole.
+    """
     @_builtins.property
     def freshness(self) -> _scope_pb2.Freshness:
         """How far the warehouse is."""
 
     @_builtins.property
     def postgres(self) -> _scope_pb2.StoreTotals:
-        """All of the scope that PostgreSQL holds and has shipped, of days that the warehouse still holds."""
+        """All of the scope that PostgreSQL holds and has shipped, of days that the warehouse still holds; each day as it was compared last."""
 
     @_builtins.property
     def clickhouse(self) -> _scope_pb2.StoreTotals:
-        """All of the scope that ClickHouse holds."""
+        """All of the scope that ClickHouse holds; each day as it was compared last."""
 
     @_builtins.property
     def days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayComparison]:
         """A page of the days asked for, by business and day."""
+
+    @_builtins.property
+    def proven_time(self) -> _timestamp_pb2.Timestamp:
+        """Every day of the totals was compared at this instant or later; absent before the first comparison."""
 
     def __init__(
         self,
@@ -160,10 +180,12 @@ class GetFreshnessResponse(_message.Message):
         days: _abc.Iterable[Global___DayComparison] | None = ...,
         disputed_day_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        unproven_day_count: _builtins.int = ...,
+        proven_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "freshness", b"freshness", "postgres", b"postgres"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "freshness", b"freshness", "postgres", b"postgres", "proven_time", b"proven_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "days", b"days", "disputed_day_count", b"disputed_day_count", "equal", b"equal", "freshness", b"freshness", "lag_ms", b"lag_ms", "next_page_token", b"next_page_token", "postgres", b"postgres", "waiting_count", b"waiting_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clickhouse", b"clickhouse", "days", b"days", "disputed_day_count", b"disputed_day_count", "equal", b"equal", "freshness", b"freshness", "lag_ms", b"lag_ms", "next_page_token", b"next_page_token", "postgres", b"postgres", "proven_time", b"proven_time", "unproven_day_count", b"unproven_day_count", "waiting_count", b"waiting_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

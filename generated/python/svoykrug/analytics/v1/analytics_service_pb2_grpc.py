@@ -151,7 +151,9 @@ class AnalyticsServiceServicer:
 
     def GetFreshness(self, request, context):
         """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-        and day, of the days that the warehouse still holds.
+        and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
+        days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
+        told as it was proven last, and counted.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -328,7 +330,7 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,7 +342,8 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
+        being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,7 +354,7 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -364,7 +367,7 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
-        asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        asks for a sensitive business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

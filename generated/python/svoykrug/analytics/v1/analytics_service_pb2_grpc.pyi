@@ -23,7 +23,9 @@ class AnalyticsServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetFreshness: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetFreshnessRequest, _analytics_service_pb2.GetFreshnessResponse]
     """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-    and day, of the days that the warehouse still holds.
+    and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
+    days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
+    told as it was proven last, and counted.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -136,7 +138,7 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-    business), WAREHOUSE_UNAVAILABLE.
+    business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
@@ -144,14 +146,15 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-    business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+    business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
+    being proven or repaired), WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-    business), WAREHOUSE_UNAVAILABLE.
+    business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
     """
     GetCrossBusinessMatrix: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCrossBusinessMatrixRequest, _analytics_service_pb2.GetCrossBusinessMatrixResponse]
     """Returns from which business members go on to which other, against chance. Sensitive businesses and cells under 5 members never
@@ -160,7 +163,7 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
-    asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+    asks for a sensitive business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
     """
 
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -178,7 +181,9 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetFreshnessRequest, _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]:
         """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-        and day, of the days that the warehouse still holds.
+        and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
+        days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
+        told as it was proven last, and counted.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -387,7 +392,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -401,7 +406,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, WAREHOUSE_UNAVAILABLE.
+        business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
+        being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -414,7 +420,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the first month begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -429,7 +435,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS (also: an owner chooses days), HISTORY_NOT_KEPT (the first day is too early), PERMISSION_DENIED (also: a service
-        asks for a sensitive business), WAREHOUSE_UNAVAILABLE.
+        asks for a sensitive business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
         """
 
 def add_AnalyticsServiceServicer_to_server(servicer: AnalyticsServiceServicer, server: _aio.Server) -> None: ...

@@ -25,13 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!svoykrug/analytics/v1/scope.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"E\n\tFreshness\x12\x38\n\twatermark\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twatermark\"_\n\x0bStoreTotals\x12\x1f\n\x0b\x65ntry_count\x18\x01 \x01(\x03R\nentryCount\x12\x1b\n\tsum_minor\x18\x02 \x01(\x03R\x08sumMinor\x12\x12\n\x04hash\x18\x03 \x01(\x04R\x04hashb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!svoykrug/analytics/v1/scope.proto\x12\x15svoykrug.analytics.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"E\n\tFreshness\x12\x38\n\twatermark\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\twatermark\"_\n\x0bStoreTotals\x12\x1f\n\x0b\x65ntry_count\x18\x01 \x01(\x03R\nentryCount\x12\x1b\n\tsum_minor\x18\x02 \x01(\x03R\x08sumMinor\x12\x12\n\x04hash\x18\x03 \x01(\x04R\x04hash*t\n\nProofState\x12\x1b\n\x17PROOF_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11PROOF_STATE_EQUAL\x10\x01\x12\x18\n\x14PROOF_STATE_UNPROVEN\x10\x02\x12\x18\n\x14PROOF_STATE_DISPUTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'svoykrug.analytics.v1.scope_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_PROOFSTATE']._serialized_start=261
+  _globals['_PROOFSTATE']._serialized_end=377
   _globals['_FRESHNESS']._serialized_start=93
   _globals['_FRESHNESS']._serialized_end=162
   _globals['_STORETOTALS']._serialized_start=164

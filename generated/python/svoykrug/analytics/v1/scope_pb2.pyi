@@ -6,6 +6,7 @@ What an analysis covers, and how fresh it is."""
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -16,6 +17,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ProofState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ProofStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProofState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PROOF_STATE_UNSPECIFIED: _ProofState.ValueType  # 0
+    """Not said."""
+    PROOF_STATE_EQUAL: _ProofState.ValueType  # 1
+    """Both stores held the same when they were compared, and nothing has been shipped since."""
+    PROOF_STATE_UNPROVEN: _ProofState.ValueType  # 2
+    """Something was shipped since the stores were compared, or they are to be compared again: the server is about to."""
+    PROOF_STATE_DISPUTED: _ProofState.ValueType  # 3
+    """The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it."""
+
+class ProofState(_ProofState, metaclass=_ProofStateEnumTypeWrapper):
+    """What is known of a day at a business."""
+
+PROOF_STATE_UNSPECIFIED: ProofState.ValueType  # 0
+"""Not said."""
+PROOF_STATE_EQUAL: ProofState.ValueType  # 1
+"""Both stores held the same when they were compared, and nothing has been shipped since."""
+PROOF_STATE_UNPROVEN: ProofState.ValueType  # 2
+"""Something was shipped since the stores were compared, or they are to be compared again: the server is about to."""
+PROOF_STATE_DISPUTED: ProofState.ValueType  # 3
+"""The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it."""
+Global___ProofState: _TypeAlias = ProofState  # noqa: Y015
 
 @_typing.final
 class Freshness(_message.Message):

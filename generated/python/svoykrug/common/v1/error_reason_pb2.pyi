@@ -143,7 +143,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_TOO_LITTLE_DATA: _ErrorReason.ValueType  # 400
     """There is too little data to train or to score. Metadata: what there is and what is needed."""
     ERROR_REASON_STORES_DISAGREE: _ErrorReason.ValueType  # 401
-    """The two stores disagree for a day that the snapshot covers; it is being repaired."""
+    """The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or repaired."""
     ERROR_REASON_MODEL_NOT_GOOD_ENOUGH: _ErrorReason.ValueType  # 402
     """The model does not beat the baselines or the serving model. Metadata: what it failed."""
     ERROR_REASON_NOT_SCORED_YET: _ErrorReason.ValueType  # 403
@@ -288,7 +288,7 @@ ERROR_REASON_CSV_IMPORT_WRITTEN: ErrorReason.ValueType  # 308
 ERROR_REASON_TOO_LITTLE_DATA: ErrorReason.ValueType  # 400
 """There is too little data to train or to score. Metadata: what there is and what is needed."""
 ERROR_REASON_STORES_DISAGREE: ErrorReason.ValueType  # 401
-"""The two stores disagree for a day that the snapshot covers; it is being repaired."""
+"""The two stores disagree, or must be feared to, on a day from which the answer is computed; it is being proven or repaired."""
 ERROR_REASON_MODEL_NOT_GOOD_ENOUGH: ErrorReason.ValueType  # 402
 """The model does not beat the baselines or the serving model. Metadata: what it failed."""
 ERROR_REASON_NOT_SCORED_YET: ErrorReason.ValueType  # 403
