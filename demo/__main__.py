@@ -103,12 +103,12 @@ async def _equal(service: Client) -> GetFreshnessResponse:
     """Waits until the warehouse has caught up and returns the proof.
 
     Raises:
-        SystemExit: The stores are not equal once nothing waits any more, or the relay is too slow.
+        SystemExit: The stores are not equal once everything is proven, or the relay is too slow.
     """
     async with asyncio.timeout(_EQUAL_SECONDS):
         while True:
             freshness = await service.analytics.GetFreshness(GetFreshnessRequest())
-            if freshness.waiting_count == 0:
+            if not (freshness.waiting_count or freshness.unproven_day_count):
                 break
             await asyncio.sleep(0.1)
     if not freshness.equal:

@@ -82,7 +82,8 @@ async def _fill(admin: Client, service: Client) -> tuple[Comparison, dict[str, s
     await circle.refund_some(service, business_ids, table)
     async with asyncio.timeout(_SHIPPED_SECONDS):
         while True:
-            if not (await service.analytics.GetFreshness(GetFreshnessRequest())).waiting_count:
+            freshness = await service.analytics.GetFreshness(GetFreshnessRequest())
+            if not (freshness.waiting_count or freshness.unproven_day_count):
                 break
             await asyncio.sleep(0.1)
     households = {user_id: household for household, user_id in user_ids.items()}

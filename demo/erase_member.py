@@ -183,7 +183,7 @@ async def _equal(partner: Client) -> GetFreshnessResponse:
     async with asyncio.timeout(WAIT_SECONDS):
         while True:
             freshness = await partner.analytics.GetFreshness(GetFreshnessRequest())
-            if not freshness.waiting_count:
+            if not (freshness.waiting_count or freshness.unproven_day_count):
                 return freshness
             await asyncio.sleep(0.1)
 

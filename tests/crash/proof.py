@@ -25,14 +25,14 @@ async def service_key(data_dir: Path, name: str = "crash") -> ServiceKey:
 
 
 async def settled_freshness(client: Client) -> GetFreshnessResponse:
-    """Waits until nothing waits for the warehouse, and returns what GetFreshness says of both stores."""
+    """Waits until everything is shipped and proven, and returns what GetFreshness says of both stores."""
     seen: list[GetFreshnessResponse] = []
 
-    async def nothing_waits() -> bool:
+    async def is_settled() -> bool:
         seen.append(await client.analytics.GetFreshness(GetFreshnessRequest()))
-        return seen[-1].waiting_count == 0
+        return (seen[-1].waiting_count, seen[-1].unproven_day_count) == (0, 0)
 
-    await until(nothing_waits, _SHIPPED_SECONDS)
+    await until(is_settled, _SHIPPED_SECONDS)
     return seen[-1]
 
 

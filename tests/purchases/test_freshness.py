@@ -1,12 +1,14 @@
 """How far the warehouse is, and who is shown what."""
 
+import asyncio
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from google.type.date_pb2 import Date
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
+from svoykrug.analytics.v1.scope_pb2 import PROOF_STATE_EQUAL, PROOF_STATE_UNPROVEN
 
 from svoykrug_server.analytics.freshness import convert
 from svoykrug_server.analytics.freshness.model import DayPage, DayRange
@@ -203,3 +205,76 @@ async def test_what_waits_at_a_sensitive_business_is_counted_for_admins_and_that
     ]
 
     assert waiting == [(2, 2_500), (1, 2_500), (1, 0)]
+
+
+async def test_days_that_are_too_many_for_a_call_are_told_as_unproven_until_the_upkeep_has_proven_them(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("svoykrug_server.purchases.reconciler.DAYS_AT_ONCE", 1)
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(2):
+        await circle.buy(business_id, member, f"r{number}", 100, at=NOON - timedelta(days=number))
+    await circle.relay.step()
+
+    asked = convert.report_to_proto(await freshness.report(READER, None, None))
+    await circle.reconciler.step()
+    settled = await freshness.report(READER, None, DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1))))
+    told = convert.report_to_proto(settled)
+
+    assert (asked.waiting_count, asked.unproven_day_count, asked.equal) == (0, 2, False)
+    assert (asked.postgres.entry_count, asked.HasField("proven_time")) == (0, False)
+    assert (told.unproven_day_count, told.equal, told.postgres.entry_count) == (0, True, 2)
+    assert told.proven_time.ToDatetime(UTC) == circle.clock.now()
+    assert [day.state for day in told.days] == [PROOF_STATE_EQUAL] * 2
+
+
+async def test_a_call_that_waited_long_enough_for_proofs_answers_with_what_is_known(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "before", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+    for number in range(2):
+        await circle.buy(business_id, member, f"r{number}", 100, at=NOON - timedelta(days=number))
+    await circle.relay.step()
+    monkeypatch.setattr("svoykrug_server.purchases.reconciler.ASKED_SECONDS", 0.1)
+
+    async def silent(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(circle.copy, "totals", silent)
+    report = await freshness.report(READER, None, DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1))))
+    told = convert.report_to_proto(report)
+
+    assert (told.waiting_count, told.unproven_day_count, told.equal) == (0, 2, False)
+    assert told.postgres.entry_count == told.clickhouse.entry_count == 1
+    assert [day.state for day in told.days] == [PROOF_STATE_UNPROVEN] * 2
+    assert [day.HasField("postgres") for day in told.days] == [False, True]
+
+
+async def test_a_total_that_is_not_as_proven_makes_every_day_feared_until_it_is_proven(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(3):
+        await circle.buy(business_id, member, f"r{number}", 100, at=NOON - timedelta(days=number))
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command("DELETE FROM purchases WHERE toDate(purchase_time) = '2026-05-01'")
+    # Today's entries are not proven yet: the loss of another day is seen all the same.
+    await circle.buy(business_id, member, "today", 100, at=NOON + timedelta(days=1))
+    await circle.relay.step()
+    monkeypatch.setattr("svoykrug_server.purchases.reconciler.DAYS_AT_ONCE", 1)
+
+    feared = (await freshness.report(READER, None, None)).totals
+    refused = await is_disputed(freshness, business_id, circle.clock.now())
+    await circle.reconciler.prove_changed()
+    seen = (await freshness.report(READER, None, None)).totals
+    await circle.reconciler.repair()
+    mended = (await freshness.report(READER, None, None)).totals
+
+    assert (feared.disputed_day_count, feared.unproven_day_count, refused) == (4, 4, True)
+    assert (seen.disputed_day_count, seen.unproven_day_count) == (1, 0)
+    assert mended.equal
+    assert mended.clickhouse.entry_count == 4
