@@ -19,7 +19,7 @@ from rich.progress import track
 
 from svoykrug_server.analytics.churn.model import ChurnModel
 from svoykrug_server.analytics.churn.service import NewModel
-from svoykrug_server.analytics.churn.warehouse import Scope, sample
+from svoykrug_server.analytics.churn.warehouse import sample
 from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
@@ -78,9 +78,9 @@ async def _trained(circle: Circle, horizon_days: int, cutoff: datetime) -> Train
     document = await circle.repository.document(model.id)
     if document is None:
         raise ValueError("a trained model is kept with its numbers")
-    scope = Scope(None, WATERMARK)
+    scope = await circle.known.scope(None, WATERMARK)
     came, before = [
-        await circle.known.window(scope, at, await circle.known.known_until(scope, at), horizon_days, 0, sample(1.0))
+        await circle.known.window(scope, at, horizon_days, 0, sample(1.0))
         for at in (cutoff, cutoff - timedelta(days=horizon_days))
     ]
     return Trained(model, document, came, before)

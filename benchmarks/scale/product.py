@@ -12,7 +12,7 @@ from benchmarks.scale.circle import ZONE
 from svoykrug_server.analytics.churn import scoring, training
 from svoykrug_server.analytics.churn.features import RAW
 from svoykrug_server.analytics.churn.scoring import BLOCK_MEMBERS
-from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, blocks
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, blocks
 from svoykrug_server.analytics.composition import compose_analytics
 from svoykrug_server.analytics.dashboards.calendar import AskedDays, AskedMonths
 from svoykrug_server.analytics.dashboards.composition import compose_dashboards
@@ -156,14 +156,11 @@ class Product:
         return {(cell.from_business_id.int, cell.to_business_id.int): cell.member_count for cell in cells}
 
     async def _features(self, *, keep: bool) -> list[asked.Features]:
-        scope = Scope(None, asked.CUTOFF)
-        known_until = await self._known.known_until(scope, asked.CUTOFF)
-        count = await self._known.member_count(scope, asked.CUTOFF, known_until)
+        scope = await self._known.scope(None, asked.CUTOFF)
+        count = await self._known.member_count(scope, asked.CUTOFF)
         kept = []
         for block in blocks(count // BLOCK_MEMBERS + 1):
-            table = await self._known.scoring_block(
-                scope, asked.CUTOFF, known_until, asked.HORIZON_DAYS, 0, block, None
-            )
+            table = await self._known.scoring_block(scope, asked.CUTOFF, asked.HORIZON_DAYS, 0, block, None)
             if keep:
                 columns = [table[name].to_numpy() for name in (*RAW, "net_spend_minor")]
                 kept.append(np.column_stack(columns).astype(np.float64))

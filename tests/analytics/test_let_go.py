@@ -60,13 +60,12 @@ async def snapshot_answers(warehouse: Warehouse) -> list[Any]:
 async def churn_answers(warehouse: Warehouse) -> list[Any]:
     known = ChurnWarehouse(warehouse, MOSCOW)
     answers: list[Any] = []
-    for scope in (Scope(business_id, WATERMARK) for business_id in SCOPES):
+    scopes = [each for scope in SCOPES for each in (await known.scope(scope, WATERMARK), Scope(scope, WATERMARK))]
+    for scope in scopes:
         for cutoff in CUTOFFS:
             answers.append(await known.usual_gap(scope, cutoff))
-            for known_until in (await known.known_until(scope, cutoff), cutoff):
-                answers.append(await known.member_count(scope, cutoff, known_until))
-                table = await known.window(scope, cutoff, known_until, 28, 0, sample(1.0))
-                answers.append(table.to_pylist())
+            answers.append(await known.member_count(scope, cutoff))
+            answers.append((await known.window(scope, cutoff, 28, 0, sample(1.0))).to_pylist())
     return answers
 
 

@@ -18,19 +18,21 @@ CUTOFF = datetime(2026, 3, 1, tzinfo=UTC)
 HORIZON = 28
 YEAR = 365
 EVERYONE = sample(1.0)
+BEGIN_TIMES = [None, CUTOFF - timedelta(days=90), WATERMARK]
+"""Every business began before all purchases, amid them, or after all, so that their past was brought along."""
 Row = dict[str, float]
 
 
-def known_entries(
-    entries: Sequence[Entry], business_id: UUID | None, until: datetime, ingested: datetime
-) -> list[Entry]:
-    """Returns the entries of purchases that count, as known at an instant."""
+def is_known(entry: Entry, begin_time: datetime | None) -> bool:
+    """Tells whether an entry is known at the cutoff, where every business began at an instant, or before all."""
+    brought_along = begin_time is not None and entry.purchase_time < begin_time and entry.ingest_time <= WATERMARK
+    return entry.purchase_time <= CUTOFF and (entry.ingest_time <= CUTOFF or brought_along)
+
+
+def counting(entries: Sequence[Entry], business_id: UUID | None) -> list[Entry]:
+    """Returns the entries of a scope's purchases that count, if these are all that is known."""
     known = [
-        entry
-        for entry in entries
-        if entry.purchase_time <= until
-        and entry.ingest_time <= ingested
-        and (not entry.sensitive if business_id is None else entry.business_id == business_id)
+        entry for entry in entries if (not entry.sensitive if business_id is None else entry.business_id == business_id)
     ]
     corrected = {entry.purchase_id for entry in known if entry.kind != "purchase"}
     net = {pid: sum(each.amount_minor for each in known if each.purchase_id == pid) for pid in corrected}
@@ -79,24 +81,34 @@ SPANS = {"quarter_horizon": 7, "half_horizon": 14, "horizon": 28, "two_horizons"
 
 
 async def rows_of(
-    warehouse: Warehouse, business_id: UUID | None = None, known_until: datetime = CUTOFF, population_days: int = 0
+    warehouse: Warehouse,
+    business_id: UUID | None = None,
+    begin_time: datetime | None = None,
+    population_days: int = 0,
 ) -> dict[int, Row]:
-    """Returns the warehouse's columns by member."""
+    """Returns the warehouse's columns by member.
+
+    Args:
+        warehouse: What holds the purchases.
+        business_id: The scope.
+        begin_time: When every business began; None for before all purchases.
+        population_days: Who is read.
+    """
     known = ChurnWarehouse(warehouse, ZONE)
-    scope = Scope(business_id, WATERMARK)
-    table = await known.window(scope, CUTOFF, known_until, HORIZON, population_days, EVERYONE)
+    scope = Scope(business_id, WATERMARK, {} if begin_time is None else dict.fromkeys(BUSINESSES, begin_time))
+    table = await known.window(scope, CUTOFF, HORIZON, population_days, EVERYONE)
     return {int(row.pop("member_id")): row for row in table.to_pylist()}
 
 
 @pytest.mark.parametrize("business_id", [None, BUSINESSES[0], BUSINESSES[3]])
-@pytest.mark.parametrize("known_until", [CUTOFF, WATERMARK])
+@pytest.mark.parametrize("begin_time", BEGIN_TIMES)
 async def test_columns_equal_their_definitions_on_random_purchases(
-    warehouse: Warehouse, business_id: UUID | None, known_until: datetime
+    warehouse: Warehouse, business_id: UUID | None, begin_time: datetime | None
 ) -> None:
     entries = random_circle(11)
     await fill_entries(warehouse, entries)
-    found = await rows_of(warehouse, business_id, known_until)
-    known = known_entries(entries, business_id, CUTOFF, known_until)
+    found = await rows_of(warehouse, business_id, begin_time)
+    known = counting([entry for entry in entries if is_known(entry, begin_time)], business_id)
     expected = {
         member_id: row
         for member_id in {entry.member_id for entry in known}
@@ -111,12 +123,12 @@ async def test_columns_equal_their_definitions_on_random_purchases(
 async def test_labels_say_who_bought_within_the_horizon_and_kept_it(warehouse: Warehouse) -> None:
     entries = random_circle(12)
     await fill_entries(warehouse, entries)
-    found = await rows_of(warehouse, known_until=WATERMARK)
+    found = await rows_of(warehouse, begin_time=WATERMARK)
     end = CUTOFF + timedelta(days=HORIZON)
     later = [
         entry
-        for entry in known_entries(
-            [e for e in entries if e.purchase_time > CUTOFF], None, datetime.max.replace(tzinfo=UTC), WATERMARK
+        for entry in counting(
+            [each for each in entries if each.purchase_time > CUTOFF and each.ingest_time <= WATERMARK], None
         )
         if entry.kind == "purchase" and entry.purchase_time <= end
     ]
@@ -175,22 +187,63 @@ def features_of(rows: dict[int, Row]) -> dict[int, Row]:
     return {member_id: {name: row[name] for name in (*RAW, "net_spend_minor")} for member_id, row in rows.items()}
 
 
+async def recency_days(warehouse: Warehouse, business_id: UUID | None = None) -> dict[int, float]:
+    """Returns how long ago each member bought, as the product knows it at the cutoff."""
+    known = ChurnWarehouse(warehouse, ZONE)
+    scope = await known.scope(business_id, WATERMARK)
+    rows = (await known.window(scope, CUTOFF, HORIZON, 0, EVERYONE)).to_pylist()
+    assert await known.member_count(scope, CUTOFF) == len(rows)
+    return {row["member_id"]: row["recency_days"] for row in rows}
+
+
 async def test_a_late_row_is_unknown_until_it_was_ingested(warehouse: Warehouse) -> None:
     early = CUTOFF - timedelta(days=40)
     late = purchase(2, 1, 100, CUTOFF - timedelta(days=2), ingest_time=CUTOFF + timedelta(days=1))
     await fill_entries(warehouse, [purchase(1, 1, 100, early), late])
-    known = ChurnWarehouse(warehouse, ZONE)
-    assert await known.known_until(Scope(None, WATERMARK), CUTOFF) == CUTOFF
-    assert (await rows_of(warehouse))[1]["recency_days"] == 40
-    assert (await rows_of(warehouse, known_until=WATERMARK))[1]["recency_days"] == 2
+    assert await recency_days(warehouse) == {1: 40}
+    assert (await rows_of(warehouse, begin_time=WATERMARK))[1]["recency_days"] == 2
 
 
 async def test_a_cutoff_before_the_first_ingestion_replays_the_imported_history(warehouse: Warehouse) -> None:
     imported = WATERMARK - timedelta(days=1)
     await fill_entries(warehouse, [purchase(1, 1, 100, CUTOFF - timedelta(days=5), ingest_time=imported)])
-    known = ChurnWarehouse(warehouse, ZONE)
-    assert await known.known_until(Scope(None, WATERMARK), CUTOFF) == WATERMARK
-    assert await known.known_until(Scope(None, WATERMARK), imported) == imported
+    assert await recency_days(warehouse) == {1: 5}
+
+
+async def test_what_a_business_brings_along_is_known_as_if_it_had_been_there_and_what_it_sends_late_is_not(
+    warehouse: Warehouse,
+) -> None:
+    first, joins = BUSINESSES[0], BUSINESSES[1]
+    imported, day = CUTOFF + timedelta(days=20), timedelta(days=1)
+    await fill_entries(
+        warehouse,
+        [
+            purchase(1, 1, 100, CUTOFF - 300 * day, first),
+            purchase(2, 1, 100, CUTOFF - 10 * day, first, ingest_time=imported),  # late
+            purchase(3, 1, 100, CUTOFF - 60 * day, joins, ingest_time=imported),
+            purchase(4, 2, 100, CUTOFF - 50 * day, joins, ingest_time=imported),
+            purchase(5, 3, 100, CUTOFF + day, joins, ingest_time=imported),
+        ],
+    )
+    assert await recency_days(warehouse) == {1: 60, 2: 50}
+    assert await recency_days(warehouse, first) == {1: 300}
+    assert await recency_days(warehouse, joins) == {1: 60, 2: 50}
+
+
+async def test_old_purchases_that_come_after_a_business_began_are_known_up_to_its_beginning(
+    warehouse: Warehouse,
+) -> None:
+    began, imported, day = CUTOFF - timedelta(days=30), WATERMARK - timedelta(days=1), timedelta(days=1)
+    await fill_entries(
+        warehouse,
+        [
+            purchase(1, 1, 100, began),
+            purchase(2, 2, 100, began - day, ingest_time=imported),
+            purchase(3, 3, 100, began, ingest_time=imported),
+            purchase(4, 4, 100, CUTOFF - day, ingest_time=imported),
+        ],
+    )
+    assert await recency_days(warehouse) == {1: 30, 2: 31}
 
 
 async def test_the_circle_never_reads_a_sensitive_purchase(warehouse: Warehouse) -> None:

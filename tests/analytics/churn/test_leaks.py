@@ -17,7 +17,7 @@ from svoykrug_server.analytics.churn.model import Estimate, ModelCard
 from svoykrug_server.storage.warehouse import Warehouse
 from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, fill, fill_entries, simulated
 from tests.analytics.churn.made import window
-from tests.analytics.churn.test_features import CUTOFF, Row, features_of, rows_of
+from tests.analytics.churn.test_features import BEGIN_TIMES, Row, features_of, is_known, rows_of
 from tests.analytics.circles import WATERMARK, Entry, random_circle
 
 LEAKS = {
@@ -26,7 +26,7 @@ LEAKS = {
         "purchase_time <= fromUnixTimestamp64Micro({horizon_end_us:Int64}, 'UTC')",
     ),
     "ingest_time": (
-        "ingest_time <= fromUnixTimestamp64Micro({known_until_us:Int64}, 'UTC')",
+        "ingest_time <= fromUnixTimestamp64Micro({cutoff_us:Int64}, 'UTC')",
         "ingest_time <= fromUnixTimestamp64Micro({watermark_us:Int64}, 'UTC')",
     ),
 }
@@ -100,39 +100,39 @@ async def test_the_futures_of_others_are_foreseen_by_who_looks_into_them(circle:
     assert roc_auc(model.card).low > 0.6, leak
 
 
-async def before_and_after(warehouse: Warehouse, known_until: datetime) -> tuple[dict[int, Row], dict[int, Row]]:
+async def before_and_after(warehouse: Warehouse, begin_time: datetime | None) -> tuple[dict[int, Row], dict[int, Row]]:
     """Returns the columns with what is known at the cutoff alone, and once everything later has come.
 
     Args:
         warehouse: An empty one.
-        known_until: The cutoff; or the watermark, as where imported history is replayed and only purchase times count.
+        begin_time: When every business began; None for before all purchases.
     """
     entries = random_circle(13)
-    past = [entry for entry in entries if entry.purchase_time <= CUTOFF and entry.ingest_time <= known_until]
+    past = [entry for entry in entries if is_known(entry, begin_time)]
     await fill_entries(warehouse, past)
-    before = await rows_of(warehouse, known_until=known_until)
+    before = await rows_of(warehouse, begin_time=begin_time)
     await fill_entries(warehouse, _others(entries, past))
-    return features_of(before), features_of(await rows_of(warehouse, known_until=known_until))
+    return features_of(before), features_of(await rows_of(warehouse, begin_time=begin_time))
 
 
 def _others(entries: Sequence[Entry], known: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry not in set(known)]
 
 
-@pytest.mark.parametrize("known_until", [CUTOFF, WATERMARK])
+@pytest.mark.parametrize("begin_time", BEGIN_TIMES)
 async def test_nothing_that_happens_or_arrives_after_the_cutoff_changes_a_column(
-    warehouse: Warehouse, known_until: datetime
+    warehouse: Warehouse, begin_time: datetime | None
 ) -> None:
-    before, after = await before_and_after(warehouse, known_until)
+    before, after = await before_and_after(warehouse, begin_time)
     assert before == after
 
 
 @pytest.mark.parametrize(
-    ("leak", "known_until"), [("purchase_time", WATERMARK), ("ingest_time", CUTOFF)], indirect=["leak"]
+    ("leak", "begin_time"), [("purchase_time", WATERMARK), ("ingest_time", None)], indirect=["leak"]
 )
 async def test_a_statement_that_looks_into_the_future_changes_a_column(
-    warehouse: Warehouse, leak: str, known_until: datetime
+    warehouse: Warehouse, leak: str, begin_time: datetime | None
 ) -> None:
-    before, after = await before_and_after(warehouse, known_until)
+    before, after = await before_and_after(warehouse, begin_time)
     changed = {name for member_id, row in before.items() for name in row if after[member_id][name] != row[name]}
     assert {"purchase_days", "spend_minor"} <= changed, leak

@@ -12,7 +12,7 @@ from svoykrug_server.analytics.churn import scoring
 from svoykrug_server.analytics.churn.model import SAID_WITHIN, ChurnModel, MemberScore
 from svoykrug_server.analytics.churn.risk import AskedScores, NewScoring
 from svoykrug_server.analytics.churn.scorer import Scorer
-from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, Scope, sample
+from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, sample
 from svoykrug_server.analytics.model import Snapshot
 from svoykrug_server.analytics.value.calibration import NOMINAL, Tails
 from svoykrug_server.kit.caller import Role, StaffRole
@@ -43,7 +43,8 @@ async def test_scores_are_what_the_model_says_of_what_was_known(circle: Circle) 
     await circle.scored()
     document = await circle.repository.document(model.id)
     assert document is not None
-    known = await circle.known.window(Scope(None, WATERMARK), TEST_CUTOFF, WATERMARK, HORIZON_DAYS, 0, sample(1.0))
+    scope = await circle.known.scope(None, WATERMARK)
+    known = await circle.known.window(scope, TEST_CUTOFF, HORIZON_DAYS, 0, sample(1.0))
     expected = Scorer.from_document(document).probability((await window_at(circle, TEST_CUTOFF)).raw)
     by_member = dict(zip(known["member_id"].to_pylist(), expected, strict=True))
     found = await everyone(circle)
@@ -250,8 +251,8 @@ async def test_the_intervals_of_a_scoring_hold_four_of_five_of_what_came(circle:
         " WHERE scoring_id = {scoring_id:UUID} ORDER BY member_id",
         values,
     )
-    scope = Scope(None, WATERMARK)
-    came = await circle.known.window(scope, TEST_CUTOFF, WATERMARK, HORIZON_DAYS, 0, sample(1.0))
+    scope = await circle.known.scope(None, WATERMARK)
+    came = await circle.known.window(scope, TEST_CUTOFF, HORIZON_DAYS, 0, sample(1.0))
     member_ids, low, high = np.array(rows).T
     assert member_ids.tolist() == came["member_id"].to_pylist()
     held = (came["later_days"].to_numpy() >= low) & (came["later_days"].to_numpy() <= high)

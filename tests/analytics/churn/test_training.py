@@ -20,12 +20,13 @@ from tests.analytics.churn.circle import (
     Circle,
     Silent,
     fill,
+    fill_entries,
     new_model,
     purchases_table,
     simulated,
 )
 from tests.analytics.churn.made import window
-from tests.analytics.circles import WATERMARK
+from tests.analytics.circles import WATERMARK, purchase
 from tests.callers import admin
 
 
@@ -55,8 +56,31 @@ async def test_a_narrower_population_is_also_judged_on_everyone(circle: Circle) 
 
 async def window_at(circle: Circle, cutoff: datetime) -> Window:
     """Returns what was known at a cutoff."""
-    table = await circle.known.window(Scope(None, WATERMARK), cutoff, WATERMARK, HORIZON_DAYS, 0, sample(1.0))
+    table = await circle.known.window(await circle.known.scope(None, WATERMARK), cutoff, HORIZON_DAYS, 0, sample(1.0))
     return window_of(table)
+
+
+async def test_a_business_that_joins_a_circle_and_imports_its_years_is_learned_from_at_once(circle: Circle) -> None:
+    joined, there_before = UUID(int=1), UUID(int=2)
+    await fill(circle.warehouse, simulated())  # ingested a day before the watermark
+    long_ago = TEST_CUTOFF - timedelta(days=300)
+    await fill_entries(circle.warehouse, [purchase(1, 5, 100, long_ago, there_before)])
+    wanted = default_training_cutoffs(TEST_CUTOFF, HORIZON_DAYS)
+    for business_id in (None, joined):
+        model = await circle.trained(new_model(business_id, training_cutoffs=wanted))
+        assert model.card.test_member_count >= 400
+        assert min(model.card.training_member_counts) >= 200
+
+
+async def test_a_business_that_sold_before_it_imported_its_years_is_learned_from_at_once(circle: Circle) -> None:
+    joined = UUID(int=1)
+    await fill(circle.warehouse, simulated())
+    began = TEST_CUTOFF - timedelta(days=5)
+    await fill_entries(circle.warehouse, [purchase(1, 5, 100, began, joined)])
+    for business_id in (None, joined):
+        model = await circle.trained(new_model(business_id))
+        assert model.card.test_member_count >= 400
+        assert len(model.plan.training_cutoffs) == 5
 
 
 async def test_too_few_members_are_refused_with_what_is_missing(circle: Circle) -> None:

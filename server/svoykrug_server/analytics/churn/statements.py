@@ -1,10 +1,10 @@
 """The ClickHouse statements of churn.
 
 What counts: a purchase that was not wholly given back. The circle never reads a sensitive purchase; a business reads
-its own alone. What is known at a cutoff: what had happened by then and had been ingested by then. A cutoff before the
-scope's first ingestion is a replay of imported history, and then what had happened decides alone (`known_until`).
-What is read: the year before the cutoff, so that a member is described alike at every cutoff and whatever is kept of
-older years; and since when she has been a member.
+its own alone. What is known at a cutoff: what had happened by then and had been ingested by then; and of what happened
+before a business began, which is when something of it was first ingested, also what it brought along later (why:
+docs/decisions/churn-model.md, "What was known when"). What is read: the year before the cutoff, so that a member is
+described alike at every cutoff and whatever is kept of older years; and since when she has been a member.
 """
 
 # ruff: noqa: S608  statements are put together from texts of this module only; every value is bound
@@ -12,9 +12,14 @@ older years; and since when she has been a member.
 _SCOPE = "if({has_business:UInt8}, business_id = {business_id:UUID}, NOT sensitive)"
 _BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
 _MICROSECONDS = "fromUnixTimestamp64Micro({{{name}:Int64}}, 'UTC')"
-_CUTOFF, _KNOWN_UNTIL, _HORIZON_END, _WATERMARK = (
-    _MICROSECONDS.format(name=name) for name in ("cutoff_us", "known_until_us", "horizon_end_us", "watermark_us")
+_CUTOFF, _HORIZON_END, _WATERMARK = (
+    _MICROSECONDS.format(name=name) for name in ("cutoff_us", "horizon_end_us", "watermark_us")
 )
+_BEGAN_US = "transform(business_id, {begun_ids:Array(UUID)}, {begun_us:Array(Int64)}, toInt64(0))"
+_IS_KNOWN = f"""
+        purchase_time <= {_CUTOFF} AND ingest_time <= {_WATERMARK}
+        AND (ingest_time <= {_CUTOFF} OR toUnixTimestamp64Micro(purchase_time) < {_BEGAN_US})
+"""
 _DAY = "toInt32(toDate({instant}, {{zone:String}}))"
 
 LOOK_BACK_DAYS = 365
@@ -24,7 +29,7 @@ _KNOWN = f"""
     SELECT member_id, purchase_id, business_id, kind, amount_minor,
         {_DAY.format(instant=_CUTOFF)} - {_DAY.format(instant="purchase_time")} AS days_ago
     FROM purchases
-    WHERE {_BLOCK} AND purchase_time <= {_CUTOFF} AND ingest_time <= {_KNOWN_UNTIL} AND {_SCOPE}
+    WHERE {_BLOCK} AND {_SCOPE} AND {_IS_KNOWN}
 """
 
 # Which purchases of a source were wholly given back?
@@ -164,12 +169,11 @@ SCORING_BLOCK = f"""
 # How many members bought in a scope in the year before a cutoff?
 COUNT = f"""
     SELECT uniq(member_id) FROM purchases
-    WHERE purchase_time <= {_CUTOFF} AND purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS} DAY
-        AND ingest_time <= {_KNOWN_UNTIL} AND kind = 'purchase' AND {_SCOPE}
+    WHERE purchase_time > {_CUTOFF} - INTERVAL {LOOK_BACK_DAYS} DAY AND kind = 'purchase' AND {_SCOPE} AND {_IS_KNOWN}
 """
 
-# When was anything of a scope first ingested?
-FIRST_INGEST = f"SELECT count(), min(ingest_time) FROM purchases WHERE {_SCOPE}"
+# When did each business of a scope begin?
+BEGUN = f"SELECT business_id, min(ingest_time) FROM purchases WHERE {_SCOPE} GROUP BY business_id"
 
 # What is the gap between purchase days that nine of ten repeat members stay below on average?
 USUAL_GAP = f"""

@@ -85,8 +85,8 @@ class ChurnTrainer:
         if await self._repository.find_model(business_id, model_id) is None:
             await progress.report("verify", 2)
             plan = await self._plan(model_id, business_id, parameters)
-            known_until = plan.test_cutoff + timedelta(days=plan.horizon_days)
-            async with self._disputes.undisputed(business_id, known_until) as refuse_disputed:
+            needed_until = plan.test_cutoff + timedelta(days=plan.horizon_days)
+            async with self._disputes.undisputed(business_id, needed_until) as refuse_disputed:
                 chosen = bool(parameters["training_cutoff_times"])
                 plan = await self._held(plan, chosen=chosen)
                 await self._train(plan, refuse_disputed, chosen=chosen, progress=progress)
@@ -231,11 +231,10 @@ class ChurnTrainer:
         return replace(plan, training_cutoffs=tuple(cutoff for cutoff, _ in kept)), [window for _, window in kept]
 
     async def _window(self, plan: TrainingPlan, cutoff: datetime, population_days: int, most: int) -> "Window":
-        scope = Scope(plan.business_id, plan.watermark)
-        known_until = await self._warehouse.known_until(scope, cutoff)
-        count = await self._warehouse.member_count(scope, cutoff, known_until)
+        scope = await self._warehouse.scope(plan.business_id, plan.watermark)
+        count = await self._warehouse.member_count(scope, cutoff)
         members = sample(most / max(count, 1))
-        table = await self._warehouse.window(scope, cutoff, known_until, plan.horizon_days, population_days, members)
+        table = await self._warehouse.window(scope, cutoff, plan.horizon_days, population_days, members)
         return await asyncio.to_thread(_window_of, table)
 
     async def _learn(

@@ -4,8 +4,8 @@ The population stays there: Python gets members x columns, block by block. `stat
 known when.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ from svoykrug_server.analytics.build_rows import CHURN_SCORES, SNAPSHOT_MEMBERS,
 from svoykrug_server.analytics.churn.model import MemberScore, Reason, Scoring
 from svoykrug_server.analytics.churn.statements import (
     AT_RISK,
+    BEGUN,
     BUILDS,
     CLEAR,
     CONTENTS,
     COUNT,
-    FIRST_INGEST,
     GRADED_BLOCK,
     ONE,
     SCORING_BLOCK,
@@ -47,10 +47,13 @@ class Scope:
     Attributes:
         business_id: The business; None for the circle.
         watermark: Nothing ingested later is read.
+        begin_times: When something of each of its businesses was ingested first: what had happened before is known at
+            every cutoff, whenever it was brought along.
     """
 
     business_id: UUID | None
     watermark: datetime
+    begin_times: Mapping[UUID, datetime] = field(default_factory=dict)
 
     def parameters(self) -> dict[str, Any]:
         """Returns the values of the statements."""
@@ -58,6 +61,8 @@ class Scope:
             "has_business": int(self.business_id is not None),
             "business_id": self.business_id or UUID(int=0),
             "watermark_us": microseconds(self.watermark),
+            "begun_ids": list(self.begin_times),
+            "begun_us": [microseconds(begin_time) for begin_time in self.begin_times.values()],
         }
 
 
@@ -103,24 +108,25 @@ class ChurnWarehouse:
         self._zone = zone.key
         self._scores, self._segments = BuildRows(warehouse, CHURN_SCORES), BuildRows(warehouse, SNAPSHOT_MEMBERS)
 
-    async def known_until(self, scope: Scope, cutoff: datetime) -> datetime:
-        """Returns up to which ingestion time rows count as known at a cutoff.
+    async def scope(self, business_id: UUID | None, watermark: datetime) -> Scope:
+        """Returns a business, or the circle, with when each of its businesses began.
 
-        It is the cutoff itself, except before the scope's first ingestion: such a cutoff replays imported history, and
-        everything ingested by the watermark counts.
+        Args:
+            business_id: The business; None for the circle.
+            watermark: Nothing ingested later is read.
         """
-        count, first = (await self._warehouse.query(FIRST_INGEST, scope.parameters(), background=True))[0]
-        return scope.watermark if count == 0 or cutoff < first else min(cutoff, scope.watermark)
+        scope = Scope(business_id, watermark)
+        return replace(scope, begin_times=dict(await self._warehouse.query(BEGUN, scope.parameters(), background=True)))
 
-    async def member_count(self, scope: Scope, cutoff: datetime, known_until: datetime) -> int:
+    async def member_count(self, scope: Scope, cutoff: datetime) -> int:
         """Returns about how many members bought in a scope before a cutoff."""
-        values = self._at(scope, cutoff, known_until)
+        values = self._at(scope, cutoff)
         count: int = (await self._warehouse.query(COUNT, values, background=True))[0][0]
         return count
 
     async def usual_gap(self, scope: Scope, cutoff: datetime) -> tuple[int, float]:
         """Returns how many members bought repeatedly, and the mean gap in days that nine of ten of them stay below."""
-        values = self._at(scope, cutoff, cutoff)
+        values = self._at(scope, cutoff)
         count, gap = (await self._warehouse.query(USUAL_GAP, values, background=True))[0]
         return int(count), float(gap)
 
@@ -128,7 +134,6 @@ class ChurnWarehouse:
         self,
         scope: Scope,
         cutoff: datetime,
-        known_until: datetime,
         horizon_days: int,
         population_days: int,
         block: Block,
@@ -139,20 +144,18 @@ class ChurnWarehouse:
 
         Args:
             scope: Whose purchases.
-            cutoff: What had happened by then is known.
-            known_until: What had been ingested by then is known.
+            cutoff: What is known at it is read.
             horizon_days: The length of the window after the cutoff.
             population_days: Members with a purchase within this many days; 0 for everyone.
             block: Which members.
         """
-        values = self._features(scope, cutoff, known_until, horizon_days, population_days, block)
+        values = self._features(scope, cutoff, horizon_days, population_days, block)
         return await self._warehouse.query_arrow(WINDOW, values, background=True)
 
     async def scoring_block(
         self,
         scope: Scope,
         cutoff: datetime,
-        known_until: datetime,
         horizon_days: int,
         population_days: int,
         block: Block,
@@ -162,21 +165,20 @@ class ChurnWarehouse:
 
         Args:
             scope: Whose purchases.
-            cutoff: What had happened by then is known.
-            known_until: What had been ingested by then is known.
+            cutoff: What is known at it is read.
             horizon_days: The model's horizon, the unit of the features.
             population_days: Members with a purchase within this many days; 0 for everyone.
             block: Which members.
             build_id: The rows of the snapshot that says the segments; None when there is no snapshot.
         """
-        values = self._features(scope, cutoff, known_until, horizon_days, population_days, block)
+        values = self._features(scope, cutoff, horizon_days, population_days, block)
         values["build_id"] = build_id or UUID(int=0)
         return await self._warehouse.query_arrow(SCORING_BLOCK, values, background=True)
 
     async def graded_block(self, scope: Scope, scoring: Scoring, block: Block) -> "pa.Table":
         """Returns `probability` and `churned` of a block of a scoring."""
         cutoff = scoring.plan.cutoff
-        values = self._features(scope, cutoff, cutoff, scoring.horizon_days, 0, block)
+        values = self._features(scope, cutoff, scoring.horizon_days, 0, block)
         return await self._warehouse.query_arrow(GRADED_BLOCK, values | _published(scoring), background=True)
 
     async def contents(self, scoring_id: UUID, build_id: UUID) -> BuildContents:
@@ -258,25 +260,23 @@ class ChurnWarehouse:
         """Refuses a scoring of which nothing was found, unless it holds others."""
         await self._scores.refuse_missing([(scoring.plan.scoring_id, scoring.build_id)])
 
-    def _at(self, scope: Scope, cutoff: datetime, known_until: datetime) -> dict[str, Any]:
+    def _at(self, scope: Scope, cutoff: datetime) -> dict[str, Any]:
         return {
             **scope.parameters(),
             "zone": self._zone,
             "cutoff_us": microseconds(cutoff),
-            "known_until_us": microseconds(known_until),
         }
 
     def _features(
         self,
         scope: Scope,
         cutoff: datetime,
-        known_until: datetime,
         horizon_days: int,
         population_days: int,
         block: Block,
     ) -> dict[str, Any]:
         return {
-            **self._at(scope, cutoff, known_until),
+            **self._at(scope, cutoff),
             **block.parameters(),
             "horizon_end_us": microseconds(cutoff) + horizon_days * 86_400_000_000,
             "horizon_days": horizon_days,
