@@ -156,6 +156,29 @@ async def test_refusals_travel_with_their_status_reason_and_field(shop: Shop) ->
     assert (refused.code, refused.paths) == (grpc.StatusCode.INVALID_ARGUMENT, ("refund_time",))
 
 
+async def test_a_purchase_and_a_refund_with_several_bad_fields_are_told_all_of_them_at_once(shop: Shop) -> None:
+    business_id, ancient = str(shop.business_id), Timestamp(seconds=1)
+    bad = pb.NewPurchase(phone="nobody", external_id="", amount_minor=-1, currency_code="USD", purchase_time=ancient)
+    twice = pb.NewPurchase(phone=shop.member.phone, external_id="a", currency_code="EUR", purchase_time=ancient)
+    back = refund_request(shop, -1, ancient)
+    back.currency_code = "USD"
+
+    recorded = await refusal_of(
+        shop.stub.RecordPurchase(pb.RecordPurchaseRequest(business_id=business_id, purchase=bad), metadata=shop.staff)
+    )
+    dated = await refusal_of(
+        shop.stub.RecordPurchase(pb.RecordPurchaseRequest(business_id=business_id, purchase=twice), metadata=shop.staff)
+    )
+    refunded = await refusal_of(shop.stub.RefundPurchase(back, metadata=shop.staff))
+
+    fields = ("external_id", "phone", "amount_minor", "currency_code", "purchase_time")
+    assert recorded == Refusal(
+        grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELDS", tuple(f"purchase.{field}" for field in fields)
+    )
+    assert (dated.reason, dated.paths) == ("INVALID_FIELDS", ("purchase.currency_code", "purchase.purchase_time"))
+    assert (refunded.reason, refunded.paths) == ("INVALID_FIELDS", ("amount_minor", "currency_code", "refund_time"))
+
+
 async def test_others_than_the_business_may_not_touch_its_purchases(shop: Shop) -> None:
     request = pb.RecordPurchaseRequest(business_id=str(shop.business_id), purchase=receipt(shop))
     callers = [person(shop.member.user_id), person(staff={uuid4(): StaffRole.OWNER}), service("analytics.read")]

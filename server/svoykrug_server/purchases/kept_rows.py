@@ -153,7 +153,7 @@ class KeptRowService:
         judged = self._writer.judge(_as_rows(row, buyer))
         outcome = await self._writer.write_within(tx, caller, business_id, judged, keep_unknown=False)
         for rejection in outcome.rejections:
-            raise refusal_of(rejection, self._writer.facts(rejection.reason), rejection.field)
+            raise refusal_of(rejection, self._writer.facts)
         entry = await self._ledger.entry_by_external_id(tx, business_id, row.external_id)
         if entry is None:
             raise LookupError("a recorded purchase can be found")

@@ -172,6 +172,19 @@ class PurchaseRows:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """A rule that a row breaks.
+
+    Attributes:
+        reason: The name of an `ErrorReason` value without its prefix.
+        field: The field that is wrong.
+    """
+
+    reason: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rejection:
     """Why one row was not written.
 
@@ -180,12 +193,14 @@ class Rejection:
         external_id: The row's external id, cut to 100 characters.
         reason: The name of an `ErrorReason` value without its prefix.
         field: The field that is wrong.
+        further: What else is wrong, told of a row that comes alone.
     """
 
     row_number: int
     external_id: str
     reason: str
     field: str
+    further: tuple[Fault, ...] = ()
 
 
 @dataclass(slots=True)

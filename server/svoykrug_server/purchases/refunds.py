@@ -8,13 +8,21 @@ from svoykrug_server.kit.errors import Conflict, FailedPrecondition, FieldViolat
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
 from svoykrug_server.purchases.announcing import Announcer
-from svoykrug_server.purchases.model import EntryKind, NewRefund, Purchase, Refund
+from svoykrug_server.purchases.model import EntryKind, Fault, NewRefund, Purchase, Refund
 from svoykrug_server.purchases.refund_repository import FoundEntry, RefundablePurchase, RefundRepository
 from svoykrug_server.purchases.repository import PurchaseRepository
+from svoykrug_server.purchases.row_refusals import common_reason, facts_about
 from svoykrug_server.purchases.row_rules import CircleRules, is_external_id
 from svoykrug_server.purchases.writer import not_found_for
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres, Transaction
+
+_RULES_IN_WORDS = {
+    "external_id": "must have 1 to 100 characters and no control character",
+    "amount_minor": "must be 1 to 100,000,000,000",
+    "currency_code": "must be the circle's currency",
+    "refund_time": "must not lie in the future or too long ago",
+}
 
 
 class RefundService:
@@ -73,20 +81,21 @@ class RefundService:
         return await self._answer(business_id, purchase.id, existing.id, duplicate=True)
 
     def _check(self, refund: NewRefund) -> None:
-        if not is_external_id(refund.external_id):
-            raise InvalidFields.of("external_id", "must have 1 to 100 characters and no control character")
-        if not 0 < refund.amount_minor <= MAX_AMOUNT_MINOR:
-            raise InvalidFields.of("amount_minor", "must be 1 to 100,000,000,000", "AMOUNT_OUT_OF_RANGE")
-        if refund.currency_code not in ("", self._rules.currency_code):
-            raise self._refused("CURRENCY_FOREIGN", "currency_code", "must be the circle's currency")
+        """Refuses a refund that breaks rules by itself, and names every one of them."""
         oldest, newest = self._rules.time_range(self._clock)
-        if not oldest <= refund.refund_time <= newest:
-            rule = "must not lie in the future or too long ago"
-            raise self._refused("PURCHASE_TIME_OUT_OF_RANGE", "refund_time", rule)
-
-    def _refused(self, reason: str, field: str, rule: str) -> InvalidFields:
-        facts = self._rules.facts(reason, self._clock)
-        return InvalidFields(reason, metadata=facts, violations=(FieldViolation(field, rule),))
+        keeps = {
+            Fault("INVALID_FIELDS", "external_id"): is_external_id(refund.external_id),
+            Fault("AMOUNT_OUT_OF_RANGE", "amount_minor"): 0 < refund.amount_minor <= MAX_AMOUNT_MINOR,
+            Fault("CURRENCY_FOREIGN", "currency_code"): refund.currency_code in ("", self._rules.currency_code),
+            Fault("PURCHASE_TIME_OUT_OF_RANGE", "refund_time"): oldest <= refund.refund_time <= newest,
+        }
+        faults = [fault for fault, is_kept in keeps.items() if not is_kept]
+        if faults:
+            raise InvalidFields(
+                common_reason(faults),
+                metadata=facts_about(faults, lambda reason: self._rules.facts(reason, self._clock)),
+                violations=tuple(FieldViolation(fault.field, _RULES_IN_WORDS[fault.field]) for fault in faults),
+            )
 
     async def _write(
         self, tx: Transaction, business_id: UUID, purchase: RefundablePurchase, refund: NewRefund, refund_id: UUID

@@ -1,9 +1,9 @@
 """What a caller is told whose only row was refused."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from svoykrug_server.kit.errors import Conflict, DomainError, FailedPrecondition, FieldViolation, InvalidFields
-from svoykrug_server.purchases.model import Rejection
+from svoykrug_server.purchases.model import Fault, Rejection
 
 _RULES_IN_WORDS = {
     ("INVALID_FIELDS", "external_id"): "must have 1 to 100 characters and no control character",
@@ -20,14 +20,26 @@ _RULES_IN_WORDS = {
 _KINDS: Mapping[str, type[DomainError]] = {"MEMBER_UNKNOWN": FailedPrecondition, "EXTERNAL_ID_CONFLICT": Conflict}
 
 
-def refusal_of(rejection: Rejection, facts: Mapping[str, str], path: str) -> DomainError:
+def refusal_of(rejection: Rejection, facts_of: Callable[[str], Mapping[str, str]], path: str = "") -> DomainError:
     """Returns the refusal of a call by that of its row.
 
     Args:
         rejection: Why the row was refused.
-        facts: What the caller must know to mend it.
-        path: The field's path in the request.
+        facts_of: What the caller must know to mend what was refused for a reason.
+        path: The row's path in the request, with a dot at its end.
     """
+    faults = (Fault(rejection.reason, rejection.field), *rejection.further)
     kind = _KINDS.get(rejection.reason, InvalidFields)
-    rule = FieldViolation(path, _RULES_IN_WORDS[rejection.reason, rejection.field])
-    return kind(rejection.reason, metadata=facts, violations=(rule,))
+    rules = tuple(FieldViolation(path + fault.field, _RULES_IN_WORDS[fault.reason, fault.field]) for fault in faults)
+    return kind(common_reason(faults), metadata=facts_about(faults, facts_of), violations=rules)
+
+
+def common_reason(faults: Sequence[Fault]) -> str:
+    """Returns the reason of all faults; INVALID_FIELDS where they have several."""
+    reasons = {fault.reason for fault in faults}
+    return reasons.pop() if len(reasons) == 1 else "INVALID_FIELDS"
+
+
+def facts_about(faults: Sequence[Fault], facts_of: Callable[[str], Mapping[str, str]]) -> dict[str, str]:
+    """Returns what the caller must know to mend all faults."""
+    return {name: fact for fault in faults for name, fact in facts_of(fault.reason).items()}

@@ -6,13 +6,13 @@ about two milliseconds. Only a batch with something wrong in it is looked at row
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.money import MAX_AMOUNT_MINOR
 from svoykrug_server.kit.phone import parse_phone
-from svoykrug_server.purchases.model import MAX_EXTERNAL_ID_LENGTH, PurchaseRows, Rejection, us_of_instant
+from svoykrug_server.purchases.model import MAX_EXTERNAL_ID_LENGTH, Fault, PurchaseRows, Rejection, us_of_instant
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
@@ -73,11 +73,11 @@ def judge(rows: PurchaseRows, rules: CircleRules, clock: Clock) -> Judgement:
     good: list[int] = []
     rejections: list[Rejection] = []
     for position in range(len(rows)):
-        fault = _fault(rows, position, phones[position], rules, oldest, newest)
-        if fault is None:
-            good.append(position)
+        faults = _faults(rows, position, phones[position], rules, oldest, newest)
+        if faults:
+            rejections.append(_reject_faulty(rows, position, faults))
         else:
-            rejections.append(reject(rows, position, *fault))
+            good.append(position)
     return Judgement(_with_phones(rows, phones).at(good), rejections)
 
 
@@ -85,6 +85,10 @@ def reject(rows: PurchaseRows, position: int, reason: str, field: str) -> Reject
     """Refuses the row at a position of the columns."""
     external_id = _CONTROL.sub("", rows.external_ids[position])[:MAX_EXTERNAL_ID_LENGTH]
     return Rejection(rows.numbers[position], external_id, reason, field)
+
+
+def _reject_faulty(rows: PurchaseRows, position: int, faults: Sequence[Fault]) -> Rejection:
+    return replace(reject(rows, position, faults[0].reason, faults[0].field), further=tuple(faults[1:]))
 
 
 def reject_unknown_member(rows: PurchaseRows, position: int) -> Rejection:
@@ -144,29 +148,29 @@ def _all_name_buyers(user_ids: Sequence[str], phones: Sequence[str]) -> bool:
     return all(map(_E164.fullmatch, phones))
 
 
-def _fault(
+def _faults(
     rows: PurchaseRows, position: int, phone: str, rules: CircleRules, oldest_us: int, newest_us: int
-) -> tuple[str, str] | None:
-    """Returns the first rule that a row breaks, as reason and field."""
-    if (field := _malformed_field(rows, position, phone)) is not None:
-        return "INVALID_FIELDS", field
-    if not 0 <= rows.amounts_minor[position] <= MAX_AMOUNT_MINOR:
-        return "AMOUNT_OUT_OF_RANGE", "amount_minor"
-    if rows.currency_codes[position] not in {"", rules.currency_code}:
-        return "CURRENCY_FOREIGN", "currency_code"
-    if not oldest_us <= rows.times_us[position] <= newest_us:
-        return "PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"
-    return None
-
-
-def _malformed_field(rows: PurchaseRows, position: int, phone: str) -> str | None:
+) -> list[Fault]:
+    """Returns every rule that a row breaks."""
+    faults = []
     if not is_external_id(rows.external_ids[position]):
-        return "external_id"
+        faults.append(Fault("INVALID_FIELDS", "external_id"))
+    if (field := _malformed_buyer(rows, position, phone)) is not None:
+        faults.append(Fault("INVALID_FIELDS", field))
+    if not 0 <= rows.amounts_minor[position] <= MAX_AMOUNT_MINOR:
+        faults.append(Fault("AMOUNT_OUT_OF_RANGE", "amount_minor"))
+    if rows.currency_codes[position] not in {"", rules.currency_code}:
+        faults.append(Fault("CURRENCY_FOREIGN", "currency_code"))
+    if not oldest_us <= rows.times_us[position] <= newest_us:
+        faults.append(Fault("PURCHASE_TIME_OUT_OF_RANGE", "purchase_time"))
+    return faults
+
+
+def _malformed_buyer(rows: PurchaseRows, position: int, phone: str) -> str | None:
     if rows.wallet_codes and rows.wallet_codes[position]:
         return "wallet_code"
-    user_id = rows.user_ids[position]
-    if user_id:
-        return None if _UUID.fullmatch(user_id) else "user_id"
+    if rows.user_ids[position]:
+        return None if is_user_id(rows.user_ids[position]) else "user_id"
     return None if _E164.fullmatch(phone) else "phone"
 
 

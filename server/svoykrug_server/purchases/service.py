@@ -80,8 +80,7 @@ class PurchaseService:
             judged = self._writer.judge(rows)
             outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
         if outcome.rejections:
-            rejection = outcome.rejections[0]
-            raise refusal_of(rejection, self._writer.facts(rejection.reason), f"purchase.{rejection.field}")
+            raise refusal_of(outcome.rejections[0], self._writer.facts, "purchase.")
         async with self._postgres.read() as connection:
             purchase = await self._purchases.get_by_external_id(connection, business_id, rows.external_ids[0])
         if purchase is None:

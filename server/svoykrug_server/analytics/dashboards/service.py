@@ -182,7 +182,7 @@ class DashboardService:
             withheld=business_id is None and standing.any_sensitive,
         )
 
-    async def _held(self, days: Days) -> "_Held":
+    async def _held(self, days: Days) -> _Held:
         """Returns which periods before some days are held, asked when all has been read.
 
         Raises:
