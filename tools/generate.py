@@ -17,6 +17,7 @@ from pathlib import Path
 import api_openapi
 import errors_python
 import reference_docs
+import services_kotlin
 import settings_docs
 import sync_stubs_python
 import third_party
@@ -31,6 +32,7 @@ OWNED = (
     "generated/python/buf",
     "generated/svoykrug.binpb",
     "generated/gateway",
+    "generated/kotlin",
     "docs/access.md",
     "docs/errors.md",
     "docs/settings.md",
@@ -54,6 +56,7 @@ def generate(fresh: Path) -> None:
     (python / "svoykrug" / "sync_stubs.py").write_text(sync_stubs_python.render(contract), "utf-8")
     finish_packages(python)
     write_pages(fresh / "generated" / "gateway", contract)
+    write_kotlin(fresh / "generated" / "kotlin", contract)
     (fresh / "docs").mkdir()
     for path, text in reference_docs.render(contract).items():
         (fresh / path).write_text(text, "utf-8")
@@ -66,6 +69,13 @@ def write_pages(folder: Path, contract: Contract) -> None:
     (folder / "openapi.json").write_text(api_openapi.render(contract), "utf-8")
     for name, text in Pages(contract).render().items():
         (folder / "docs" / name).write_text(text, "utf-8")
+
+
+def write_kotlin(folder: Path, contract: Contract) -> None:
+    """Write the services as the Kotlin client calls them into `folder`."""
+    for path, text in services_kotlin.render(contract).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, "utf-8")
 
 
 def finish_packages(python: Path) -> None:
