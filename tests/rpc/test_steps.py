@@ -1,19 +1,20 @@
 """The small pure steps, each alone."""
 
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from svoykrug_server.kit.errors import Limited
-from svoykrug_server.rpc.address import client_address, is_loopback, networks_from
+from svoykrug_server.rpc.address import client_address, is_loopback
 from svoykrug_server.rpc.admission import Admission
 from svoykrug_server.rpc.client_version import ClientVersionGate, version_from
 from svoykrug_server.rpc.locale import locale_from
 from svoykrug_server.rpc.request_id import request_id_from
 
-PROXIES = networks_from(["10.0.0.0/8", "fd00::/8"])
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from svoykrug_server.kit.account import ConsentGrant
 from svoykrug_server.kit.phone import is_e164
 
 DEFAULT_DEVICE_NAME = "unknown device"
-MAX_DEVICE_NAME_CHARACTERS = 100
 
 
 class Purpose(StrEnum):

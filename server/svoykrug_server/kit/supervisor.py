@@ -21,13 +21,11 @@ class JobState:
 
     Attributes:
         failures: How often it failed since the start.
-        last_failure: The kind of its last failure; empty when there was none.
         running: Whether it runs now; otherwise it waits for its next start, or has done its work.
         done: Whether it has done its work.
     """
 
     failures: int = 0
-    last_failure: str = ""
     running: bool = True
     done: bool = False
 
@@ -76,7 +74,6 @@ class Supervisor:
                 await job()
             except Exception as error:  # noqa: BLE001  whatever stopped the job, the next start may do
                 state.failures += 1
-                state.last_failure = type(error).__qualname__
                 _log.error("job_failed", job=name, failures=state.failures, exc_info=error)
             else:
                 state.done = True

@@ -40,15 +40,6 @@ def is_loopback(peer: str) -> bool:
     return address is None or address.is_loopback
 
 
-def networks_from(texts: Sequence[str]) -> tuple[Network, ...]:
-    """Reads networks such as `10.0.0.0/8`.
-
-    Raises:
-        ValueError: One of them is not a network.
-    """
-    return tuple(ip_network(text) for text in texts)
-
-
 @lru_cache(maxsize=4096)
 def _peer_address(peer: str) -> Address | None:
     """Returns None for a peer without an address: a Unix socket."""

@@ -12,7 +12,6 @@ from svoykrug_server.kit.caller import Role, StaffRole
 
 MAX_DISPLAY_NAME_CHARACTERS = 100
 MAX_EMAIL_CHARACTERS = 254
-MAX_BATCH_ROWS = 1_000
 EARLIEST_BIRTH_DATE = date(1900, 1, 1)
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
