@@ -54,6 +54,9 @@ def in_typescript(example: Example) -> str:
     service = method.service.rpartition(".")[2]
     module = example.kind.file.name.removesuffix(".proto")
     request = literals.message(example.kind, example.request)
+    if method.client_streaming:
+        schema = literals.use(f"{_PACKAGE}/{module}_pb", f"{example.kind.name}Schema")
+        request = f"{literals.use('@bufbuild/protobuf', 'create')}({schema}, {request})"
     options = _for_node(literals) if method.client_streaming else _for_browser(literals, example)
     made = f"const client = new {literals.use(_PACKAGE, 'Client')}({grouped('{', options, '}', '  ', ' ')});\n"
     call = f"client.of({literals.use(f'{_PACKAGE}/{module}_pb', service)}).{method.name[0].lower()}{method.name[1:]}"
