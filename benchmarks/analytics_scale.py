@@ -3,8 +3,9 @@
 Stores of its own in a temporary folder. For each size purchases are made inside ClickHouse; the product's own services
 make a snapshot, train and score churn, and show dashboard, cohorts and matrix. Up to ten million purchases PostgreSQL's
 SQL and pandas do the same, in turn with the product; up to half a million their answers must be equal, figure for
-figure. The tables go into docs/performance.md; sizes measured before stay in them. Each size has a process of its own,
-and the script fails where memory grows from a hundred thousand purchases to ten million.
+figure. The tables go into docs/performance.md after each figure, so that a run that is stopped loses nothing; sizes and
+figures measured before stay in them. Each size has a process of its own, and the script fails where memory grows from a
+hundred thousand purchases to ten million.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from benchmarks.scale.in_postgres import InPostgres
 from benchmarks.scale.measuring import Call, Watch, alternating, memory_mb
 from benchmarks.scale.product import Product
 from benchmarks.scale.report import Line, Size
-from benchmarks.scale.served import call_times
+from benchmarks.scale.served import CALLS, call_times
 from svoykrug_server.rpc.logs import configure_logging
 from tests.conftest import reachable_folder
 
@@ -41,6 +42,8 @@ MOST_ELSEWHERE = 10_000_000
 """Beyond, PostgreSQL takes minutes a figure and pandas needs more memory than the machine has."""
 MOST_WAYS_IN_PANDAS = 1_000_000
 """pandas pairs all purchases of a member before it can drop those too far apart: 0.6 billion pairs at ten million."""
+ENOUGH_SECONDS = 15.0
+"""An engine that has worked so long at a figure, all rounds together, is not asked for it again."""
 FLAT_FROM, FLAT_TO, FLAT_MB = 100_000, 10_000_000, 100.0
 """From the one size to the other the most memory may not grow by more than this."""
 ONE_SHOP = UUID(int=1)
@@ -178,19 +181,20 @@ class Bench:
         for name, answers in zip(("postgres", "pandas"), others, strict=True):
             if what in answers:
                 calls[name] = answers[what]
-        costs = await alternating(calls, rounds)
+        costs = await alternating(calls, rounds, ENOUGH_SECONDS)
         seconds = {name: cost.seconds for name, cost in costs.items()}
         told = ", ".join(f"{name} {took:,.3f} s" for name, took in seconds.items())
         self._console.print(f"{what:30} {told}")
         ours = costs["product"]
         peak_mb = ours.peak_mb if peak_mb is None else peak_mb
-        return Line(what, ours.seconds, ours.cpu_seconds, peak_mb, seconds.get("postgres"), seconds.get("pandas"))
+        theirs = (seconds.get("postgres"), seconds.get("pandas"))
+        return Line(what, ours.seconds, ours.cpu_seconds, peak_mb, *theirs, runs=ours.runs)
 
     async def _served(self, size: Size) -> None:
         for what, (median_ms, p99_ms) in (await call_times(self._beside)).items():
             self._console.print(f"{what:30} median {median_ms:.1f} ms, p99 {p99_ms:.1f} ms")
-            size.lines.append(Line(f"{what}, median", median_ms / 1_000))
-            size.lines.append(Line(f"{what}, 99th percentile", p99_ms / 1_000))
+            size.lines.append(Line(f"{what}, median", median_ms / 1_000, runs=CALLS))
+            size.lines.append(Line(f"{what}, 99th percentile", p99_ms / 1_000, runs=CALLS))
 
     async def _one_shop(self, size: Size, rounds: int) -> None:
         """Asks for the dashboard of a business that made all the purchases, at a size that one may have."""
@@ -209,7 +213,7 @@ def _other_calls(postgres: InPostgres, pandas: PandasProcess, purchases: int) ->
     return [in_postgres, in_pandas]
 
 
-async def run(purchases: int, rounds: int, only: str, results: Path, console: Console) -> None:
+async def run(purchases: int, rounds: int, only: str, results: Path, document: Path, console: Console) -> None:
     """Measures a size and writes the tables."""
     folder = reachable_folder("svoykrug-scale-")
     try:
@@ -217,8 +221,9 @@ async def run(purchases: int, rounds: int, only: str, results: Path, console: Co
             await open_shops(stores.postgres)
 
             def keep(size: Size) -> None:
-                measured = {**report.read(results), purchases: size}
-                report.write(results, DOCUMENT, [measured[key] for key in sorted(measured)])
+                measured = report.read(results)
+                measured[purchases] = report.joined(measured.get(purchases), size)
+                report.write(results, document, [measured[key] for key in sorted(measured)])
 
             await Bench(stores, folder, console, only).measure(purchases, rounds, keep)
     finally:
@@ -247,13 +252,15 @@ def main() -> None:
     arguments.add_argument(
         "--results", type=Path, default=Path("analytics_scale.json"), help="what earlier runs measured"
     )
+    arguments.add_argument("--document", type=Path, default=DOCUMENT, help="where the tables stand")
     asked = arguments.parse_args()
     if len(asked.purchases) == 1:
         configure_logging(human=True, level="ERROR")
         size, console = asked.purchases[0], Console(highlight=False)
-        uvloop.run(run(size, asked.rounds, asked.only, asked.results, console))
+        uvloop.run(run(size, asked.rounds, asked.only, asked.results, asked.document, console))
         return
-    options = ["--rounds", str(asked.rounds), "--only", asked.only, "--results", str(asked.results)]
+    options = ["--rounds", str(asked.rounds), "--only", asked.only]
+    options += ["--results", str(asked.results), "--document", str(asked.document)]
     for purchases in asked.purchases:
         # Memory is compared between sizes, so none may inherit another's.
         subprocess.run([sys.executable, __file__, str(purchases), *options], check=True)

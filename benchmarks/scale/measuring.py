@@ -21,11 +21,13 @@ class Cost:
     """What some runs cost.
 
     Attributes:
+        runs: How many there were.
         seconds: The median of their times.
         cpu_seconds: The median of the processor time of this process, the embedded engine's among it.
         peak_mb: The most memory this process had in any of them.
     """
 
+    runs: int
     seconds: float
     cpu_seconds: float
     peak_mb: float
@@ -73,14 +75,21 @@ def memory_mb() -> float:
     return psutil.Process().memory_info().rss / MEGABYTE
 
 
-async def alternating(calls: Mapping[str, Call], rounds: int) -> dict[str, Cost]:
-    """Runs some calls in turn, so often, and returns what each costs; a slow moment of the machine meets all alike."""
+async def alternating(calls: Mapping[str, Call], rounds: int, enough_seconds: float) -> dict[str, Cost]:
+    """Runs some calls in turn, and returns what each costs; a slow moment of the machine meets all alike.
+
+    Args:
+        calls: By name.
+        rounds: How often each is run.
+        enough_seconds: One that has taken so long, all its runs together, is run no more.
+    """
     watches: dict[str, list[Watch]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            with Watch() as watch:
-                await call()
-            watches[name].append(watch)
+            if sum(watch.seconds for watch in watches[name]) < enough_seconds:
+                with Watch() as watch:
+                    await call()
+                watches[name].append(watch)
     return {name: _cost(of_call) for name, of_call in watches.items()}
 
 
@@ -96,6 +105,7 @@ async def percentile_ms(call: Callable[[int], Awaitable[object]], calls: int, wa
 
 def _cost(watches: Sequence[Watch]) -> Cost:
     return Cost(
+        len(watches),
         statistics.median(watch.seconds for watch in watches),
         statistics.median(watch.cpu_seconds for watch in watches),
         max(watch.peak_mb for watch in watches),

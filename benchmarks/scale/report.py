@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 BEGIN, END = "<!-- analytics_scale: begin -->", "<!-- analytics_scale: end -->"
@@ -21,6 +21,7 @@ class Line:
         peak_mb: The most memory its process had when it was first asked for.
         postgres_seconds: PostgreSQL's median; None where it was not asked.
         pandas_seconds: The same of pandas.
+        runs: How many times the product was asked.
     """
 
     what: str
@@ -29,6 +30,7 @@ class Line:
     peak_mb: float | None = None
     postgres_seconds: float | None = None
     pandas_seconds: float | None = None
+    runs: int = 1
 
 
 @dataclass(slots=True)
@@ -64,6 +66,13 @@ def read(file: Path) -> dict[int, Size]:
     return {size.purchases: size for size in kept}
 
 
+def joined(before: Size | None, size: Size) -> Size:
+    """Returns what a run has measured of a size so far, and below it what only the runs before it did."""
+    measured = {line.what for line in size.lines}
+    kept = [] if before is None else [line for line in before.lines if line.what not in measured]
+    return replace(size, lines=[*size.lines, *kept])
+
+
 def write(file: Path, document: Path, sizes: Sequence[Size]) -> None:
     """Keeps what was measured for later runs, and puts the tables between their lines in the document."""
     file.write_text(json.dumps([asdict(size) for size in sizes], indent=1) + "\n")
@@ -76,12 +85,12 @@ def write(file: Path, document: Path, sizes: Sequence[Size]) -> None:
 def tables(sizes: Sequence[Size]) -> str:
     """Returns everything as Markdown: what each figure costs, and what each size is."""
     lines = [
-        "| purchases | what | time | processor time | most memory | PostgreSQL | pandas |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: |",
+        "| purchases | what | time | of | processor time | most memory | PostgreSQL | pandas |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for size in sizes:
         for line in size.lines:
-            ours = (_time(line.seconds), _time(line.cpu_seconds), _memory(line.peak_mb))
+            ours = (_time(line.seconds), str(line.runs), _time(line.cpu_seconds), _memory(line.peak_mb))
             theirs = (_time(line.postgres_seconds), _time(line.pandas_seconds))
             lines.append(_row(f"{size.purchases:,}", line.what, *ours, *theirs))
     lines += ["", "| purchases | entries | members | memory at rest | most memory | pandas | load |"]
@@ -95,7 +104,7 @@ def tables(sizes: Sequence[Size]) -> str:
 
 def most_mb(size: Size) -> float:
     """Returns the most memory the process had, whatever it was asked."""
-    return max(line.peak_mb or 0.0 for line in size.lines)
+    return max((line.peak_mb or 0.0 for line in size.lines), default=0.0)
 
 
 def growth_mb(small: Size, large: Size) -> dict[str, float]:
