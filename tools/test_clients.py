@@ -77,6 +77,7 @@ SUITES = (
     Suite("go: tests with the race detector", ("go", "test", "-race", "-count=1", "-v", "./..."), GO),
     Suite("typescript: packages of the lock", ("npm", "ci", "--no-audit", "--no-fund"), TYPESCRIPT),
     Suite("typescript: generated code is current, tests", ("npm", "test"), TYPESCRIPT),
+    Suite("typescript: the React Native example fits the types", ("npm", "run", "check-example"), TYPESCRIPT),
 )
 
 
