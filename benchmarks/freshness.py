@@ -2,16 +2,20 @@
 
 Stores of its own in a temporary folder: 40 businesses that sold on each of 366 days, shipped and proven by the code of
 the server. It prints medians of a service's report without days, with a page of 100 and of 1,000 days, and the time of
-all pages of the year one after another, beside the processor time of this process.
+all pages of the year one after another, beside the processor time of this process; and how long a report takes, asked
+again and again, while every day of the year is being proven anew, as after a rebuild.
 """
 
+import asyncio
 import os
 import shutil
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import uvloop
 from rich.console import Console
@@ -57,6 +61,20 @@ async def all_pages(freshness: FreshnessService) -> int:
             return count
 
 
+async def beside_proofs(circle: Circle, freshness: FreshnessService) -> tuple[list[float], float]:
+    """Has every day proven anew, and asks for totals meanwhile; returns how long each call and all proofs took."""
+    await circle.reconciler.touch_all()
+    calls, begun = [], time.perf_counter()
+    proving = asyncio.create_task(circle.reconciler.prove_changed())
+    while not proving.done():
+        asked = time.perf_counter()
+        await freshness.report(IMPORTER, None, None)
+        calls.append(time.perf_counter() - asked)
+        await asyncio.sleep(0.05)
+    await proving
+    return calls, time.perf_counter() - begun
+
+
 async def measure(folder: Path, console: Console) -> None:
     """Measures and prints a table."""
     async with stores(folder) as (postgres, warehouse):
@@ -78,6 +96,11 @@ async def measure(folder: Path, console: Console) -> None:
             cost = await cost_of(call, 3 if name.startswith("all") else 7)
             table.add_row(name, f"{cost.wall:,.1f}", f"{cost.cpu:,.1f}")
         console.print(table)
+        waits, seconds = await beside_proofs(circle, freshness)
+        console.print(
+            f"beside {seconds:.1f} s of proofs of every day: {len(waits)} calls,"
+            f" median {median(waits) * 1_000:,.0f} ms, longest {max(waits) * 1_000:,.0f} ms"
+        )
         console.print(f"load average {os.getloadavg()[0]:.1f}")
 
 

@@ -121,9 +121,9 @@ class Reconciler:
             WarehouseUnavailable: ClickHouse is away.
         """
         proven = await self._standing()
-        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days[:DAYS_AT_ONCE])
         if len(proven.open_days) > DAYS_AT_ONCE:
             return False
+        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days)
         if held == proven.total:
             return True
         # Was nothing proven, repaired or let go while ClickHouse was asked?
