@@ -14,6 +14,7 @@ from svoykrug.purchases.v1.purchase_pb2 import CsvFormat, CsvImport
 from svoykrug.purchases.v1.purchases_service_pb2 import (
     FinishCsvImportRequest,
     GetCsvImportRequest,
+    ListCsvRejectionsRequest,
     StartCsvImportRequest,
     UploadCsvChunkRequest,
 )
@@ -21,7 +22,7 @@ from svoykrug.purchases.v1.purchases_service_pb2 import (
 from svoykrug_client.cli.connection import connection_of
 from svoykrug_client.cli.output import PROGRESS, RESULTS, name_of, shown
 from svoykrug_client.cli.problems import CommandRefused
-from svoykrug_client.sync import Client
+from svoykrug_client.sync import Client, pages
 
 _CHUNK_BYTES = 1 << 20
 
@@ -49,11 +50,12 @@ def import_csv(
         amount_column=amount_column,
         time_column=time_column,
     )
-    with connection_of(context).signed_in() as client, _progress() as progress:
-        import_id = _uploaded(client, StartCsvImportRequest(business_id=business_id, format=found), file, progress)
-        finish = FinishCsvImportRequest(business_id=business_id, csv_import_id=import_id, dry_run=dry_run)
-        done = _read(client, finish, progress)
-    _show(done, dry_run)
+    with connection_of(context).signed_in() as client:
+        with _progress() as progress:
+            import_id = _uploaded(client, StartCsvImportRequest(business_id=business_id, format=found), file, progress)
+            finish = FinishCsvImportRequest(business_id=business_id, csv_import_id=import_id, dry_run=dry_run)
+            done = _read(client, finish, progress)
+        _show(client, done, dry_run)
 
 
 def _uploaded(client: Client, start: StartCsvImportRequest, file: Path, progress: Progress) -> str:
@@ -83,7 +85,8 @@ def _read(client: Client, finish: FinishCsvImportRequest, progress: Progress) ->
     return client.purchases.GetCsvImport(request).csv_import
 
 
-def _show(done: CsvImport, dry_run: bool) -> None:
+def _show(client: Client, done: CsvImport, dry_run: bool) -> None:
+    """Prints what became of the file, and every row that was refused, page by page."""
     if done.problem:
         raise CommandRefused(shown(done.problem))
     would = "would be " if dry_run else ""
@@ -91,9 +94,11 @@ def _show(done: CsvImport, dry_run: bool) -> None:
         f"{done.row_count} rows: {done.recorded_count} {would}recorded, {done.duplicate_count} known already, "
         f"{done.rejected_count} {would}rejected"
     )
-    if done.rejected_rows:
-        table = Table("line", "receipt", "reason", "column", box=None)
-        for row in done.rejected_rows:
+    request = ListCsvRejectionsRequest(business_id=done.business_id, csv_import_id=done.id)
+    rejections = pages(client.purchases.ListCsvRejections, request) if done.rejected_count else ()
+    for number, page in enumerate(rejections):
+        table = Table("line", "receipt", "reason", "column", box=None, show_header=not number)
+        for row in page.rows:
             reason = name_of(ErrorReason, row.reason)
             table.add_row(str(row.line_number), shown(row.external_id), reason, shown(row.column))
         RESULTS.print(table)
