@@ -63,7 +63,8 @@ type PurchasesServiceClient interface {
 	// written, in one transaction. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
 	BatchRecordPurchases(ctx context.Context, in *BatchRecordPurchasesRequest, opts ...grpc.CallOption) (*BatchRecordPurchasesResponse, error)
-	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase.
+	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
+	// that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE (before the purchase, or in the
@@ -350,7 +351,8 @@ type PurchasesServiceServer interface {
 	// written, in one transaction. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
 	BatchRecordPurchases(context.Context, *BatchRecordPurchasesRequest) (*BatchRecordPurchasesResponse, error)
-	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase.
+	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
+	// that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
 	// Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE (before the purchase, or in the

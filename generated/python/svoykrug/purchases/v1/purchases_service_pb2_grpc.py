@@ -153,7 +153,8 @@ class PurchasesServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RefundPurchase(self, request, context):
-        """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase.
+        """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
+        that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
         Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE (before the purchase, or in the

@@ -38,7 +38,8 @@ class PurchasesServiceStub:
     Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
     """
     RefundPurchase: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.RefundPurchaseRequest, _purchases_service_pb2.RefundPurchaseResponse]
-    """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase.
+    """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
+    that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
     Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE (before the purchase, or in the
@@ -184,7 +185,8 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _purchases_service_pb2.RefundPurchaseRequest,
         context: _aio.ServicerContext[_purchases_service_pb2.RefundPurchaseRequest, _abc.Awaitable[_purchases_service_pb2.RefundPurchaseResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.RefundPurchaseResponse]:
-        """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase.
+        """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
+        that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent by business and external id.
         Errors: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE (before the purchase, or in the
