@@ -134,7 +134,9 @@ func (s *scenario) serverRestartInMidCall(t *testing.T) {
 	}
 	answer, err := s.service.ImportPurchases(t.Context(), businessID, rows)
 	succeeds(t, err)
-	equal(t, attempts, 2)
+	if attempts < 2 {
+		t.Fatal("the import was not sent again")
+	}
 	equal(t, answer.GetRecordedCount()+answer.GetDuplicateCount(), 5_000)
 	for err == nil {
 		_, err, _ = next()

@@ -203,7 +203,7 @@ class Scenario:
 
         answer = await self._service.import_purchases(self._business_id, rows)
         assert answer.recorded_count + answer.duplicate_count == 5_000
-        assert len(attempts) == 2
+        assert len(attempts) > 1
         with pytest.raises(errors.SvoyKrugError):
             await self._drain(answers)
         assert (await self._me(self._anna)).id == self._anna_id

@@ -297,7 +297,7 @@ async function importOver(restart: () => Promise<void>, service: Client, busines
   }
   const answer = await importPurchases(service, businessId, rows, { batchRows: 10 });
   assert.equal(answer.recordedCount + answer.duplicateCount, 30n);
-  assert.equal(attempts, 2);
+  assert.ok(attempts > 1, "the import was not sent again");
   assert.equal((await importPurchases(service, businessId, rows)).duplicateCount, 30n);
 }
 
