@@ -1,8 +1,6 @@
 """A member's way from segment to segment: as it was known on each date, and why, against the oracle."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
 from uuid import UUID, uuid4
 
 import grpc
@@ -10,39 +8,24 @@ import pytest
 from svoykrug.analytics.v1 import analytics_service_pb2 as pb
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import (
     AnalyticsServiceStub,
-    add_AnalyticsServiceServicer_to_server,
 )
 
 from svoykrug_server.analytics.history import Cause, LedgerEntry, Place, Step, steps_of
 from svoykrug_server.analytics.history_words import change_text
 from svoykrug_server.analytics.model import MemberRow, Snapshot, SnapshotPlan
-from svoykrug_server.analytics.scopes import Scopes
 from svoykrug_server.analytics.segments import SEGMENT_BY_SCORES, Segment
-from svoykrug_server.analytics.servicer import AnalyticsServicer
 from svoykrug_server.kit.caller import Role, StaffRole
-from svoykrug_server.operations.convert import operation_to_proto
 from tests.analytics import oracle
 from tests.analytics.circles import BUSINESSES, CUTOFF, Entry, ingest, purchase, random_circle
 from tests.analytics.snapshots import MOSCOW, Analytics
 from tests.analytics.test_warehouse import NAMES
 from tests.callers import admin, person
-from tests.serving import Metadata, Refusal, Served, refusal_of, serving
+from tests.serving import Metadata, Refusal, Served, refusal_of
 
 DAY = timedelta(days=1)
 MONTH = 30 * DAY
 DENIED = Refusal(grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED")
 MISSING = Refusal(grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
-
-
-@pytest.fixture
-async def served(analytics: Analytics) -> AsyncIterator[Served]:
-    elsewhere = cast("Any", None)  # freshness, churn and dashboards have tests of their own
-    scopes = Scopes(analytics.repository)
-    servicer = AnalyticsServicer(
-        analytics.service, analytics.insight, scopes, operation_to_proto, elsewhere, elsewhere, elsewhere
-    )
-    async with serving(lambda server: add_AnalyticsServiceServicer_to_server(servicer, server)) as running:
-        yield running
 
 
 async def history(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from svoykrug_server.analytics.churn import scoring
-from svoykrug_server.analytics.churn.model import SAID_WITHIN, ChurnModel, MemberScore
+from svoykrug_server.analytics.churn.model import ChurnModel, MemberScore
 from svoykrug_server.analytics.churn.risk import AskedScores, NewScoring
 from svoykrug_server.analytics.churn.scorer import Scorer
 from svoykrug_server.analytics.churn.warehouse import ChurnWarehouse, sample
@@ -272,75 +272,6 @@ async def test_pages_stay_with_the_scoring_they_began_with(circle: Circle) -> No
     assert page.scoring.plan.scoring_id == following.scoring.plan.scoring_id == first
     with pytest.raises(InvalidFields):
         await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.5, 10, page.next_page_token)
-
-
-async def test_a_forecast_is_graded_once_its_horizon_has_closed(circle: Circle) -> None:
-    await fill(circle.warehouse, simulated())
-    await circle.promoted()
-    open_cutoff = WATERMARK - timedelta(days=HORIZON_DAYS - 1)
-    await circle.scored(open_cutoff)
-    assert await circle.churn.risk.list_receipts(None, 0, "") == ([], "")
-    await circle.scored()
-    (receipt,), token = await circle.churn.risk.list_receipts(None, 0, "")
-    honest = await window_at(circle, TEST_CUTOFF)
-    assert token == ""
-    assert receipt.member_count == len(honest.churned)
-    assert receipt.observed_share == pytest.approx(honest.churned.mean())
-    said = np.mean([score.probability for score in await circle.known.at_risk(receipt.scoring, 0.0, None, 100_000)])
-    assert receipt.predicted_share == pytest.approx(said)
-    assert abs(receipt.predicted_share - receipt.observed_share) < 0.05
-    assert receipt.figures["roc_auc"] > 0.8
-    assert sum(bin_.member_count for bin_ in receipt.bins) == receipt.member_count
-
-
-async def test_receipts_are_listed_latest_cutoff_first_page_by_page(circle: Circle) -> None:
-    await fill(circle.warehouse, simulated())
-    await circle.promoted()
-    early = TEST_CUTOFF - timedelta(days=30)
-    await circle.scored(early)
-    await circle.scored()
-    page, token = await circle.churn.risk.list_receipts(None, 1, "")
-    assert [receipt.scoring.plan.cutoff for receipt in page] == [TEST_CUTOFF]
-    page, token = await circle.churn.risk.list_receipts(None, 1, token)
-    assert ([receipt.scoring.plan.cutoff for receipt in page], token) == ([early], "")
-
-
-async def test_what_was_said_after_the_fact_is_a_backtest_that_nothing_uses_unless_it_is_named(circle: Circle) -> None:
-    await fill(circle.warehouse, simulated())
-    await circle.promoted()
-    forecast = await circle.scored(TEST_CUTOFF, SAID_WITHIN - timedelta(minutes=1))
-    backtest = await circle.scored(TEST_CUTOFF + timedelta(days=1), SAID_WITHIN)
-    risk = circle.churn.risk
-    page = await risk.at_risk_page(admin(), AskedScores(None), 0.0, 1_000, "")
-    assert (page.scoring.plan.scoring_id, page.scoring.is_backtest) == (forecast, False)
-    member_id = page.members[0][1].member_id
-    latest = await risk.latest_score(None, member_id, None)
-    assert latest is not None
-    assert latest[0].plan.scoring_id == forecast
-    named = await risk.at_risk_page(admin(), AskedScores(None, backtest), 0.0, 10, "")
-    assert (named.scoring.plan.scoring_id, named.scoring.is_backtest) == (backtest, True)
-    following = await risk.at_risk_page(admin(), AskedScores(None, backtest), 0.0, 10, named.next_page_token)
-    assert following.scoring == named.scoring
-    receipts, _ = await risk.list_receipts(None, 0, "")
-    assert [receipt.scoring.plan.scoring_id for receipt in receipts] == [forecast]
-    receipts, _ = await risk.list_receipts(None, 0, "", backtests=True)
-    assert [receipt.scoring.plan.scoring_id for receipt in receipts] == [backtest, forecast]
-    serving = await circle.repository.serving_model(None)
-    assert serving is not None
-    assert serving.drift == page.scoring.drift
-
-
-async def test_as_of_an_instant_a_forecast_counts_from_when_it_was_said(circle: Circle) -> None:
-    await fill(circle.warehouse, simulated())
-    await circle.promoted()
-    scoring_id = await circle.scored()
-    page = await circle.churn.risk.at_risk_page(admin(), AskedScores(None), 0.0, 1, "")
-    said, member_id = page.scoring.create_time, page.members[0][1].member_id
-    assert said > TEST_CUTOFF
-    found = await circle.churn.risk.latest_score(None, member_id, said)
-    assert found is not None
-    assert found[0].plan.scoring_id == scoring_id
-    assert await circle.churn.risk.latest_score(None, member_id, said - timedelta(microseconds=1)) is None
 
 
 async def test_a_scoring_of_another_scope_is_refused_like_one_that_does_not_exist(circle: Circle) -> None:
