@@ -46,6 +46,11 @@ def show(console: Console, name: str, seen: Rebuilt) -> None:
     )
     console.print(f"failures: {dict(seen.failures) or 'none'}")
     console.print(
+        f"two snapshots and a scoring, read all the while: {seen.read.right:,} answers to the last bit as before,"
+        f" {seen.refused_reads:,} refused for a while, {len(seen.read.wrong):,} wrong; {seen.remade} made again,"
+        f" {seen.remade_seconds:.1f} s after the rebuild"
+    )
+    console.print(
         f"PostgreSQL {seen.postgres}\nClickHouse {seen.clickhouse}\nequal: {seen.postgres == seen.clickhouse}"
     )
 

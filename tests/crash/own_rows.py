@@ -13,7 +13,7 @@ from svoykrug_server.kit.ids import random_member_id
 from svoykrug_server.storage.postgres import Postgres
 
 BATCH_ROWS, MEMBERS = 200, 50
-_FIRST_TIME = datetime(2025, 1, 1, tzinfo=UTC)
+FIRST_TIME = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def _amount_minor(number: int) -> int:
 
 
 def _time(number: int) -> datetime:
-    return _FIRST_TIME + timedelta(minutes=number, microseconds=number)
+    return FIRST_TIME + timedelta(minutes=number, microseconds=number)
 
 
 def _phone(member: int) -> str:

@@ -14,7 +14,7 @@ from tests.crash.stores_seen import entry_ids, ledger_totals, warehouse_totals
 from tests.waiting import until
 
 _SHIPPED_SECONDS = 30.0
-_SCOPES = ("purchases.read", "purchases.write", "analytics.read")
+_SCOPES = ("purchases.read", "purchases.write", "analytics.read", "analytics.write", "operations.read")
 
 
 async def service_key(data_dir: Path, name: str = "crash") -> ServiceKey:

@@ -14,7 +14,7 @@ from pathlib import Path
 from svoykrug_client import Client
 from svoykrug_server.storage.stores import open_stores
 from tests.auth.sms_providers import free_port
-from tests.crash import proof
+from tests.crash import proof, results
 from tests.crash.own_rows import BATCH_ROWS, Totals, add_circle
 from tests.crash.server_process import command, settings_of, started
 from tests.crash.stores_seen import ledger_totals, warehouse_totals
@@ -24,8 +24,9 @@ from tests.waiting import until
 PHONE = "+79161234567"
 IMPORT_BATCH_ROWS = 5_000
 BOUND_SECONDS = 60.0
-PATIENT = {"RELAY_LEASE_SECONDS": "6"}
-"""The command believes that nobody rebuilds when the lease is over: as long as it is by default, for a busy machine."""
+PATIENT = {"RELAY_LEASE_SECONDS": "6", "SCHEDULE_ENABLED": "false"}
+"""The command believes that nobody rebuilds when the lease is over: as long as it is by default, for a busy machine. No
+snapshot is made but those that are read."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -43,6 +44,10 @@ class Rebuilt:
         failures: Calls that failed and may not.
         postgres: What the ledger held at the end.
         clickhouse: What the warehouse held.
+        read: What became of reading snapshots and a scoring all the while.
+        refused_reads: How many of these calls were refused for a while.
+        remade: How many of the three were made again.
+        remade_seconds: From the end of the rebuild until all of these were right.
     """
 
     seconds: float
@@ -54,6 +59,10 @@ class Rebuilt:
     failures: Mapping[tuple[str, str], int]
     postgres: Totals
     clickhouse: Totals
+    read: results.Results
+    refused_reads: int
+    remade: int
+    remade_seconds: float
 
 
 async def rebuilt_under_traffic(data_dir: Path, batches: int, *, lost: bool, **settings: str) -> Rebuilt:
@@ -78,15 +87,18 @@ async def rebuilt_under_traffic(data_dir: Path, batches: int, *, lost: bool, **s
                 str(circle.business_id), list(circle.rows(batches)), batch_rows=IMPORT_BATCH_ROWS
             )
             await proof.settled_freshness(program)
+            read = await results.made(stores.postgres, program, circle.business_id, batches * BATCH_ROWS)
             await signed_in(member, PHONE, log)
             traffic = Traffic(member, program, str(circle.business_id), PHONE)
-            async with traffic.running():
+            async with traffic.running(), read.being_read(program):
                 await _all_answer(traffic)
                 away_since = await _lose(url, traffic) if lost else 0.0
                 rows_before, begun = traffic.rows_written, time.monotonic()
                 await command(data_dir, "warehouse", "rebuild")
                 await until(lambda: _rebuild_seconds(log) is not None, BOUND_SECONDS)
                 ended, rows_after = time.monotonic(), traffic.rows_written
+                await read.read_until_right(program)
+                remade = time.monotonic()
                 await _all_answer(traffic)
             fresh = await proof.settled_freshness(program)
             assert fresh.equal, fresh
@@ -101,6 +113,10 @@ async def rebuilt_under_traffic(data_dir: Path, batches: int, *, lost: bool, **s
         failures=traffic.failures,
         postgres=ledger,
         clickhouse=await warehouse_totals(data_dir),
+        read=read,
+        refused_reads=results.refused(log),
+        remade=results.remade(log),
+        remade_seconds=remade - ended,
     )
 
 
