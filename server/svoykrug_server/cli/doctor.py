@@ -162,6 +162,12 @@ def _postgres_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:
     if facts["disputed_days"]:
         text = f"the stores disagree on {facts['disputed_days']} days of businesses; they are being repaired"
         yield Finding("equality", text, is_well=False)
+    if facts["missing_results"]:
+        text = f"the rows of {facts['missing_results']} snapshots and scorings are gone and are being made again"
+        yield Finding("results", text, is_well=False)
+    if facts["lost_results"]:
+        # Nobody can do anything about it: the rows stay lost, and callers are told so.
+        yield Finding("lost results", f"{facts['lost_results']} snapshots and scorings cannot be made again")
 
 
 def _warehouse_findings(facts: Facts, *, is_serving: bool) -> Iterator[Finding]:

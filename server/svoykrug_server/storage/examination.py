@@ -50,11 +50,18 @@ async def _postgres_facts(postgres: Postgres, clock: Clock) -> Facts:
         backlog = await outbox.backlog(connection)
         # On how many days do the stores disagree?
         disputed = await connection.fetchval("SELECT count(*) FROM proven_days WHERE disputed_since_time IS NOT NULL")
+        # How many snapshots and scorings has the warehouse lost: being made again, and for good?
+        lost = await connection.fetchrow(
+            "SELECT count(*) FILTER (WHERE lost_time IS NULL) AS missing, count(lost_time) AS lost FROM ("
+            " SELECT lost_time FROM snapshots WHERE missing_since_time IS NOT NULL"
+            " UNION ALL SELECT lost_time FROM churn_scorings WHERE missing_since_time IS NOT NULL) AS gone"
+        )
     oldest = backlog.oldest_record_time
     facts["waiting_entries"] = backlog.waiting_count
     facts["lag_seconds"] = 0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds())
     facts["watermark"] = None if backlog.watermark is None else backlog.watermark.isoformat()
     facts["disputed_days"] = disputed
+    facts["missing_results"], facts["lost_results"] = lost or (0, 0)
     return facts
 
 
