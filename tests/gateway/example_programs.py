@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +22,26 @@ from tests.gateway.typescript_package import build_package, install_package
 
 ROOT = Path(__file__).resolve().parents[2]
 GO_CLIENT = ROOT / "clients" / "go"
+KOTLIN_CLIENT = ROOT / "clients" / "kotlin"
 TOOLS = ROOT / ".build" / "bin"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+
+
+COMPILER_POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>svoykrug</groupId>
+  <artifactId>compiler</artifactId>
+  <version>1</version>
+  <dependencies>
+    <dependency>
+      <groupId>org.jetbrains.kotlin</groupId>
+      <artifactId>kotlin-compiler-embeddable</artifactId>
+      <version>VERSION</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+"""Where Maven finds the compiler of Kotlin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +52,13 @@ class Desk:
         folder: Her folder.
         front: The server and its gateway.
         person: Who she is.
-        examples: What she tries.
+        examples: Every example by the name of its method.
     """
 
     folder: Path
     front: Front
     person: Person
-    examples: tuple[Example, ...]
+    examples: Mapping[str, Example]
 
     def write(self, name: str, text: str) -> None:
         """Writes a file."""
@@ -135,15 +155,52 @@ class Go(Python):
     name = "Go"
 
     async def prepare(self, desk: Desk) -> None:
-        """Builds one program of all examples: to link each would take longer than everything else."""
+        """Builds one program of every example: to link each would take longer than everything else."""
         await super().prepare(desk)
-        texts = {example.method.name: self.text(desk, example) for example in desk.examples}
+        texts = {name: self.text(desk, example) for name, example in desk.examples.items()}
         write_go(desk.folder, texts)
         await run_command(desk.folder, "go", "build", "-o", "examples", ".")
 
     def command(self, desk: Desk, example: Example) -> tuple[str, ...]:
         """Returns the command that runs the program of an example."""
         return (str(desk.folder / "examples"), example.method.name)
+
+
+class Kotlin(Python):
+    """Programs of the Kotlin client, compiled together; the session is that of the client in Python."""
+
+    name = "Kotlin"
+
+    async def prepare(self, desk: Desk) -> None:
+        """Compiles every example, each in a package of its own."""
+        await super().prepare(desk)
+        await compile_kotlin(desk.folder, {name: self.text(desk, example) for name, example in desk.examples.items()})
+
+    def command(self, desk: Desk, example: Example) -> tuple[str, ...]:
+        """Returns the command that runs the program of an example."""
+        classpath = f"classes:{(desk.folder / 'libraries.txt').read_text()}"
+        name = example.method.name
+        return ("java", "-cp", classpath, f"{name}.{name}Kt")
+
+
+async def compile_kotlin(folder: Path, texts: dict[str, str]) -> None:
+    """Compiles the client, then the programs of methods with the compiler that the client is compiled with."""
+    for name, text in texts.items():
+        (folder / f"{name}.kt").write_text(f"package {name}\n\n{text}", "utf-8")
+    pom = (KOTLIN_CLIENT / "pom.xml").read_text("utf-8")
+    [version] = re.findall(r"<kotlin.version>(.+)</kotlin.version>", pom)
+    (folder / "pom.xml").write_text(COMPILER_POM.replace("VERSION", version), "utf-8")
+    libraries, compiler = (folder / name for name in ("libraries.txt", "compiler.txt"))
+    maven = ("mvn", "--batch-mode", "--quiet")
+    classpath = "dependency:build-classpath"
+    await run_command(
+        KOTLIN_CLIENT, *maven, "compile", classpath, "-DincludeScope=runtime", f"-Dmdep.outputFile={libraries}"
+    )
+    await run_command(folder, *maven, classpath, f"-Dmdep.outputFile={compiler}")
+    libraries.write_text(f"{KOTLIN_CLIENT / 'target' / 'classes'}:{libraries.read_text()}")
+    options = ("-no-stdlib", "-no-reflect", "-jvm-target", "17", "-cp", libraries.read_text(), "-d", "classes")
+    program = ("java", "-cp", compiler.read_text(), "org.jetbrains.kotlin.cli.jvm.K2JVMCompiler")
+    await run_command(folder, *program, *options, *(f"{name}.kt" for name in texts))
 
 
 def write_go(folder: Path, texts: dict[str, str]) -> None:
@@ -164,4 +221,7 @@ def write_go(folder: Path, texts: dict[str, str]) -> None:
         (folder / name).write_text(text, "utf-8")
 
 
-RUN: tuple[Language, ...] = (Shell("curl"), Shell("grpcurl"), Shell("buf curl"), Python(), TypeScript(), Go())
+RUN: tuple[Language, ...] = (
+    *(Shell(name) for name in ("curl", "grpcurl", "buf curl")),
+    *(Python(), TypeScript(), Kotlin(), Go()),
+)

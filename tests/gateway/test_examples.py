@@ -26,7 +26,7 @@ SAMPLE = {
     "GetJwks": "keys",
     "ListSessions": "sessions",
     "GetBusiness": "flowers",
-    "CreateBusiness": "лира",
+    "CreateBusiness": "createtime",
     "ListJobs": "jobs",
     "WatchOperation": "notfound",
     "StartCsvImport": "csvimport",
@@ -62,18 +62,17 @@ async def desk(front: Front, postgres: Postgres, tmp_path: Path) -> Desk:
             " VALUES ($1, 'Flowers', 'floristry', false, now(), now())",
             UUID(EXAMPLES["GetBusiness"].request["business_id"]),
         )
-    examples = tuple(EXAMPLES[name] for name in SAMPLE)
-    return Desk(tmp_path, front, await front.circle.sign_in(ADMIN_PHONE), examples)
+    return Desk(tmp_path, front, await front.circle.sign_in(ADMIN_PHONE), EXAMPLES)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("language", RUN, ids=lambda language: language.name)
 async def test_the_examples_of_a_language_are_answered(desk: Desk, language: Language) -> None:
     await language.prepare(desk)
-    for example in desk.examples:
-        if LANGUAGES[language.name](example):
-            fragment = SAMPLE[example.method.name]
-            printed = await printed_until(fragment, desk.folder, language.command(desk, example))
-            assert fragment in plain(printed), f"{example.method.name}\n{printed}"
+    for name, fragment in SAMPLE.items():
+        if LANGUAGES[language.name](EXAMPLES[name]):
+            printed = await printed_until(fragment, desk.folder, language.command(desk, EXAMPLES[name]))
+            assert fragment in plain(printed), f"{name}\n{printed}"
 
 
 async def printed_until(fragment: str, folder: Path, command: tuple[str, ...]) -> str:
