@@ -2,22 +2,24 @@ package svoykrug.client
 
 import io.grpc.CallCredentials
 import io.grpc.CallOptions
-import io.grpc.Channel
 import io.grpc.Deadline
+import io.grpc.ManagedChannel
 import io.grpc.Metadata
 import io.grpc.MethodDescriptor
 import io.grpc.SecurityLevel
 import io.grpc.Status
 import io.grpc.StatusException
 import io.grpc.kotlin.ClientCalls
+import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.TimeoutCancellationException
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.catch
 import kotlinx.coroutines.flow.emitAll
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.flow.onEach
-import kotlinx.coroutines.flow.retryWhen
 import kotlinx.coroutines.withContext
 import kotlinx.coroutines.withTimeout
 import java.util.concurrent.Executor
@@ -27,33 +29,37 @@ import kotlin.time.Duration.Companion.nanoseconds
 
 private val AUTHORIZATION = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER)
 
+// A server that stops answers CANCELLED to what reaches it in the last milliseconds, unseen (grpc#41785).
+private val AWAY = setOf(Status.Code.UNAVAILABLE, Status.Code.CANCELLED)
+private const val MOST_SENDS = 4
+
 /**
- * Gives every call a deadline, a token and typed errors, and repeats those whose token has died.
+ * Gives every call a deadline, a token and typed errors, and repeats those that may be sent again.
  *
  * @param channel Sends the calls, with the headers that all have.
  * @param insecure Whether tokens may travel without TLS.
  * @param tokens Gives each call its token.
  */
-internal class Calls(private val channel: Channel, private val insecure: Boolean, private val tokens: Tokens) {
-    /** Runs a call with one request and one answer, and once more with a fresh token when the server refused the one it had. */
+internal class Calls(private val channel: ManagedChannel, private val insecure: Boolean, private val tokens: Tokens) {
+    /** Runs a call with one request and one answer. */
     suspend fun <Request, Answer> unary(
         method: MethodDescriptor<Request, Answer>,
         request: Request,
         deadline: Duration?,
     ): Answer {
         val attempts = Attempts(method, deadline)
-        val once: suspend () -> Answer = {
-            typedErrors { ClientCalls.unaryRpc(channel, method, request, attempts.next(), Metadata()) }
-        }
-        return try {
-            once()
-        } catch (refusal: SvoyKrugException) {
-            if (!attempts.refused(refusal)) throw refusal
-            once()
+        while (true) {
+            val options = attempts.next()
+            try {
+                return ClientCalls.unaryRpc(channel, method, request, options, Metadata())
+            } catch (failure: StatusException) {
+                val error = typed(failure)
+                if (!attempts.goOnAfter(error)) throw error
+            }
         }
     }
 
-    /** Returns the answers of a call, which begins when they are collected; the first one decides whether a fresh token is needed. */
+    /** Returns the answers of a call, which begins when they are collected; once the first one is there it is not sent again. */
     fun <Request, Answer> download(
         method: MethodDescriptor<Request, Answer>,
         request: Request,
@@ -61,14 +67,17 @@ internal class Calls(private val channel: Channel, private val insecure: Boolean
     ): Flow<Answer> = flow {
         val attempts = Attempts(method, deadline)
         var begun = false
-        val once = flow {
-            emitAll(ClientCalls.serverStreamingRpc(channel, method, request, attempts.next(), Metadata()))
-        }
-        emitAll(
-            once.onEach { begun = true }
-                .catch { throw typed(it) }
-                .retryWhen { failure, repeated -> attempts.refused(failure) && !begun && repeated == 0L },
-        )
+        do {
+            var again = false
+            val answers = ClientCalls.serverStreamingRpc(channel, method, request, attempts.next(), Metadata())
+            emitAll(
+                answers.onEach { begun = true }.catch { failure ->
+                    val error = typed(failure as? StatusException ?: throw failure)
+                    again = !begun && attempts.goOnAfter(error)
+                    if (!again) throw error
+                },
+            )
+        } while (again)
     }
 
     /** Runs a call with a stream of requests; it cannot be sent twice, so a refused token fails it. */
@@ -78,11 +87,11 @@ internal class Calls(private val channel: Channel, private val insecure: Boolean
         deadline: Duration?,
     ): Answer {
         val attempts = Attempts(method, deadline)
-        return try {
-            typedErrors { ClientCalls.clientStreamingRpc(channel, method, requests, attempts.next(), Metadata()) }
-        } catch (refusal: SvoyKrugException) {
-            attempts.refused(refusal)
-            throw refusal
+        val options = attempts.next()
+        try {
+            return ClientCalls.clientStreamingRpc(channel, method, requests, options, Metadata())
+        } catch (failure: StatusException) {
+            throw typed(failure).also { attempts.isRefused(it) }
         }
     }
 
@@ -91,25 +100,44 @@ internal class Calls(private val channel: Channel, private val insecure: Boolean
         private val rule = METHODS.getValue(method.fullMethodName)
         private val end = (deadline ?: rule.deadline)?.let { Deadline.after(it.inWholeNanoseconds, NANOSECONDS) }
         private var token: String? = null
+        private var renewed = false
+        private var failed = 0
 
         suspend fun next(): CallOptions {
             token = if (rule.public) null else tokens.current() ?: fresh()
             return CallOptions.DEFAULT.withDeadline(end).withCallCredentials(token?.let { Bearer(it, insecure) })
         }
 
+        /**
+         * Returns whether the call is sent again after a failure, when it is time to: once with a fresh token, and up to four times in all
+         * when the server was away and the contract allows it.
+         */
+        suspend fun goOnAfter(failure: SvoyKrugException): Boolean {
+            if (isRefused(failure)) return !renewed.also { renewed = true }
+            val isAway = failure.code in AWAY && !channel.isShutdown
+            if (!rule.repeatable || !isAway || ++failed == MOST_SENDS) return false
+            val wait = pause(failed, failure)
+            return (wait < left()).also { if (it) delay(wait) }
+        }
+
         /** Returns whether an attempt failed because its token has died, and sees that the token is not used again. */
-        fun refused(failure: Throwable): Boolean {
-            val dead = token?.takeIf { failure is SvoyKrugException && failure.reason in TOKEN_DEAD } ?: return false
+        fun isRefused(failure: SvoyKrugException): Boolean {
+            val dead = token?.takeIf { failure.reason in TOKEN_DEAD } ?: return false
             tokens.discard(dead)
             return true
         }
 
+        private fun left(): Duration = end?.timeRemaining(NANOSECONDS)?.nanoseconds ?: Duration.INFINITE
+
         // Another dispatcher keeps the time: that of the caller may be a test's, whose time is not that of a server.
         private suspend fun fresh(): String? = withContext(Dispatchers.Default) {
             try {
-                withTimeout(end?.timeRemaining(NANOSECONDS)?.nanoseconds ?: Duration.INFINITE) { tokens.get() }
+                withTimeout(left()) { tokens.get() }
             } catch (_: TimeoutCancellationException) {
                 throw deadlinePassed()
+            } catch (_: CancellationException) {
+                ensureActive() // The caller's own cancellation stays one.
+                throw SvoyKrugException(Status.CANCELLED.withDescription("the client is closed"))
             }
         }
     }
@@ -124,10 +152,4 @@ private class Bearer(private val token: String, private val insecure: Boolean) :
             applier.fail(Status.UNAUTHENTICATED.withDescription("a token is sent over TLS only"))
         }
     }
-}
-
-private suspend fun <Answer> typedErrors(call: suspend () -> Answer): Answer = try {
-    call()
-} catch (failure: StatusException) {
-    throw typed(failure)
 }

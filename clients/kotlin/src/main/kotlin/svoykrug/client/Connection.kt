@@ -17,15 +17,19 @@ private const val KEEPALIVE_SECONDS = 60L
 private const val KEEPALIVE_TIMEOUT_SECONDS = 20L
 private val LONGEST_BACKOFF = 10.seconds
 
-/** Returns a channel that retries what the contract allows; it connects with its first call. */
+/**
+ * Returns a channel, which connects with its first call.
+ *
+ * gRPC's own retries are off, and `Calls` repeats what the contract allows: with them a call on its way when the connection breaks is
+ * sent once more whatever it is, for the transport of OkHttp says of each that the server refused it unseen.
+ */
 internal fun channel(
     target: String,
     credentials: ChannelCredentials,
     language: String,
     configure: ManagedChannelBuilder<*>.() -> Unit,
 ): ManagedChannel = Grpc.newChannelBuilder(target, credentials)
-    .defaultServiceConfig(serviceConfig())
-    .enableRetry()
+    .disableRetry()
     .keepAliveTime(KEEPALIVE_SECONDS, SECONDS)
     .keepAliveTimeout(KEEPALIVE_TIMEOUT_SECONDS, SECONDS)
     .intercept(MetadataUtils.newAttachHeadersInterceptor(headers(language)))

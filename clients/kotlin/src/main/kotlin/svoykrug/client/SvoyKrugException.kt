@@ -74,9 +74,8 @@ public class SvoyKrugException internal constructor(
         }
 }
 
-/** Returns the typed exception of a failed call; whatever is no refusal stays what it is. */
-internal fun typed(failure: Throwable): Throwable {
-    if (failure is SvoyKrugException || failure !is StatusException) return failure
+/** Returns the typed exception of a failed call. */
+internal fun typed(failure: StatusException): SvoyKrugException {
     val trailers = failure.trailers ?: Metadata()
     val details = Details(trailers[DETAILS])
     val info = details.first("google.rpc.ErrorInfo", ErrorInfo.parser())?.takeIf { it.domain == DOMAIN }

@@ -7,7 +7,6 @@ import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.async
 import java.util.Base64
 import kotlin.time.ComparableTimeMark
-import kotlin.time.Duration
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
@@ -16,7 +15,10 @@ import kotlin.time.TimeSource
 private val EARLY = 1.minutes
 
 /** A token and when to renew it, by a clock that only counts: a wrong wall clock here changes nothing. */
-internal class AccessToken(val value: String, val renewAt: ComparableTimeMark) {
+internal class AccessToken(val value: String, private val renewAt: ComparableTimeMark) {
+    var refused = false
+    val isGood get() = !refused && renewAt.hasNotPassedNow()
+
     companion object {
         /** Reads a token's life from its own claims: only the server's clock counts. The server verifies it, not we. */
         fun read(value: String, clock: TimeSource.WithComparableMarks): AccessToken {
@@ -48,7 +50,7 @@ internal class Tokens(
     private var renewal: Deferred<String?>? = null
 
     /** Returns a token that is good now, or null when there is none yet or no more. */
-    fun current(): String? = synchronized(lock) { access?.takeIf { it.renewAt.hasNotPassedNow() }?.value }
+    fun current(): String? = synchronized(lock) { access?.takeIf { it.isGood }?.value }
 
     /** Returns a token that is good now, or null to call without one. */
     suspend fun get(): String? = current() ?: renewing().await()
@@ -61,7 +63,7 @@ internal class Tokens(
 
     /** Takes note that the server refused a token: it is not used again. */
     fun discard(token: String): Unit = synchronized(lock) {
-        access?.takeIf { it.value == token }?.let { access = AccessToken(token, clock.markNow() - Duration.INFINITE) }
+        access?.takeIf { it.value == token }?.refused = true
     }
 
     private fun renewing(): Deferred<String?> = synchronized(lock) {

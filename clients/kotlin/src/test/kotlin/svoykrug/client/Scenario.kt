@@ -1,0 +1,220 @@
+package svoykrug.client
+
+import com.google.protobuf.fieldMask
+import com.google.protobuf.timestamp
+import io.grpc.Status
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.cancel
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.asFlow
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
+import svoykrug.analytics.v1.watchDashboardRequest
+import svoykrug.auth.v1.completeSignInRequest
+import svoykrug.common.v1.ErrorReason
+import svoykrug.purchases.v1.NewPurchase
+import svoykrug.purchases.v1.Purchase
+import svoykrug.purchases.v1.copy
+import svoykrug.purchases.v1.listMyPurchasesRequest
+import svoykrug.purchases.v1.newPurchase
+import svoykrug.purchases.v1.recordPurchaseRequest
+import svoykrug.purchases.v1.refundPurchaseRequest
+import svoykrug.users.v1.Role
+import svoykrug.users.v1.User
+import svoykrug.users.v1.UserKt
+import svoykrug.users.v1.setUserRolesRequest
+import svoykrug.users.v1.updateMeRequest
+import svoykrug.users.v1.user
+import java.util.concurrent.atomic.AtomicInteger
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
+import kotlin.test.assertNotNull
+import kotlin.test.assertSame
+import kotlin.test.assertTrue
+import kotlin.time.Clock
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.days
+
+const val NOBODY = "00000000-0000-4000-8000-000000000000"
+private const val STRANGER = "+79990000004"
+
+/** The steps, each of which stands on those before it; `BadDays` has the rest. */
+class Scenario(private val world: World) {
+    val store = MemoryTokenStore()
+    val service = world.service()
+    private val refreshes = Counting("svoykrug.auth.v1.AuthService/RefreshTokens")
+    val anna = world.client(store = store, interceptor = refreshes)
+    lateinit var annaId: String
+    private lateinit var purchase: Purchase
+
+    suspend fun signIn() {
+        val answer = world.signInByConsole(anna, ANNA)
+        annaId = answer.userId
+        assertEquals(annaId, anna.me().id)
+        assertEquals(StoredSession(annaId, answer.tokens.refreshToken), store.load())
+    }
+
+    /** Her role changes, which ends her access token on the server; two calls at once make one refresh. */
+    suspend fun refreshUnderWay() {
+        world.admin.users.setUserRoles(
+            setUserRolesRequest {
+                userId = annaId
+                roles += listOf(Role.ROLE_MEMBER, Role.ROLE_ADMIN)
+            },
+        )
+        until("her token is refused") {
+            coroutineScope { List(2) { async { anna.me() } }.awaitAll() }
+            refreshes.calls.get() > 0
+        }
+        assertEquals(1, refreshes.calls.get())
+    }
+
+    suspend fun profileMask() {
+        val before = anna.me()
+        val after = update {
+            displayName = "Анна"
+            locale = "en"
+            email = "anna@example.com"
+        }
+        assertEquals("Анна", after.displayName)
+        assertEquals(before.locale, after.locale)
+        assertEquals("", after.email)
+    }
+
+    suspend fun staleEtag() {
+        val read = anna.me()
+        update {
+            displayName = "Анна Первая"
+            etag = read.etag
+        }
+        val stale = refused(ErrorReason.ERROR_REASON_STALE_ETAG) {
+            update {
+                displayName = "Анна Вторая"
+                etag = read.etag
+            }
+        }
+        assertEquals(Status.Code.ABORTED, stale.code)
+        assertEquals("Анна Первая", anna.me().displayName)
+    }
+
+    suspend fun recordPurchase() {
+        val request = recordPurchaseRequest {
+            businessId = world.businessId
+            purchase = receipt("receipt", 1)
+        }
+        val first = service.purchases.recordPurchase(request)
+        val again = service.purchases.recordPurchase(request)
+        assertFalse(first.duplicate)
+        assertTrue(again.duplicate)
+        assertEquals(first.purchase.id, again.purchase.id)
+        purchase = first.purchase
+    }
+
+    suspend fun refundPurchase() {
+        assertEquals(40_00, refund("refund-1", 40_00))
+        val tooMuch = refused(ErrorReason.ERROR_REASON_REFUND_EXCEEDS_PURCHASE) { refund("refund-2", 90_00) }
+        assertEquals("6000", tooMuch.metadata["refundable_minor"])
+    }
+
+    suspend fun importStream() {
+        val rows = List(2_500) { receipt("import", it) }
+        val stranger = receipt("import", 2_500).copy { phone = STRANGER }
+        val answer = service.importPurchases(world.businessId, (rows + stranger).asFlow())
+        assertEquals(2_500, answer.recordedCount)
+        assertEquals(listOf(2_500L), answer.rejectedRowsList.map { it.rowNumber })
+        assertEquals(2_500, service.importPurchases(world.businessId, rows.asFlow()).duplicateCount)
+        refused(ErrorReason.ERROR_REASON_NOT_FOUND) { service.importPurchases(NOBODY, rows.asFlow()) }
+        val broken = IllegalStateException("the file ends in mid-row")
+        val thrown = assertFailsWith<IllegalStateException> {
+            service.importPurchases(world.businessId, rows.asFlow().map { throw broken })
+        }
+        assertSame(broken, generateSequence<Throwable>(thrown) { it.cause }.last())
+    }
+
+    suspend fun listPages() {
+        val fetched = AtomicInteger()
+        val pages = pages({ it.nextPageToken }) { token ->
+            fetched.incrementAndGet()
+            anna.purchases.listMyPurchases(
+                listMyPurchasesRequest {
+                    pageSize = 500
+                    pageToken = token
+                },
+            )
+        }
+        val ids = pages.items { it.purchasesList }.map { it.id }.toList()
+        assertEquals(2_501, ids.size)
+        assertEquals(ids.size, ids.toSet().size)
+        fetched.set(0)
+        assertEquals(500, pages.first().purchasesCount)
+        assertEquals(1, fetched.get())
+    }
+
+    suspend fun watchAndCancel(): Unit = coroutineScope {
+        val watch = service.analytics.watchDashboard(watchDashboardRequest { businessId = world.businessId })
+        assertTrue(watch.first().hasDashboard())
+        var answers = 0
+        val watching = launch {
+            watch.collect {
+                answers++
+                cancel()
+            }
+        }
+        watching.join()
+        assertTrue(watching.isCancelled)
+        assertEquals(1, answers)
+    }
+
+    suspend fun typedErrors() {
+        world.client().use { nobody ->
+            val missing = refused(ErrorReason.ERROR_REASON_TOKEN_MISSING) { nobody.me() }
+            assertEquals(Status.Code.UNAUTHENTICATED, missing.code)
+            assertEquals("Please sign in.", missing.text)
+            assertTrue(missing.requestId.isNotEmpty())
+            val invalid = refused(ErrorReason.ERROR_REASON_INVALID_FIELDS) { nobody.startSignIn("12345") }
+            assertNotNull(invalid.fieldViolations["phone"])
+            val challenge = nobody.startSignIn(STRANGER)
+            val tooSoon = refused(ErrorReason.ERROR_REASON_RESEND_TOO_SOON) { nobody.startSignIn(STRANGER) }
+            assertTrue(assertNotNull(tooSoon.retryAfter) > Duration.ZERO)
+            val guess = completeSignInRequest {
+                challengeId = challenge.challengeId
+                code = if ("000000" in world.server.codes) "000001" else "000000"
+            }
+            val wrong = refused(ErrorReason.ERROR_REASON_CODE_WRONG) { nobody.completeSignIn(guess) }
+            assertEquals("4", wrong.metadata["guesses_left"])
+        }
+        refused(ErrorReason.ERROR_REASON_PERMISSION_DENIED) { service.me() }
+    }
+
+    /** Returns a purchase of Anna's. */
+    fun receipt(kind: String, number: Int): NewPurchase = newPurchase {
+        userId = annaId
+        externalId = "$kind-$number"
+        amountMinor = 100_00
+        purchaseTime = timestamp { seconds = (Clock.System.now() - 1.days).epochSeconds / 86_400 * 86_400 }
+    }
+
+    private suspend fun update(change: UserKt.Dsl.() -> Unit): User {
+        val request = updateMeRequest {
+            user = user(change)
+            updateMask = fieldMask { paths += "display_name" }
+        }
+        return anna.users.updateMe(request).user
+    }
+
+    /** Returns what of the purchase is refunded then. */
+    private suspend fun refund(id: String, minor: Long): Long {
+        val request = refundPurchaseRequest {
+            businessId = world.businessId
+            purchaseId = purchase.id
+            externalId = id
+            amountMinor = minor
+            refundTime = timestamp { seconds = Clock.System.now().epochSeconds }
+        }
+        return service.purchases.refundPurchase(request).purchase.refundedMinor
+    }
+}
