@@ -13,6 +13,20 @@ from svoykrug_server.storage.personal_data import (
     WarehouseRows,
 )
 
+_IMPERSONAL = (
+    Impersonal(Store.POSTGRES, "csv_imports", "counts and forms of uploaded files"),
+    Impersonal(
+        Store.POSTGRES,
+        "csv_chunks",
+        "files of businesses as they came, read by the import alone; gone once written, and after 7 days",
+    ),
+    Impersonal(Store.POSTGRES, "outbox", "counts of what is on its way to the warehouse"),
+    Impersonal(Store.POSTGRES, "sealed_batches", "counts and hashes of batches"),
+    Impersonal(Store.POSTGRES, "relay_state", "how far the relay is"),
+    Impersonal(Store.POSTGRES, "proven_days", "totals of businesses and days"),
+    Impersonal(Store.CLICKHOUSE, "kept_entries", "ids of entries, while what is older is let go; else empty"),
+)
+
 
 def declared(hashes: ExternalIdHashes) -> Declared:
     """Returns what purchases keep.
@@ -47,24 +61,7 @@ def declared(hashes: ExternalIdHashes) -> Declared:
         "kept.user_id = :user_id OR kept.phone = :phone",
         Delete(),
     )
-    return Declared(
-        personal=(ledger, rejected, refused, csv_rows),
-        warehouse=(
-            WarehouseRows(
-                "purchases", Purpose("Your purchases, for analytics", "Ваши покупки, для аналитики"), "entry_id"
-            ),
-        ),
-        impersonal=(
-            Impersonal(Store.POSTGRES, "csv_imports", "counts and forms of uploaded files"),
-            Impersonal(
-                Store.POSTGRES,
-                "csv_chunks",
-                "files of businesses as they came, read by the import alone; gone once written, and after 7 days",
-            ),
-            Impersonal(Store.POSTGRES, "outbox", "counts of what is on its way to the warehouse"),
-            Impersonal(Store.POSTGRES, "sealed_batches", "counts and hashes of batches"),
-            Impersonal(Store.POSTGRES, "relay_state", "how far the relay is"),
-            Impersonal(Store.POSTGRES, "proven_days", "totals of businesses and days"),
-            Impersonal(Store.CLICKHOUSE, "kept_entries", "ids of entries, while what is older is let go; else empty"),
-        ),
+    shipped = WarehouseRows(
+        "purchases", Purpose("Your purchases, for analytics", "Ваши покупки, для аналитики"), "entry_id"
     )
+    return Declared(personal=(ledger, rejected, refused, csv_rows), warehouse=(shipped,), impersonal=_IMPERSONAL)
