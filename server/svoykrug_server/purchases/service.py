@@ -78,7 +78,7 @@ class PurchaseService:
             outcome = await self._wallet_writer.write(caller, business_id, rows)
         else:
             judged = self._writer.judge(rows)
-            outcome = await self._writer.write(caller, business_id, judged, keep_unknown=False)
+            outcome = await self._writer.write(caller, business_id, judged)
         if outcome.rejections:
             raise refusal_of(outcome.rejections[0], self._writer.facts, "purchase.")
         async with self._postgres.read() as connection:
@@ -93,7 +93,7 @@ class PurchaseService:
         Raises:
             DomainError: The business is archived or does not exist.
         """
-        return await self._writer.write(caller, business_id, self._writer.judge(rows), keep_unknown=False)
+        return await self._writer.write(caller, business_id, self._writer.judge(rows))
 
     async def get(self, caller: Caller, business_id: UUID, purchase_id: UUID) -> Purchase:
         """Returns a purchase of a business with its refunds.

@@ -5,7 +5,6 @@ from uuid import UUID
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
-from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
@@ -58,14 +57,13 @@ class PurchaseWriter:
         """Returns what a caller must know to mend a row that was refused for a reason."""
         return self._rules.facts(reason, self._clock)
 
-    async def write(self, caller: Caller, business_id: UUID, judged: Judgement, *, keep_unknown: bool) -> WriteOutcome:
-        """Writes the good rows in one transaction and says what became of all.
+    async def write(self, caller: Caller, business_id: UUID, judged: Judgement) -> WriteOutcome:
+        """Writes the good rows in one transaction and says what became of all; keeps none whose member is unknown.
 
         Args:
             caller: Who calls; decides what a missing business is called.
             business_id: The business that sells.
             judged: The rows, split by `judge`.
-            keep_unknown: Whether rows with an unknown member are kept until someone matches them.
 
         Raises:
             NotFound: There is no such business, said to admins and services.
@@ -73,10 +71,8 @@ class PurchaseWriter:
             FailedPrecondition: BUSINESS_ARCHIVED.
         """
         async with self._postgres.transaction() as tx:
-            outcome = await self.write_within(tx, caller, business_id, judged, keep_unknown=keep_unknown)
-            failpoint("import.batch_written")
+            outcome = await self.write_within(tx, caller, business_id, judged, keep_unknown=False)
         self.committed(outcome)
-        failpoint("import.batch_committed")
         return outcome
 
     async def write_within(
@@ -84,7 +80,8 @@ class PurchaseWriter:
     ) -> WriteOutcome:
         """Writes the good rows in a transaction of the caller's, who calls `committed` after it; else as `write`.
 
-        Background work has no `caller`.
+        Background work has no `caller`. With `keep_unknown` rows with an unknown member are kept until someone matches
+        them.
         """
         found = await self._ledger.selling_business(tx, business_id)
         if found is None:

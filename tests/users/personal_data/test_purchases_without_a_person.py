@@ -37,7 +37,7 @@ async def test_her_purchases_sent_again_are_duplicates_and_her_phone_is_not_kept
 
     rows = rows_of(("receipt-1", anna.phone, 1_000, NOON), ("receipt-2", anna.phone, 2_000, NOON))
     judged = circle.writer.judge(rows)
-    outcome = await circle.writer.write(IMPORTER, business_id, judged, keep_unknown=True)
+    outcome = await circle.writer.write(IMPORTER, business_id, judged)
 
     assert (outcome.duplicate_count, outcome.recorded_count, outcome.rejected_count) == (2, 0, 0)
     assert await tables_holding(circle.postgres, circle.warehouse, [anna.phone, "receipt-1", "receipt-2"]) == set()
