@@ -12,10 +12,11 @@ from datetime import datetime
 from pathlib import Path
 
 from svoykrug_client import Client
+from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.stores import open_stores
 from tests.auth.sms_providers import free_port
 from tests.crash import proof, results
-from tests.crash.own_rows import BATCH_ROWS, Totals, add_circle
+from tests.crash.own_rows import BATCH_ROWS, OwnCircle, Totals, add_circle
 from tests.crash.server_process import command, settings_of, started
 from tests.crash.stores_seen import ledger_totals, warehouse_totals
 from tests.crash.traffic import AWAY, Fate, Traffic, signed_in
@@ -83,11 +84,7 @@ async def rebuilt_under_traffic(data_dir: Path, batches: int, *, lost: bool, **s
             target = await server.target()
             program = await closing.enter_async_context(Client(target, insecure=True, service_key=key))
             member = await closing.enter_async_context(Client(target, insecure=True))
-            await program.import_purchases(
-                str(circle.business_id), list(circle.rows(batches)), batch_rows=IMPORT_BATCH_ROWS
-            )
-            await proof.settled_freshness(program)
-            read = await results.made(stores.postgres, program, circle.business_id, batches * BATCH_ROWS)
+            read = await _filled(stores.postgres, program, circle, batches)
             await signed_in(member, PHONE, log)
             traffic = Traffic(member, program, str(circle.business_id), PHONE)
             async with traffic.running(), read.being_read(program):
@@ -118,6 +115,14 @@ async def rebuilt_under_traffic(data_dir: Path, batches: int, *, lost: bool, **s
         remade=results.remade(log),
         remade_seconds=remade - ended,
     )
+
+
+async def _filled(postgres: Postgres, program: Client, circle: OwnCircle, batches: int) -> results.Results:
+    """Imports rows, and makes snapshots and a scoring of them."""
+    rows = list(circle.rows(batches))
+    await program.import_purchases(str(circle.business_id), rows, batch_rows=IMPORT_BATCH_ROWS)
+    await proof.settled_freshness(program)
+    return await results.made(postgres, program, circle.business_id, len(rows))
 
 
 async def _all_answer(traffic: Traffic) -> None:

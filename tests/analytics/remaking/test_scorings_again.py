@@ -14,6 +14,7 @@ from svoykrug_server.analytics.standing import LostReason
 from svoykrug_server.storage.schema.analytics import snapshots
 from svoykrug_server.storage.schema.churn import churn_models, churn_scorings
 from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, fill, simulated
+from tests.analytics.dashboards.world import Dashboards
 from tests.analytics.horizon import keep_from
 from tests.analytics.remaking.lost import BEING_REMADE, Remakers, lose, loss_of, refusal_of
 from tests.analytics.snapshots import Analytics
@@ -149,6 +150,28 @@ async def test_a_scoring_whose_segments_are_lost_is_lost_with_them(
     assert (remakers.metric("lost"), remakers.metric("lost", "scoring")) == (1, 1)
     assert await loss_of(at_risk(circle, scoring_id)) == LostReason.SEGMENTS_LOST
     assert await circle.churn.risk.latest_score(None, 1, None) is None
+
+
+async def test_a_dashboard_does_not_take_scores_that_are_gone_for_nobody_at_risk(
+    analytics: Analytics, circle: Circle, scoring_id: UUID
+) -> None:
+    shown = Dashboards(analytics.postgres, analytics.warehouse, analytics.clock)
+    ends = [TEST_CUTOFF + timedelta(days=1)]
+    standing = await shown.repository.standing(None, ends)
+    assert standing.scoring_ids == (scoring_id,)
+    builds = [each for each in standing.build_ids if each]
+    value = await shown.rows.at_risk_value([scoring_id], builds)
+    await lose(analytics, "churn_scores")
+    assert await refusal_of(shown.rows.at_risk_value([scoring_id], builds)) == BEING_REMADE
+    await Remakers(analytics, circle.churn).job().round()
+    remade = await shown.repository.standing(None, ends)
+    assert remade.build_ids != standing.build_ids
+    assert await shown.rows.at_risk_value([scoring_id], [each for each in remade.build_ids if each]) == value
+    # Of one that is lost for good, nothing is said.
+    await keep_from(analytics.postgres, (TEST_CUTOFF - timedelta(days=300)).date())
+    await lose(analytics, "churn_scores")
+    await Remakers(analytics, circle.churn).job().round()
+    assert (await shown.repository.standing(None, ends)).scoring_ids == (None,)
 
 
 async def test_a_scoring_by_a_model_that_is_not_read_any_more_is_lost_for_good(

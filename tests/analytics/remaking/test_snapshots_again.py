@@ -6,7 +6,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import update
+from svoykrug.analytics.v1.snapshot_pb2 import (
+    SNAPSHOT_STATE_BEING_REMADE,
+    SNAPSHOT_STATE_LOST,
+    SNAPSHOT_STATE_READY,
+)
 
+from svoykrug_server.analytics.convert import snapshot_to_proto
 from svoykrug_server.analytics.model import MemberPage, Snapshot
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.standing import LostReason
@@ -80,7 +86,7 @@ async def test_what_is_gone_is_refused_at_once_and_made_again_to_the_last_bit(
     await job.round()
     assert remakers.metric("missing") == 2
     listed = (await analytics.service.list_page(None, 10, "")).snapshots
-    assert [snapshot.standing.is_held for snapshot in listed] == [False, False]
+    assert [snapshot_to_proto(snapshot).state for snapshot in listed] == [SNAPSHOT_STATE_BEING_REMADE] * 2
     assert {await refusal_of(read) for read in reads(analytics, *two, user_id)} == {BEING_REMADE}
 
     await job.round()
@@ -142,7 +148,7 @@ async def test_other_rows_from_purchases_that_are_whole_are_a_loss_for_good(
     assert insight.snapshot.id == two[0].id
     assert [step.snapshot_id for step in (await analytics.insight.history(admin(), None, user_id)).steps] == [two[0].id]
     listed = (await analytics.service.list_page(None, 10, "")).snapshots
-    assert [snapshot.standing.is_lost for snapshot in listed] == [True, False]
+    assert [snapshot_to_proto(snapshot).state for snapshot in listed] == [SNAPSHOT_STATE_LOST, SNAPSHOT_STATE_READY]
     assert await analytics.row_count() == two[0].member_count
     # It is not tried again, and not taken for missing.
     await remakers.job().round()
