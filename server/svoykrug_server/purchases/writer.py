@@ -5,7 +5,6 @@ from uuid import UUID
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, NotFound, PermissionDenied
-from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.purchases.announcing import Announcer
 from svoykrug_server.purchases.erasure_repository import LedgerErasure
@@ -73,7 +72,6 @@ class PurchaseWriter:
         """
         async with self._postgres.transaction() as tx:
             outcome = await self.write_within(tx, caller, business_id, judged, keep_unknown=False)
-            failpoint("purchases.written")
         self.committed(outcome)
         return outcome
 

@@ -225,9 +225,10 @@ async def test_what_a_transaction_writes_costs_one_row_and_one_that_writes_nothi
     assert await due_count(postgres) == 1
 
     def fail(name: str) -> None:
-        raise ConnectionAbortedError(name)
+        if name == "import.batch_written":
+            raise ConnectionAbortedError(name)
 
-    monkeypatch.setattr("svoykrug_server.purchases.writer.failpoint", fail)
+    monkeypatch.setattr("svoykrug_server.purchases.imports.failpoint", fail)
     with pytest.raises(StoreUnavailable):
         await shops.sell(street[0], anna, INNER)
     assert await due_count(postgres) == 1
