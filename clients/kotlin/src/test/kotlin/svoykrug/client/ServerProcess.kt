@@ -20,6 +20,11 @@ class ServerProcess(private val folder: File) {
     private val ready = folder.resolve("ready.json")
     private lateinit var process: Process
 
+    init {
+        // However the tests end, the server ends with them.
+        Runtime.getRuntime().addShutdownHook(Thread { if (::process.isInitialized) process.destroy() })
+    }
+
     /** The codes that the server showed on its console so far. */
     val codes: List<String> get() = SMS_CODE.findAll(console.readText()).map { it.groupValues[1] }.toList()
 

@@ -132,7 +132,16 @@ class WorldOfTests : ParameterResolver {
         parameter.parameter.type == World::class.java
 
     override fun resolveParameter(parameter: ParameterContext, context: ExtensionContext): Any =
-        context.root.getStore(Namespace.GLOBAL).computeIfAbsent(World::class.java)
+        context.root.getStore(Namespace.GLOBAL).computeIfAbsent(StartedWorld::class.java).world.getOrThrow()
+}
+
+/** The world, or why there is none: it is started once. */
+class StartedWorld : AutoCloseable {
+    val world = runCatching { World() }
+
+    override fun close() {
+        world.onSuccess(World::close)
+    }
 }
 
 /** Counts the calls of one method. */
