@@ -173,9 +173,9 @@ class Market:
 
 
 def without_freshness(message: Message) -> Message:
-    """Clears how far the warehouse was when it answered: it is the same for all, and moves by itself."""
+    """Clears how far the warehouse was when it answered, and when that was proven: both move by themselves."""
     for field, value in message.ListFields():
-        if field.name in ("freshness", "watermark"):
+        if field.name in ("freshness", "watermark", "proven_time"):
             message.ClearField(field.name)
         elif field.message_type is not None and not field.is_repeated:
             without_freshness(value)

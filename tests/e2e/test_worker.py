@@ -97,7 +97,7 @@ async def test_what_a_server_leaves_undone_workers_do_once(
                 facts = json.loads(await asked(port, "/doctor"))
                 assert {"relay", "upkeep", "operations", "schedule", "auth.sms", "erasure"} <= set(facts["jobs"])
                 assert "auth.revocations" not in facts["jobs"]
-                assert len(facts["schedule"]) == 6
+                assert len(facts["schedule"]) == 7
 
 
 async def test_a_worker_process_ends_well_when_it_is_asked_to(shared: dict[str, Any], data_dir: Path) -> None:
