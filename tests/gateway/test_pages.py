@@ -49,12 +49,23 @@ async def test_the_first_page_finds_methods_and_keeps_the_chosen_language(front:
         assert tab.problems == []
 
 
-async def test_no_page_is_wider_than_a_phone(front: Front) -> None:
+async def test_no_page_is_wider_than_the_screen_that_shows_it(front: Front) -> None:
     async with chromium() as tab:
-        for name in ("", "PurchasesService.html", "types.html", "errors.html"):
-            await tab.open(front.at(f"/docs/{name}"))
-            await tab.run("document.documentElement.style.width = '360px'")
-            assert await tab.run("document.querySelector('main').scrollWidth <= 360"), name
+        for width in (360, 1280):
+            await tab.look(width, 800)
+            for name in ("", "AuthAdminService.html", "PurchasesService.html", "types.html", "errors.html"):
+                await tab.open(front.at(f"/docs/{name}"))
+                assert await tab.run("document.documentElement.scrollWidth") <= width, (name, width)
+
+
+async def test_the_contents_of_a_page_stand_beside_it_and_the_page_is_marked_in_the_navigation(front: Front) -> None:
+    async with chromium() as tab:
+        await tab.look(1280, 800)
+        await tab.open(front.at("/docs/PurchasesService.html"))
+        assert await tab.run("document.querySelector('nav [aria-current]').textContent") == "Purchases"
+        edges = "['.contents', '.method'].map((name) => document.querySelector(name).getBoundingClientRect())"
+        assert await tab.run(f"(([beside, method]) => beside.right <= method.left)({edges})")
+        assert tab.problems == []
 
 
 async def test_pages_and_openapi_are_served_with_their_types(front: Front) -> None:
