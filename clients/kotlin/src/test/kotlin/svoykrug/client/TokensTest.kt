@@ -19,7 +19,7 @@ import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TestTimeSource
 
 /** Returns an access token of 15 minutes from a server whose clock differs from ours. */
-private fun tokenOf(name: String, difference: Duration = Duration.ZERO): String {
+internal fun tokenOf(name: String, difference: Duration = Duration.ZERO): String {
     val issued = (Clock.System.now() + difference).epochSeconds
     val claims = mapOf("sub" to name, "iat" to issued, "exp" to issued + 15 * 60)
     return "e30.${Base64.getUrlEncoder().withoutPadding().encodeToString(Gson().toJson(claims).toByteArray())}.e30"
