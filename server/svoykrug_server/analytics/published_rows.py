@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from svoykrug_server.analytics.build_rows import BuildRows
+from svoykrug_server.analytics.build_rows import Build, BuildRows
 from svoykrug_server.analytics.history import LedgerEntry
 from svoykrug_server.analytics.model import MemberRow, SegmentFigures, SegmentMovement, Snapshot, SnapshotPlan
 from svoykrug_server.analytics.segments import Segment
@@ -91,7 +91,9 @@ class PublishedRows:
 
     async def _confirm(self, snapshots: Sequence[Snapshot]) -> None:
         """Refuses snapshots of which nothing was found, unless they hold others, or nobody."""
-        await self._held.refuse_missing([(each.build_id, each.build_id) for each in snapshots if each.member_count])
+        await self._held.refuse_missing(
+            [Build(each.build_id, each.build_id, each.member_count) for each in snapshots if each.member_count]
+        )
 
 
 def _refuse_less(found: int, snapshot: Snapshot) -> None:

@@ -12,6 +12,7 @@ from svoykrug.analytics.v1.snapshot_pb2 import (
     SNAPSHOT_STATE_READY,
 )
 
+from svoykrug_server.analytics import build_rows
 from svoykrug_server.analytics.convert import snapshot_to_proto
 from svoykrug_server.analytics.model import MemberPage, Snapshot
 from svoykrug_server.analytics.segments import Segment
@@ -24,6 +25,7 @@ from tests.analytics.snapshots import Analytics
 from tests.callers import admin
 
 EARLIER = CUTOFF - timedelta(days=45)
+STRANGER = 2**62
 A_KOPECK_MORE_EACH = "INSERT INTO put_away SELECT * REPLACE (amount_minor + 1 AS amount_minor) FROM purchases"
 
 
@@ -105,6 +107,19 @@ def without_builds(answer: object) -> str:
     """Returns an answer in full, but for the builds of its snapshots, which nobody outside sees."""
     words = repr(answer).split("build_id=UUID('")
     return words[0] + "".join(word[36:] for word in words[1:])
+
+
+async def test_a_member_whom_no_snapshot_holds_is_no_loss_however_few_rows_are_looked_at(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that the first look finds no row of either.
+    monkeypatch.setattr(build_rows, "ENOUGH_ROWS", 1e-20)
+    stranger = (await analytics.join([STRANGER]))[STRANGER]
+    assert (await analytics.insight.get(admin(), None, stranger, None)).row is None
+    steps = (await analytics.insight.history(admin(), None, stranger)).steps
+    assert [(step.snapshot_id, step.segment) for step in steps] == [(snapshot.id, None) for snapshot in two]
+    await lose(analytics)
+    assert await refusal_of(analytics.insight.history(admin(), None, stranger)) == BEING_REMADE
 
 
 async def test_a_snapshot_of_nobody_has_nothing_to_lose(analytics: Analytics) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from svoykrug_server.analytics.build_rows import CHURN_SCORES, SNAPSHOT_MEMBERS, BuildRows
+from svoykrug_server.analytics.build_rows import CHURN_SCORES, SNAPSHOT_MEMBERS, Build, BuildRows
 from svoykrug_server.analytics.churn.model import MemberScore, Reason, Scoring
 from svoykrug_server.analytics.churn.statements import (
     AT_RISK,
@@ -194,7 +194,7 @@ class ChurnWarehouse:
             Unavailable: RESULT_BEING_REMADE.
         """
         if snapshot.member_count:
-            await self._segments.refuse_missing([(snapshot.build_id, snapshot.build_id)])
+            await self._segments.refuse_missing([Build(snapshot.build_id, snapshot.build_id, snapshot.member_count)])
 
     async def insert_scores(self, rows: "pa.Table", token: str) -> None:
         """Adds a block of a scoring, once however often it is repeated."""
@@ -258,7 +258,7 @@ class ChurnWarehouse:
 
     async def _confirm(self, scoring: Scoring) -> None:
         """Refuses a scoring of which nothing was found, unless it holds others."""
-        await self._scores.refuse_missing([(scoring.plan.scoring_id, scoring.build_id)])
+        await self._scores.refuse_missing([Build(scoring.plan.scoring_id, scoring.build_id, scoring.scored_count)])
 
     def _at(self, scope: Scope, cutoff: datetime) -> dict[str, Any]:
         return {
