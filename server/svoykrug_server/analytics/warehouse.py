@@ -102,8 +102,12 @@ SELECT
     first_purchase_time,
     last_purchase_time
 FROM placed
+SETTINGS max_block_size = 16384
 """
-"""Who is in which segment? Written for every member with a purchase in the window, in one pass over the purchases."""
+"""Who is in which segment? Written for every member with a purchase in the window, in one pass over the purchases.
+
+Blocks of a quarter of the usual rows stay in the processor's cache: less memory and no more time.
+"""
 
 _CONTENTS = """
 SELECT
