@@ -10,6 +10,7 @@ test gets a copy of it. The ClickHouse engine is one per process; each test gets
 import hashlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -45,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
     parser.addoption("--crash-runs", type=int, default=8, help="how often something is killed in the crash matrix")
     parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
+
+
+def pytest_configure() -> None:
+    """Listens to Ctrl-C: what a shell starts in the background ignores it, and so would the programs of tests."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -118,14 +118,20 @@ class Stores:
 
 
 @asynccontextmanager
-async def open_stores(folder: Path, cores: int) -> AsyncIterator[Stores]:
-    """Opens stores of our own, migrated and empty."""
+async def open_stores(folder: Path, cores: int, warehouse_url: str = "") -> AsyncIterator[Stores]:
+    """Opens stores of our own, migrated and empty.
+
+    Args:
+        folder: Where they lie.
+        cores: How many threads of the engine `alone` may use.
+        warehouse_url: Where ClickHouse serves; empty for the engine in this process.
+    """
     place = DataFolder(folder / "data")
     place.open(0)
     server = EmbeddedPostgres.start(place, durable=False)
     postgres = await Postgres.connect(PostgresOptions(server.url))
     await migrate_postgres(postgres)
-    location = str(folder / "warehouse")
+    location = warehouse_url or str(folder / "warehouse")
     beside = Warehouse(WarehouseOptions(location, timeout_seconds=3_600), migrate_warehouse)
     await beside.prepare()
     alone = Warehouse(WarehouseOptions(location, background_threads=cores, timeout_seconds=3_600), migrate_warehouse)

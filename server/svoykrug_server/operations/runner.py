@@ -16,6 +16,7 @@ import structlog
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable, Unavailable
 from svoykrug_server.kit.failpoints import failpoint
+from svoykrug_server.kit.memory import give_back_freed
 from svoykrug_server.operations.model import Lease, Operation, OperationFailure, Standing
 from svoykrug_server.operations.repository import OperationsRepository
 
@@ -141,6 +142,7 @@ class OperationRunner:
         log.info("operation_taken")
         failpoint("operation.taken")
         await self._end(lease, operation, log)
+        await asyncio.to_thread(give_back_freed)
         return True
 
     async def _end(self, lease: Lease, operation: Operation, log: Any) -> None:

@@ -115,8 +115,8 @@ def test_no_business_no_cell_and_nothing_breaks() -> None:
         (0, (999, 1, 1)),
         (10_000, (999, 1, 1)),
         (100_000, (100, 1, 1)),
-        (1_000_000, (25, 1, 2)),
-        (10_000_000, (25, 1, 20)),
+        (1_000_000, (25, 2, 4)),
+        (10_000_000, (25, 2, 40)),
     ],
 )
 def test_the_work_of_a_matrix_is_bounded_however_much_was_sold(purchases: int, effort: tuple[int, int, int]) -> None:

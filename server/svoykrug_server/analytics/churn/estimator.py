@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from svoykrug_server.analytics.churn import bgnbd
-from svoykrug_server.analytics.churn.features import Matrix, Vector, bg_nbd_statistics, design
+from svoykrug_server.analytics.churn.features import DESIGN, Matrix, Vector, bg_nbd_statistics, design
 from svoykrug_server.analytics.churn.scorer import MAX_LEAVES, Boosting, Logistic, Scorer, Tree
 
 ALGORITHM = "logistic regression + gradient boosting, averaged in log odds, Platt calibration"
@@ -28,6 +28,8 @@ _LEAF_PENALTY = 5.0
 _COLUMNS_PER_SPLIT = 0.2
 _CALIBRATION_WINDOWS = 3
 _CALIBRATION_PULL = 0.1
+_BLOCK_MEMBERS = 10_000
+"""At a time, where numpy and scikit-learn make copies of what they work on."""
 _CALIBRATION_MEMBERS = 50_000
 """Members of all windows together, a random sample: two numbers are learned of them, and the models are fitted anew."""
 
@@ -74,13 +76,31 @@ def fit(windows: list[Window], horizon_days: int) -> Scorer:
 def _fit_parts(windows: list[Window], horizon_days: int) -> Scorer:
     """Returns an uncalibrated model of the windows; BG/NBD is fitted on the last of them."""
     bg_nbd = bgnbd.fit(*bg_nbd_statistics(windows[-1].raw))
-    columns = np.vstack([design(window.raw, bg_nbd, horizon_days) for window in windows])
     churned = np.concatenate([window.churned for window in windows])
-    return Scorer(horizon_days, bg_nbd, _fit_logistic(columns, churned), _fit_boosting(columns, churned), 1.0, 0.0)
+    columns = _columns(windows, bg_nbd, horizon_days)
+    boosting = _fit_boosting(columns, churned)
+    # Last, because it scales the columns in place: a scaled copy beside them would be most of the memory of a training.
+    logistic = _fit_logistic(columns, churned)
+    return Scorer(horizon_days, bg_nbd, logistic, boosting, 1.0, 0.0)
+
+
+def _columns(windows: list[Window], bg_nbd: bgnbd.BgNbd, horizon_days: int) -> Matrix:
+    """Returns the columns `features.DESIGN` of all members, filled block by block; shape (members, 24)."""
+    columns = np.empty((sum(len(window.churned) for window in windows), len(DESIGN)))
+    begin = 0
+    for window in windows:
+        for first in range(0, len(window.raw), _BLOCK_MEMBERS):
+            block = design(window.raw[first : first + _BLOCK_MEMBERS], bg_nbd, horizon_days)
+            columns[begin : begin + len(block)] = block
+            begin += len(block)
+    return columns
 
 
 def _fit_logistic(columns: Matrix, churned: Vector) -> Logistic:
-    scaler = StandardScaler().fit(columns)
+    """Fits on the columns, which are scaled in place."""
+    scaler = StandardScaler(copy=False)
+    for begin in range(0, len(columns), _BLOCK_MEMBERS):
+        scaler.partial_fit(columns[begin : begin + _BLOCK_MEMBERS])
     fitted = LogisticRegression(C=_INVERSE_PENALTY, max_iter=2_000).fit(scaler.transform(columns), churned)
     return Logistic(scaler.mean_, scaler.scale_, fitted.coef_[0], float(fitted.intercept_[0]))
 

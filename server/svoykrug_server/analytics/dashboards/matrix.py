@@ -30,7 +30,7 @@ DEFAULT_DAYS = 365
 MOST_DAYS = 1_098
 DEFAULT_WITHIN_DAYS = 30
 OWNERS_MONTHS = 12
-BLOCK_PURCHASES = 500_000
+BLOCK_PURCHASES = 250_000
 """About how many purchases Python holds at a time."""
 DRAWN_PURCHASES = 10_000_000
 """About how many purchases are put in another order in all permutations together."""

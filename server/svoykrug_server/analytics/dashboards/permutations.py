@@ -27,9 +27,11 @@ from numpy.typing import NDArray
 
 Whole: TypeAlias = NDArray[np.int64]
 Real: TypeAlias = NDArray[np.float64]
+Numbers: TypeAlias = NDArray[np.uint16]
+"""Which business, by its number."""
 
 SEED = 20_261_123
-_MOST_MARKS = 1 << 26
+_MOST_MARKS = 1 << 24
 """How many bytes of marks are held at a time: members x ordered pairs x permutations."""
 
 
@@ -63,7 +65,7 @@ class Ways:
         self,
         member_ids: Whole,
         times_us: Whole,
-        businesses: NDArray[np.uint16],
+        businesses: Numbers,
         within_us: int,
         permutations: int,
         block: int,
@@ -88,13 +90,13 @@ class Ways:
             last = min(first + step, len(starts))
             rows = slice(edges[first], edges[last])
             places = np.repeat(np.arange(last - first), np.diff(edges[first : last + 1]))
-            self._add(places, times_us[rows], businesses[rows].astype(np.int64), within_us, permutations, random)
+            self._add(places, times_us[rows], businesses[rows], within_us, permutations, random)
 
     def _add(
         self,
         places: Whole,
         times_us: Whole,
-        businesses: Whole,
+        businesses: Numbers,
         within_us: int,
         permutations: int,
         random: np.random.Generator,
@@ -105,7 +107,7 @@ class Ways:
         for earlier, later in _followers(places, times_us, within_us):
             base = places[earlier] * pairs
             for mark, order in zip(marks, orders, strict=True):
-                mark[base + order[earlier] * self.businesses + order[later]] = True
+                mark[base + order[earlier] * np.int64(self.businesses) + order[later]] = True
         ways = marks.reshape(len(orders), members, pairs).sum(axis=1, dtype=np.int64)
         ways = ways.reshape(-1, self.businesses, self.businesses)
         bought = np.zeros((members, self.businesses), np.float32)
@@ -163,9 +165,9 @@ def _followers(places: Whole, times_us: Whole, within_us: int) -> Iterator[tuple
         distance += 1
 
 
-def _shuffled(places: Whole, businesses: Whole, random: np.random.Generator) -> Whole:
+def _shuffled(places: Whole, businesses: Numbers, random: np.random.Generator) -> Numbers:
     """Returns the businesses in a random order within each member."""
-    shuffled: Whole = businesses[np.argsort(places + random.random(len(places)))]
+    shuffled: Numbers = businesses[np.argsort(places + random.random(len(places)))]
     return shuffled
 
 
