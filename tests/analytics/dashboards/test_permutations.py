@@ -65,7 +65,7 @@ def test_shared_taste_alone_is_no_way() -> None:
 
 def test_a_permutation_keeps_every_members_own_purchases() -> None:
     places = np.repeat(np.arange(50), 7)
-    businesses = np.random.default_rng(3).integers(0, BUSINESSES, len(places))
+    businesses = np.random.default_rng(3).integers(0, BUSINESSES, len(places), np.uint16)
     shuffled = permutations._shuffled(places, businesses, np.random.default_rng(4))
     assert (shuffled != businesses).any()
     for member in range(50):
