@@ -141,6 +141,14 @@ async def test_a_signing_key_is_made_waits_signs_and_the_tokens_of_the_one_befor
     assert (code, said) == (1, "svoykrug: Refused: SIGNING_KEY_STATE (state active)\n")
 
 
+async def test_the_id_of_a_key_may_begin_with_a_dash(operator: Operator) -> None:
+    for kid in ("-Qf2", "--reject-token"):
+        for command in (("activate", kid), ("retire", kid, "--reject-tokens"), ("remove-key", "crm", kid)):
+            code, said = await operator.runs(*command)
+            assert code == 1, said
+            assert "Usage" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 keys = typer.Typer(help="Keep service accounts, and the keys that sign access tokens.", no_args_is_help=True)
 
+# An id is base64url: one in sixty-four begins with a dash, and is an id all the same.
+_KID_MAY_BEGIN_WITH_A_DASH = {"ignore_unknown_options": True}
 _ONE_KEY = "name either --key-file, for a new key pair, or --public-key, for one the service has"
 
 Name = Annotated[str, typer.Argument(help="Lower case letters, digits and dashes, such as crm-import.")]
@@ -84,7 +86,7 @@ def add_key(name: Name, key_file: KeyFile = None, public_key: PublicKey = None) 
         typer.echo(f"Service account {name} signs with key {kid} too; its private key is in {place}.")
 
 
-@keys.command("remove-key")
+@keys.command("remove-key", context_settings=_KID_MAY_BEGIN_WITH_A_DASH)
 def remove_key(name: Name, kid: Kid) -> None:
     """Take a key from a service; the tokens it has are dead within a second, it gets new ones with its other keys."""
     asyncio.run(_remove_key(name, kid))
@@ -112,14 +114,14 @@ def create_signing_key(algorithm: SigningAlgorithm = None) -> None:
     typer.echo(f"Key {key.kid} is published; activate it from {key.ready_time:%Y-%m-%d %H:%M:%S} UTC.")
 
 
-@keys.command("activate")
+@keys.command("activate", context_settings=_KID_MAY_BEGIN_WITH_A_DASH)
 def activate_signing_key(kid: Kid, at_once: AtOnce = False) -> None:
     """Let a published key sign; the one that signed until now retires, its tokens live on."""
     asyncio.run(_activate(kid, at_once))
     typer.echo(f"Key {kid} signs now.")
 
 
-@keys.command("retire")
+@keys.command("retire", context_settings=_KID_MAY_BEGIN_WITH_A_DASH)
 def retire_signing_key(kid: Kid, reject_tokens: RejectTokens = False) -> None:
     """Retire a key that waits; with --reject-tokens refuse the tokens of a retired one from now on."""
     key = asyncio.run(_retire(kid, reject_tokens))
