@@ -107,10 +107,11 @@ def shared() -> Iterator[Server]:
         yield server
 
 
-async def test_the_doctor_is_content_with_a_running_server(shared: Server) -> None:
+async def test_the_doctor_is_content_with_a_running_server(shared: Server, unused_tcp_port: int) -> None:
     await shared.ready()
-    done = run(shared.data_dir, "doctor")
+    done = run(shared.data_dir, "doctor", gateway_envoy="/nowhere/envoy", gateway_listen=f"127.0.0.1:{unused_tcp_port}")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"gateway +none runs: there is no Envoy here", done.stdout)
     assert f"process {shared.process.pid} takes calls" in done.stdout
     assert re.search(r"PostgreSQL +version 18", done.stdout)
     assert re.search(r"ClickHouse +version 2", done.stdout)

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from svoykrug_server import __version__
 from svoykrug_server.config import Settings
+from svoykrug_server.gateway.examination import examine_gateway
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.kit.startup import CannotStart
 from svoykrug_server.storage.examination import Facts, examine_postgres, examine_warehouse
@@ -52,7 +53,11 @@ async def diagnose(settings: Settings, console: Console) -> bool:
 async def examine(settings: Settings) -> list[Finding]:
     """Looks at everything and returns what it found."""
     python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
-    findings = [Finding("program", f"Svoy Krug {__version__}, {python}")]
+    gateway = await asyncio.to_thread(examine_gateway, settings)
+    findings = [
+        Finding("program", f"Svoy Krug {__version__}, {python}"),
+        Finding("gateway", gateway.text, is_well=gateway.is_well),
+    ]
     if not settings.data_dir.exists() and settings.database_url is None:
         text = f"{settings.data_dir} does not exist yet; the first `svoykrug serve` makes everything in it"
         return [*findings, Finding("data folder", text)]

@@ -23,6 +23,12 @@ class Admin:
         """Tells whether Envoy has started and takes calls."""
         return self._ask("GET", "/ready")[0] == http.HTTPStatus.OK
 
+    def version_and_state(self) -> tuple[str, bool]:
+        """Returns Envoy's version, such as `1.36.2`, and whether it takes calls."""
+        info: Any = json.loads(self._ask("GET", "/server_info")[1])
+        # The commit it was built from, the version, how the tree was, how it was built, the TLS library.
+        return str(info["version"]).split("/")[1], info["state"] == "LIVE"
+
     def port(self) -> int:
         """Returns the port that Envoy listens on."""
         [status] = json.loads(self._ask("GET", "/listeners?format=json")[1])["listener_statuses"]
