@@ -232,6 +232,8 @@ class Settings(BaseSettings):
     """How long after a rotation the token before is still taken from tasks that raced for it."""
     assertion_life_seconds: int = Field(default=300, ge=10)
     """How far ahead the `exp` of a service's assertion may be."""
+    assertion_leeway_seconds: int = Field(default=330, ge=0)
+    """How far the clock of a service may differ from ours when it signs an assertion, which is good once."""
     jwks_cache_seconds: int = Field(default=300, ge=1)
     """How long a verifier may keep the published keys; a new key signs after twice that."""
     signing_keys_reload_seconds: float = Field(default=10.0, gt=0)
@@ -284,6 +286,10 @@ class Settings(BaseSettings):
 
     csv_open_imports: int = Field(default=10, ge=1)
     """How many CSV files that are not written a business has at a time; the bytes of each lie in PostgreSQL."""
+    import_report_rows: int = Field(default=1_000_000, ge=1)
+    """How many refused rows the reports of a business's imports hold together, some 330 bytes each; the oldest go."""
+    import_reports: int = Field(default=1_000, ge=1)
+    """How many reports of imports with refused rows a business has at a time; the oldest go."""
 
     # The way to the warehouse
     relay_batch_entries: int = Field(default=200_000, ge=1)

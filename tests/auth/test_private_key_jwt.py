@@ -82,7 +82,7 @@ async def test_a_used_assertion_stands_in_the_database_by_its_hash_alone(world: 
     (row,) = await world.read("SELECT * FROM auth_used_assertions")
     assert row["service_account_id"] == service.account.service_account_id
     assert row["jti_hash"] == hashlib.sha256(b"once").digest()
-    assert row["expire_time"] == world.clock.now() + timedelta(seconds=90)
+    assert row["expire_time"] == world.clock.now() + timedelta(seconds=390)
 
 
 async def test_a_replayed_assertion_is_refused_and_the_replay_is_audited(world: World, service: Service) -> None:
@@ -241,18 +241,26 @@ async def test_an_assertion_without_a_fitting_jti_is_refused(service: Service, j
 
 
 async def test_an_expired_assertion_is_refused_beyond_the_leeway(service: Service) -> None:
-    await assert_refused(service, service.assertion(exp=now_of(service) - 30))
-    await service.token(service.assertion(exp=now_of(service) - 29))
+    await assert_refused(service, service.assertion(exp=now_of(service) - 330))
+    await service.token(service.assertion(exp=now_of(service) - 329))
 
 
 async def test_an_assertion_that_lives_longer_than_5_minutes_is_refused(service: Service) -> None:
-    await assert_refused(service, service.assertion(exp=now_of(service) + 331))
-    await service.token(service.assertion(exp=now_of(service) + 330))
+    await assert_refused(service, service.assertion(exp=now_of(service) + 631))
+    await service.token(service.assertion(exp=now_of(service) + 630))
+
+
+@pytest.mark.parametrize("minutes", [-5, 5])
+async def test_a_service_whose_clock_is_5_minutes_wrong_gets_its_token(service: Service, minutes: int) -> None:
+    now = now_of(service) + 60 * minutes
+    assertion = service.assertion(iat=now, exp=now + 120)
+    await service.token(assertion)
+    assert (await refusal_of(service.token(assertion))).reason == "ASSERTION_INVALID"
 
 
 @pytest.mark.parametrize("claim", ["iat", "nbf"])
 async def test_an_assertion_from_the_future_is_refused(service: Service, claim: str) -> None:
-    late: dict[str, Any] = {claim: now_of(service) + 31}
+    late: dict[str, Any] = {claim: now_of(service) + 331}
     await assert_refused(service, service.assertion(**late))
     late[claim] -= 1
     await service.token(service.assertion(**late))

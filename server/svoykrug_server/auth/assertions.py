@@ -2,7 +2,8 @@
 
 Claims: iss and sub the account's id, aud our issuer and nobody else, jti new each time, iat, exp within five minutes;
 the header names the key by kid. The key is looked up in our own table by account and kid: whatever else the header
-brings (`jku`, `x5u`, `jwk`, `x5c`) is not looked at.
+brings (`jku`, `x5u`, `jwk`, `x5c`) is not looked at. The service's clock may be minutes wrong, for an assertion is good
+once, and remembered until its times alone would have it refused.
 """
 
 import hashlib
@@ -87,7 +88,7 @@ def prove(
         issuer: Our issuer: whom the assertion must be for.
         now: The present instant; aware.
         life: How far ahead `exp` may be.
-        leeway: How far clocks may differ.
+        leeway: How far the service's clock may differ.
 
     Raises:
         AssertionRefused: It proves nothing.

@@ -203,7 +203,11 @@ def auth_options(settings: Settings) -> AuthOptions:
     return AuthOptions(
         sign_in=sign_in_options(settings),
         session=session,
-        services=ServiceLimits(timedelta(seconds=settings.assertion_life_seconds), session),
+        services=ServiceLimits(
+            assertion_life=timedelta(seconds=settings.assertion_life_seconds),
+            clock_leeway=timedelta(seconds=settings.assertion_leeway_seconds),
+            session=session,
+        ),
         keys=KeyTimes(
             cache_life=timedelta(seconds=settings.jwks_cache_seconds),
             reload=timedelta(seconds=settings.signing_keys_reload_seconds),

@@ -23,10 +23,12 @@ class ServiceLimits:
 
     Attributes:
         assertion_life: How far ahead an assertion's `exp` may be.
+        clock_leeway: How far a service's clock may differ from ours.
         session: The lives that all access tokens share.
     """
 
     assertion_life: timedelta
+    clock_leeway: timedelta
     session: SessionLimits
 
 
@@ -95,7 +97,7 @@ class ServiceTokens:
         limits = self._limits
         try:
             return assertions.prove(
-                assertion, who, key, self._party.issuer, now, limits.assertion_life, limits.session.leeway
+                assertion, who, key, self._party.issuer, now, limits.assertion_life, limits.clock_leeway
             )
         except AssertionRefused:
             return None
