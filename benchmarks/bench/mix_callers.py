@@ -1,0 +1,203 @@
+"""Who calls in the mix, in a process of their own: members and the owner of a business, each method by its share.
+
+Calls begin when they are due and not when the one before has ended, and a call's time counts from when it was due: a
+server that falls behind cannot slow the load that shows it.
+"""
+
+import asyncio
+import multiprocessing
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from uuid import UUID, uuid4
+
+import grpc
+import uvloop
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
+from svoykrug.analytics.v1 import analytics_service_pb2 as analytics_pb
+from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
+from svoykrug.auth.v1 import auth_service_pb2 as auth_pb
+from svoykrug.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from svoykrug.purchases.v1 import purchases_service_pb2 as purchases_pb
+from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
+from svoykrug.users.v1 import users_service_pb2 as users_pb
+from svoykrug.users.v1.user_pb2 import User
+from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
+
+from tests.e2e.circle import Metadata
+
+CALLS_A_SECOND = 1_000
+WARM_SECONDS = 3.0
+SHOP = UUID(int=1)
+Ask = Callable[[float, float], "Outcome"]
+"""Makes so many calls a second for so many seconds, and returns what became of them."""
+SHARES = {
+    "GetMe": 60,
+    "GetMyTier": 10,
+    "ListMyPurchases": 10,
+    "RefreshTokens": 8,
+    "RecordPurchase": 5,
+    "GetMemberInsight": 4,
+    "UpdateMe": 3,
+}
+
+
+@dataclass(slots=True)
+class Cast:
+    """Who calls, as one process hands it to another.
+
+    Attributes:
+        target: Where the product takes calls.
+        people: User id, access token and refresh token of each member.
+        owner_token: The access token of the owner of the business.
+        shares: How often each method is called, of a hundred calls.
+    """
+
+    target: str
+    people: list[tuple[str, str, str]]
+    owner_token: str
+    shares: Mapping[str, int] = field(default_factory=lambda: SHARES)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the calls of one round.
+
+    Attributes:
+        milliseconds: Of each method, of each call, from when it was due.
+        failures: How often each method ended with which status.
+    """
+
+    milliseconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Callers:
+    """Members and an owner who call at random, each method by its share.
+
+    Args:
+        channel: The channel to the product.
+        cast: Who calls.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, cast: Cast) -> None:
+        self._auth, self._users = AuthServiceStub(channel), UsersServiceStub(channel)
+        self._purchases, self._analytics = PurchasesServiceStub(channel), AnalyticsServiceStub(channel)
+        self._people = [list(person) for person in cast.people]
+        self._refreshing = [asyncio.Lock() for _ in cast.people]
+        self._owner = _bearer(cast.owner_token)
+        self._methods, self._weights = list(cast.shares), list(cast.shares.values())
+        self._random = random.Random(20261123)  # noqa: S311  the same calls every time
+
+    def call(self) -> tuple[str, Awaitable[object]]:
+        """Returns the method called next, and the call."""
+        method = self._random.choices(self._methods, self._weights)[0]
+        made: Callable[[int], Awaitable[object]] = getattr(self, f"_{method}")
+        return method, made(self._random.randrange(len(self._people)))
+
+    def _GetMe(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        return self._users.GetMe(users_pb.GetMeRequest(), metadata=self._metadata(number))
+
+    def _GetMyTier(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        return self._users.GetMyTier(users_pb.GetMyTierRequest(), metadata=self._metadata(number))
+
+    def _ListMyPurchases(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        request = purchases_pb.ListMyPurchasesRequest(page_size=20)
+        return self._purchases.ListMyPurchases(request, metadata=self._metadata(number))
+
+    async def _RefreshTokens(self, number: int) -> None:  # noqa: N802  the method's name
+        async with self._refreshing[number]:
+            person = self._people[number]
+            request = auth_pb.RefreshTokensRequest(refresh_token=person[2], request_id=str(uuid4()))
+            tokens = (await self._auth.RefreshTokens(request)).tokens
+            person[1:] = [tokens.access_token, tokens.refresh_token]
+
+    def _RecordPurchase(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        request = purchases_pb.RecordPurchaseRequest(business_id=str(SHOP), purchase=purchase(self._people[number][0]))
+        return self._purchases.RecordPurchase(request, metadata=self._owner)
+
+    def _GetMemberInsight(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        request = analytics_pb.GetMemberInsightRequest(business_id=str(SHOP), user_id=self._people[number][0])
+        return self._analytics.GetMemberInsight(request, metadata=self._owner)
+
+    def _UpdateMe(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
+        user = User(display_name=f"Имя {self._random.randrange(10**6)}")
+        request = users_pb.UpdateMeRequest(user=user, update_mask=FieldMask(paths=["display_name"]))
+        return self._users.UpdateMe(request, metadata=self._metadata(number))
+
+    def _metadata(self, number: int) -> Metadata:
+        return _bearer(self._people[number][1])
+
+
+@contextmanager
+def calling(cast: Cast) -> Iterator[Ask]:
+    """Runs the callers' process for the length of the block."""
+    spawning = multiprocessing.get_context("spawn")
+    ours, theirs = spawning.Pipe()
+    process = spawning.Process(target=_serve, args=(theirs, cast), daemon=True)
+    process.start()
+
+    def ask(calls_a_second: float, seconds: float) -> Outcome:
+        ours.send((calls_a_second, seconds))
+        outcome: Outcome = ours.recv()
+        return outcome
+
+    try:
+        yield ask
+    finally:
+        ours.send(None)
+        process.join()
+
+
+def _serve(pipe: Connection, cast: Cast) -> None:
+    async def run() -> None:
+        async with grpc.aio.insecure_channel(cast.target) as channel:
+            callers = Callers(channel, cast)
+            while (asked := await asyncio.to_thread(pipe.recv)) is not None:
+                pipe.send(await _round(callers, *asked))
+
+    uvloop.run(run())
+
+
+async def _round(callers: Callers, calls_a_second: float, seconds: float) -> Outcome:
+    """Makes calls at a steady pace; those of the first seconds are not counted, however they end."""
+    outcome, running = Outcome(), set[asyncio.Task[None]]()
+    began = time.perf_counter()
+    for number in range(round(calls_a_second * (WARM_SECONDS + seconds))):
+        due = began + number / calls_a_second
+        if (ahead := due - time.perf_counter()) > 0:
+            await asyncio.sleep(ahead)
+        method, call = callers.call()
+        counted = outcome if due >= began + WARM_SECONDS else Outcome()
+        task = asyncio.ensure_future(_timed(method, call, due, counted))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    await asyncio.gather(*running)
+    return outcome
+
+
+async def _timed(method: str, call: Awaitable[object], due: float, outcome: Outcome) -> None:
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        outcome.failures[method, f"{error.code().name}: {error.details()}"] += 1
+    outcome.milliseconds[method].append((time.perf_counter() - due) * 1e3)
+
+
+def purchase(user_id: str) -> purchases_pb.NewPurchase:
+    """Returns a purchase of the last day."""
+    external_id = uuid4()
+    chance = external_id.int
+    bought = Timestamp(seconds=int(time.time()) - chance % 86_400)
+    return purchases_pb.NewPurchase(
+        user_id=user_id, external_id=str(external_id), amount_minor=100 + chance % 999_900, purchase_time=bought
+    )
+
+
+def _bearer(token: str) -> Metadata:
+    return (("authorization", f"Bearer {token}"),)

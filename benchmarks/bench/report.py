@@ -1,0 +1,82 @@
+"""What was measured, as tables in docs/performance.md, charts beside it, and the JSON that both are made of."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.bench import targets
+from benchmarks.bench.charts import draw
+from benchmarks.bench.figures import Figure, Part, read, write
+from benchmarks.bench.processes import ROOT
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+KEPT = ROOT / "docs" / "performance" / "bench.json"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+"""Between these lines of the document stands what the bench wrote."""
+TITLES = {
+    "getme": "GetMe, side by side",
+    "steps": "Where each microsecond of GetMe goes",
+    "edge": "Steps of the edge on an empty call",
+    "mix": "The mix at 1,000 calls/s",
+    "bulk": "Imports and the relay",
+    "analytics": "Analytics at ten million purchases",
+    "starting": "Start and idle memory",
+}
+
+
+def keep(name: str, part: Part) -> None:
+    """Keeps what a part measured, and writes tables and charts anew."""
+    parts = read(KEPT) | {name: part}
+    KEPT.parent.mkdir(exist_ok=True)
+    write(KEPT, {known: parts[known] for known in TITLES if known in parts})
+    charts = draw(parts, KEPT.parent)
+    text = DOCUMENT.read_text()
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n\n{written(parts, charts)}\n\n{END}{after}")
+
+
+def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
+    """Returns everything as Markdown."""
+    lines = [_row("what", "target", "measured", "met", "by"), _row("---", "---:", "---:", "---", "---")]
+    lines += [_row(*row) for row in targets.rows(parts)]
+    for name, title in TITLES.items():
+        if name in parts:
+            lines += ["", f"### {title}", "", *_part(parts[name])]
+            lines += ["", f"![{title}]({charts[name].relative_to(DOCUMENT.parent)})"] if name in charts else []
+    return "\n".join(lines)
+
+
+def _part(part: Part) -> list[str]:
+    bare = ("date", "processor")
+    facts = ", ".join(value if name in bare else f"{name} {value}" for name, value in part.machine.items())
+    rounds = max(figure.rounds for figure in part.figures.values())
+    busy = f"{part.busy:.0%} of the machine was busy with other work before it began"
+    lines = [
+        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {busy}. {facts}.".strip(),
+        "",
+    ]
+    return lines + _table(part.figures)
+
+
+def _table(figures: Mapping[str, Figure]) -> list[str]:
+    """Returns a table with a row for each thing that was measured and a column for each unit it was measured in."""
+    split = {name: name.rpartition(": ") for name in figures}
+    units = list(dict.fromkeys(unit for _, _, unit in split.values()))
+    rows: dict[str, dict[str, str]] = {}
+    for name, (what, _, unit) in split.items():
+        rows.setdefault(what, {})[unit] = _told(figures[name])
+    lines = [_row("", *units), _row("---", *["---:"] * len(units))]
+    return lines + [_row(what, *(cells.get(unit, "") for unit in units)) for what, cells in rows.items()]
+
+
+def _told(figure: Figure) -> str:
+    median = _number(figure.median)
+    return median if figure.rounds == 1 else f"{median} ({_number(figure.least)} - {_number(figure.most)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,124 @@
+"""The table of targets: what each is held against, and what measures it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.bench import getme
+from benchmarks.bench.figures import Part
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A figure, or the ratio of two, and its bound.
+
+    Attributes:
+        part: Which part of the bench measures it.
+        figure: The figure's name.
+        bound: What it must not cross.
+        unit: What it is told in.
+        over: The figure it is divided by; empty for none.
+        at_least: Whether the bound is the least, not the most.
+    """
+
+    part: str
+    figure: str
+    bound: float
+    unit: str
+    over: str = ""
+    at_least: bool = False
+
+    def value(self, parts: Mapping[str, Part]) -> float | None:
+        """Returns the median, or the ratio of medians; None where it was not measured."""
+        figures = parts[self.part].figures if self.part in parts else {}
+        if self.figure not in figures or (self.over and self.over not in figures):
+            return None
+        return figures[self.figure].median / (figures[self.over].median if self.over else 1.0)
+
+    def told(self, parts: Mapping[str, Part]) -> tuple[str, str, str]:
+        """Returns target, measured value, and whether it is met, as a table shows them."""
+        sign = ">=" if self.at_least else "<="
+        value = self.value(parts)
+        if value is None:
+            return f"{sign} {self.bound:,g}{self.unit}", "not measured", ""
+        met = value >= self.bound if self.at_least else value <= self.bound
+        return f"{sign} {self.bound:,g}{self.unit}", f"{_rounded(value)}{self.unit}", "yes" if met else "**no**"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A target that takes too long for `make bench`.
+
+    Attributes:
+        target: The target.
+        command: What measures it.
+        found: Where its last figure stands.
+    """
+
+    target: str
+    command: str
+    found: str
+
+
+SCALE = "Analytics at scale"
+AT_100 = f"{getme.PRODUCT}, 100 in flight"
+RATE, P99 = "calls/s", "p99 ms"
+TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
+    (
+        "GetMe, calls/s against FastAPI + SQLAlchemy ORM, 100 in flight",
+        Measure("getme", f"{AT_100}: {RATE}", 2.6, "x", f"{getme.ORM}, 100 in flight: {RATE}", at_least=True),
+    ),
+    (
+        "the same, where FastAPI remembers verified tokens too",
+        Measure(
+            "getme", f"{AT_100}: {RATE}", 2.6, "x", f"{getme.ORM_REMEMBERING}, 100 in flight: {RATE}", at_least=True
+        ),
+    ),
+    (
+        "GetMe, p99 against that of FastAPI + SQLAlchemy ORM, 100 in flight",
+        Measure("getme", f"{AT_100}: {P99}", 0.333, "x", f"{getme.ORM}, 100 in flight: {P99}"),
+    ),
+    (
+        "GetMe, calls/s against an empty grpc.aio call",
+        Measure("getme", f"{AT_100}: {RATE}", 0.4, "x", f"{getme.EMPTY}, 100 in flight: {RATE}", at_least=True),
+    ),
+    ("steps of the edge on an empty call of a member", Measure("edge", "steps of a call for members: us", 35, " us")),
+    ("mix at 1,000 calls/s, p50", Measure("mix", "all: p50 ms", 5, " ms")),
+    ("mix, p95", Measure("mix", "all: p95 ms", 15, " ms")),
+    ("mix, p99", Measure("mix", "all: p99 ms", 40, " ms")),
+    ("mix, errors", Measure("mix", "errors", 0, "")),
+    ("ImportPurchases, into PostgreSQL", Measure("bulk", "import: rows/s", 100_000, " rows/s", at_least=True)),
+    ("relay, PostgreSQL to ClickHouse", Measure("bulk", "relay alone: rows/s", 200_000, " rows/s", at_least=True)),
+    ("relay, lag beside an import", Measure("bulk", "relay beside an import: most lag s", 2, " s")),
+    ("snapshot of 10 million, all cores", Measure("analytics", "snapshot, all cores: s", 0.5, " s")),
+    ("snapshot of 10 million, one thread", Measure("analytics", "snapshot, one thread: s", 1, " s")),
+    ("snapshot of 100 million", Elsewhere("<= 6 s; beside serving <= 12 s", "analytics_scale.py 100000000", SCALE)),
+    ("churn, 50 million purchases, 1 million members", Elsewhere("<= 10 s", "analytics_scale.py 50000000", SCALE)),
+    ("GetMemberInsight, p99", Measure("analytics", "GetMemberInsight: p99 ms", 20, " ms")),
+    ("ListAtRiskMembers, p99", Measure("analytics", "ListAtRiskMembers, first page of 50: p99 ms", 50, " ms")),
+    ("both at 2 million members", Elsewhere("<= 20 ms, <= 50 ms", "analytics_scale.py 100000000", SCALE)),
+    ("dashboard of 10 million, cold", Measure("analytics", "dashboard of one business, cold: s", 0.15, " s")),
+    ("the same, cached", Measure("analytics", "dashboard of one business, cached: s", 0.005, " s")),
+    (
+        "GetMe, p99 beside a snapshot of 10 million against its quiet p99",
+        Measure("analytics", "GetMe, beside a snapshot: p99 ms", 2, "x", "GetMe, quiet: p99 ms"),
+    ),
+    ("warm start, embedded stores", Measure("starting", "embedded stores: start s", 0.9, " s")),
+    ("idle memory, embedded stores", Measure("starting", "embedded stores: idle MB", 360, " MB")),
+    ("warm start, outside stores", Measure("starting", "outside stores: start s", 0.5, " s")),
+    ("idle memory, outside stores", Measure("starting", "outside stores: idle MB", 130, " MB")),
+)
+
+
+def rows(parts: Mapping[str, Part]) -> list[tuple[str, str, str, str, str]]:
+    """Returns the table: what, target, measured, met, and what measures it."""
+    table = []
+    for what, target in TARGETS:
+        if isinstance(target, Elsewhere):
+            table.append((what, target.target, f"see {target.found}", "", f"`benchmarks/{target.command}`"))
+        else:
+            table.append((what, *target.told(parts), f"`make bench WHAT={target.part}`"))
+    return table
+
+
+def _rounded(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
