@@ -17,6 +17,7 @@ from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.caller import StaffRole
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied, Unavailable, WarehouseUnavailable
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.reconciler import TOTALS_STAND
 from tests.callers import admin, person, service
 from tests.purchases.circle import NOON, TIME_ZONE, Circle
 
@@ -128,6 +129,7 @@ async def test_a_kopeck_changed_in_the_warehouse_is_seen_by_whoever_asks_and_blo
     await circle.relay.step()
     await freshness.report(READER, None, None)
     await circle.warehouse.command("ALTER TABLE purchases UPDATE amount_minor = 99 WHERE 1 SETTINGS mutations_sync = 1")
+    circle.pass_time(TOTALS_STAND.total_seconds())
 
     report = await freshness.report(READER, None, None)
     disputed = [await is_disputed(freshness, scope, circle.clock.now()) for scope in (None, business_id)]

@@ -1,15 +1,15 @@
 """SQL of the way from the ledger to the warehouse, and of the proof that both hold the same."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 
-from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.purchases.store_totals import BusinessDay, DayProof, KeptProof, Standing, StoreTotals
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 
 if TYPE_CHECKING:
@@ -70,14 +70,15 @@ _TOUCH_AGAIN = text(
     SELECT business_id, day, 0
     FROM unnest(CAST(:business_ids AS uuid[]), CAST(:days AS date[])) AS days (business_id, day)
     WHERE day >= coalesce((SELECT kept_from_day FROM relay_state), '-infinity')
-    ON CONFLICT (business_id, day) DO UPDATE SET proven_batch_id = -1
+    ON CONFLICT (business_id, day) DO UPDATE SET proven_batch_id = least(proven_days.proven_batch_id, 0) - 1
     """
 )
 
-# Is every day to be read again, and are the stores to be taken to disagree until it is?
+# Is every day to be read again, and are the stores to be taken to disagree until it is? (below 0 each time asked is
+# another number, so that a comparison that was begun before is told from one begun after)
 _TOUCH_ALL = text(
     """
-    UPDATE proven_days SET proven_batch_id = -1,
+    UPDATE proven_days SET proven_batch_id = least(proven_batch_id, 0) - 1,
         disputed_since_time = CASE WHEN :doubted THEN coalesce(disputed_since_time, :now) ELSE disputed_since_time END
     """
 )
@@ -88,10 +89,25 @@ _NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = :now")
 # When was every day last set to be read again?
 _FULL_PROOF_TIME = "SELECT full_proof_time FROM relay_state"
 
-# Which days changed since they were proven, as far as everything of them is shipped?
+# Which days changed since they were proven, and were not proven as far as is shipped? (the last batch that touched one
+# may not be shipped, and another before it be so since the proof)
 _UNPROVEN = """
-    SELECT business_id, day FROM proven_days WHERE touched_batch_id > proven_batch_id AND touched_batch_id <= $1
+    SELECT business_id, day FROM proven_days WHERE touched_batch_id > proven_batch_id AND proven_batch_id < $1
     ORDER BY business_id, day LIMIT $2
+"""
+
+# Which of these days were last compared by this instant, never, or not as far as is shipped?
+_COMPARED_BY = """
+    SELECT business_id, day FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS asked (business_id, day)
+        USING (business_id, day)
+    WHERE proven_time IS NULL OR proven_time <= $4 OR touched_batch_id > proven_batch_id AND proven_batch_id < $3
+    ORDER BY business_id, day
+"""
+
+# Which proof does each of these days have?
+_KEPT_PROOFS = """
+    SELECT business_id, day, proven_batch_id, proven_time
+    FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS asked (business_id, day) USING (business_id, day)
 """
 
 # What should the warehouse hold in total of the days that are proven equal, and which days are not?
@@ -126,7 +142,8 @@ _TOTALS = """
     GROUP BY days.business_id, days.day
 """
 
-# What did each store hold of these days when they were compared, and did they disagree?
+# What did each store hold of these days when they were compared, and did they disagree? (unless another was kept since
+# the comparison was begun, or one asked for)
 _STORE_PROOF = text(
     """
     UPDATE proven_days SET proven_batch_id = :batch_id, proven_time = :now,
@@ -137,13 +154,15 @@ _STORE_PROOF = text(
     FROM unnest(
         CAST(:business_ids AS uuid[]), CAST(:days AS date[]), CAST(:postgres_counts AS bigint[]),
         CAST(:postgres_sums AS bigint[]), CAST(:postgres_hashes AS numeric[]), CAST(:clickhouse_counts AS bigint[]),
-        CAST(:clickhouse_sums AS bigint[]), CAST(:clickhouse_hashes AS numeric[]), CAST(:equal AS boolean[])
+        CAST(:clickhouse_sums AS bigint[]), CAST(:clickhouse_hashes AS numeric[]), CAST(:equal AS boolean[]),
+        CAST(:before_batch_ids AS bigint[]), CAST(:before_times AS timestamptz[])
     ) AS proof (
         business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count, clickhouse_sum_minor,
-        clickhouse_hash, equal
+        clickhouse_hash, equal, before_batch_id, before_time
     )
     WHERE proven_days.business_id = proof.business_id AND proven_days.day = proof.day
-        AND proven_days.proven_batch_id <= :batch_id
+        AND proven_days.proven_batch_id = proof.before_batch_id AND proven_days.proven_batch_id <= :batch_id
+        AND proven_days.proven_time IS NOT DISTINCT FROM proof.before_time
     RETURNING proven_days.business_id, proven_days.day
     """
 )
@@ -156,43 +175,6 @@ _WANT_REBUILD = text("UPDATE relay_state SET rebuild_id = :rebuild_id WHERE rebu
 
 # Is this rebuild done?
 _END_REBUILD = text("UPDATE relay_state SET rebuild_id = NULL WHERE rebuild_id = :rebuild_id")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the warehouse should hold in total, by the proofs.
-
-    Attributes:
-        batch_id: The last sealed batch.
-        kept_from_day: Entries of earlier days were let go and do not count; None when none were.
-        open_days: Days that changed since they were proven, are to be read again, or disagree: they do not count.
-        total: How many entries of all other days, and their signed sum in minor units.
-    """
-
-    batch_id: int
-    kept_from_day: date | None
-    open_days: Sequence[BusinessDay]
-    total: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class DayProof:
-    """What each store holds of a day at a business.
-
-    Attributes:
-        at: The business and day.
-        postgres: What the ledger holds of what is shipped.
-        clickhouse: What the warehouse holds of the same batches.
-    """
-
-    at: BusinessDay
-    postgres: StoreTotals
-    clickhouse: StoreTotals
-
-    @property
-    def equal(self) -> bool:
-        """Whether both hold the same."""
-        return self.postgres == self.clickhouse
 
 
 class PipelineRepository:
@@ -251,9 +233,25 @@ class PipelineRepository:
         return instant
 
     async def unproven_days(self, connection: ReadConnection, up_to_batch_id: int, limit: int) -> Sequence[BusinessDay]:
-        """Returns days that changed since they were proven and are wholly in batches up to one."""
-        rows = await connection.fetch(_UNPROVEN, up_to_batch_id, limit)
-        return [BusinessDay(row["business_id"], row["day"]) for row in rows]
+        """Returns days that changed since they were proven and are not proven up to a batch."""
+        return _days_of(await connection.fetch(_UNPROVEN, up_to_batch_id, limit))
+
+    async def compared_by(
+        self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int, instant: datetime
+    ) -> Sequence[BusinessDay]:
+        """Returns those of some days that were last compared by an instant, never, or not up to a batch."""
+        business_ids, dates = [at.business_id for at in days], [at.day for at in days]
+        return _days_of(await connection.fetch(_COMPARED_BY, business_ids, dates, up_to_batch_id, instant))
+
+    async def kept_proofs(
+        self, connection: ReadConnection, days: Sequence[BusinessDay]
+    ) -> Mapping[BusinessDay, KeptProof]:
+        """Returns which proof days have; those that are not among the days to compare are left out."""
+        rows = await connection.fetch(_KEPT_PROOFS, [at.business_id for at in days], [at.day for at in days])
+        return {
+            BusinessDay(row["business_id"], row["day"]): KeptProof(row["proven_batch_id"], row["proven_time"])
+            for row in rows
+        }
 
     async def standing(self, connection: ReadConnection) -> Standing:
         """Returns what the warehouse should hold in total, by the proofs."""
@@ -265,7 +263,7 @@ class PipelineRepository:
 
     async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
         """Returns the days on which the stores have been seen to disagree."""
-        return [BusinessDay(row["business_id"], row["day"]) for row in await connection.fetch(_DISPUTED)]
+        return _days_of(await connection.fetch(_DISPUTED))
 
     async def totals(
         self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int
@@ -285,23 +283,26 @@ class PipelineRepository:
     ) -> frozenset[BusinessDay]:
         """Keeps what each store held of days, of batches up to one, and returns the days of which it was kept.
 
-        A day proven up to a later batch stays as it is; one that has been let go is not compared any more.
+        A day stays as it is when, since its comparison was begun, another was kept or one asked for; one that has been
+        let go is not compared any more.
         """
-        kept = list(proofs)
+        kept = [(proof, proof.before) for proof in proofs if proof.before is not None]
         rows = await tx.execute(
             _STORE_PROOF,
             {
                 "batch_id": batch_id,
                 "now": now,
-                "business_ids": [proof.at.business_id for proof in kept],
-                "days": [proof.at.day for proof in kept],
-                "postgres_counts": [proof.postgres.entry_count for proof in kept],
-                "postgres_sums": [proof.postgres.sum_minor for proof in kept],
-                "postgres_hashes": [proof.postgres.hash for proof in kept],
-                "clickhouse_counts": [proof.clickhouse.entry_count for proof in kept],
-                "clickhouse_sums": [proof.clickhouse.sum_minor for proof in kept],
-                "clickhouse_hashes": [proof.clickhouse.hash for proof in kept],
-                "equal": [proof.equal for proof in kept],
+                "business_ids": [proof.at.business_id for proof, _ in kept],
+                "days": [proof.at.day for proof, _ in kept],
+                "postgres_counts": [proof.postgres.entry_count for proof, _ in kept],
+                "postgres_sums": [proof.postgres.sum_minor for proof, _ in kept],
+                "postgres_hashes": [proof.postgres.hash for proof, _ in kept],
+                "clickhouse_counts": [proof.clickhouse.entry_count for proof, _ in kept],
+                "clickhouse_sums": [proof.clickhouse.sum_minor for proof, _ in kept],
+                "clickhouse_hashes": [proof.clickhouse.hash for proof, _ in kept],
+                "equal": [proof.equal for proof, _ in kept],
+                "before_batch_ids": [before.batch_id for _, before in kept],
+                "before_times": [before.time for _, before in kept],
             },
         )
         return frozenset(BusinessDay(row.business_id, row.day) for row in rows)
@@ -317,6 +318,10 @@ class PipelineRepository:
     async def end_rebuild(self, tx: Transaction, rebuild_id: UUID) -> None:
         """Says that a rebuild is done."""
         await tx.execute(_END_REBUILD, {"rebuild_id": rebuild_id})
+
+
+def _days_of(rows: Sequence[asyncpg.Record]) -> Sequence[BusinessDay]:
+    return [BusinessDay(row["business_id"], row["day"]) for row in rows]
 
 
 async def copy_ledger(tx: Transaction, query: str, *parameters: object) -> "LedgerBlock":

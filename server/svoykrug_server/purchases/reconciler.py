@@ -7,8 +7,8 @@ is rebuilt. Where the warehouse holds another total than was proven, every day i
 """
 
 import asyncio
-from collections.abc import Sequence
-from datetime import date, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
@@ -16,18 +16,22 @@ import structlog
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.failpoints import failpoint
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
-from svoykrug_server.purchases.pipeline_repository import DayProof, PipelineRepository, Standing
-from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from svoykrug_server.purchases.pipeline_repository import PipelineRepository
+from svoykrug_server.purchases.store_totals import BusinessDay, DayProof, Standing, StoreTotals
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.old_rows import writing_old_rows
-from svoykrug_server.storage.postgres import Postgres
+from svoykrug_server.storage.postgres import Postgres, ReadConnection
 
 log = structlog.get_logger(__name__)
 DAYS_AT_ONCE = 1_000
 """So many days are compared by one statement in each store; a caller waits for no more."""
 ASKED_SECONDS = 5.0
 """So long a caller waits for proofs at most."""
+TOTALS_STAND = timedelta(seconds=10)
+"""So long no caller of this process has the totals compared again: ClickHouse reads all its rows for that."""
+DAYS_STAND = timedelta(seconds=60)
+"""So long no caller of any process has a day compared again that nothing was shipped of since."""
 MOST_REPAIRED_DAYS = 100
 """A day takes about a third of a second to repair: where more are disputed, a rebuild of everything ends sooner."""
 
@@ -60,6 +64,8 @@ class Reconciler:
         self._metrics = metrics
         self._full_proof_days = full_proof_days
         self._proving = asyncio.Lock()
+        self._looking = asyncio.Lock()
+        self._looked_time: datetime | None = None
 
     async def step(self) -> None:
         """Proves what changed, and everything when a week has passed; repairs what is disputed."""
@@ -93,21 +99,23 @@ class Reconciler:
     async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
         """Looks whether the totals are as proven; then proves what changed, and some days again though they did not.
 
-        All of it as far as a caller may wait: where very much changed, as after a rebuild, and when the time is over,
-        the rest is left to the next round.
+        What that costs is bounded, however many ask: one caller at a time has the totals compared, and one has days
+        compared; who waited takes what was found meanwhile. Totals stand for `TOTALS_STAND`, a day's proof for
+        `DAYS_STAND`. All of it as far as a caller may wait: where very much changed, as after a rebuild, and when the
+        time is over, the rest is left to the next round.
 
         Args:
-            days: The days, each at a business.
+            days: The days, each at a business; at most `DAYS_AT_ONCE`.
 
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
         try:
             async with asyncio.timeout(ASKED_SECONDS):
-                await self.compare_totals()
+                await self._look_at_totals()
                 await self._prove_few()
                 if days:
-                    await self.prove([BusinessDay(business_id, day) for business_id, day in days])
+                    await self._prove_old([BusinessDay(business_id, day) for business_id, day in days])
         except TimeoutError:
             log.warning("proof_left_to_upkeep", asked_days=len(days))
 
@@ -133,20 +141,6 @@ class Reconciler:
         log.error("totals_disagree", entry_count=held[0], proven_entry_count=proven.total[0])
         await self._touch_all(doubted=True)
         return True
-
-    async def prove(self, days: Sequence[BusinessDay]) -> Sequence[DayProof]:
-        """Proves some days now, whether they changed or not, and returns what each store holds.
-
-        Raises:
-            WarehouseUnavailable: ClickHouse is away.
-        """
-        proofs: list[DayProof] = []
-        async with self._proving:
-            async with self._postgres.read() as connection:
-                up_to = await outbox.shipped_up_to(connection)
-            for first in range(0, len(days), DAYS_AT_ONCE):
-                proofs += await self._prove(days[first : first + DAYS_AT_ONCE], up_to)
-        return proofs
 
     async def repair(self) -> None:
         """Writes every disputed day of the warehouse again from PostgreSQL and proves it, or asks for a rebuild."""
@@ -180,31 +174,66 @@ class Reconciler:
         async with self._postgres.read() as connection:
             return await self._pipeline.unproven_days(connection, up_to, most)
 
+    async def _look_at_totals(self) -> None:
+        """Compares the totals unless that was done a moment ago; the copy must be there in any case."""
+        async with self._looking:
+            if self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND:
+                await self.compare_totals()
+                self._looked_time = self._clock.now()
+                return
+        await self._warehouse.require()
+
     async def _prove_few(self) -> None:
         """Proves what changed, unless that is so much that a caller had to wait long for it."""
-        async with self._postgres.read() as connection:
-            up_to = await outbox.shipped_up_to(connection)
-        days = await self._unproven(up_to, DAYS_AT_ONCE + 1)
-        if 0 < len(days) <= DAYS_AT_ONCE:
-            async with self._proving:
-                await self._prove(days, up_to)
+
+        async def changed(connection: ReadConnection, up_to: int) -> Sequence[BusinessDay]:
+            days = await self._pipeline.unproven_days(connection, up_to, DAYS_AT_ONCE + 1)
+            return days if len(days) <= DAYS_AT_ONCE else ()
+
+        await self._prove_due(changed)
         await self._count_disputed()
 
+    async def _prove_old(self, days: Sequence[BusinessDay]) -> None:
+        """Proves those of some days whose proof does not stand any more."""
+
+        async def old(connection: ReadConnection, up_to: int) -> Sequence[BusinessDay]:
+            return await self._pipeline.compared_by(connection, days, up_to, self._clock.now() - DAYS_STAND)
+
+        await self._prove_due(old)
+
+    async def _prove_due(self, due: Callable[[ReadConnection, int], Awaitable[Sequence[BusinessDay]]]) -> None:
+        """Proves the days that a question finds, unless somebody else does so meanwhile."""
+
+        async def ask() -> tuple[Sequence[BusinessDay], int]:
+            async with self._postgres.read() as connection:
+                up_to = await outbox.shipped_up_to(connection)
+                return await due(connection, up_to), up_to
+
+        if not (await ask())[0]:
+            return
+        async with self._proving:
+            days, up_to = await ask()
+            if days:
+                await self._prove(days, up_to)
+
     async def _prove(self, days: Sequence[BusinessDay], up_to: int) -> Sequence[DayProof]:
+        """Compares days, and returns the proofs that are kept: the others are older than what is known or asked for."""
         async with self._postgres.read() as connection:
+            before = await self._pipeline.kept_proofs(connection, days)
             ours = await self._pipeline.totals(connection, days, up_to)
         theirs = await self._warehouse.totals(days, up_to)
         nothing = StoreTotals()
-        proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing)) for at in days]
+        proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing), before.get(at)) for at in days]
         failpoint("reconciler.compared")
         async with self._postgres.transaction() as tx:
-            kept = await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
-        for proof in proofs:
-            if proof.at in kept and not proof.equal:
+            stored = await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
+        kept = [proof for proof in proofs if proof.at in stored]
+        for proof in kept:
+            if not proof.equal:
                 self._metrics.mismatched_days.inc()
                 log.error("stores_disagree", business_id=str(proof.at.business_id), day=str(proof.at.day))
         failpoint("reconciler.proven")
-        return proofs
+        return kept
 
     async def _repair_day(self, at: BusinessDay) -> None:
         async with self._postgres.read() as connection:
@@ -217,8 +246,7 @@ class Reconciler:
         if len(block):
             await self._warehouse.insert(block.to_arrow(ingest_times), f"repair-{uuid4().hex}")
             failpoint("reconciler.inserted")
-        (proof,) = await self._prove([at], up_to)
-        if proof.equal:
+        if any(proof.equal for proof in await self._prove([at], up_to)):
             self._metrics.repaired_days.inc()
             log.warning("day_repaired", business_id=str(at.business_id), day=str(at.day))
 

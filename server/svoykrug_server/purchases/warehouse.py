@@ -27,6 +27,9 @@ _DELETE_BATCH = """
     WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
 """
 
+# Is the copy there?
+_THERE = "SELECT 1 FROM purchases LIMIT 1"
+
 # What does the warehouse hold of batches up to this one and of days from this one on, in total?
 _TOTAL = """
     SELECT count(), sum(amount_minor) FROM purchases
@@ -91,6 +94,14 @@ class PurchaseWarehouse:
     async def delete_batch(self, batch_id: int, ingest_time: datetime) -> None:
         """Deletes whatever the warehouse holds of a batch."""
         await self._warehouse.command(_DELETE_BATCH, {"batch_id": batch_id, "ingest_time": ingest_time})
+
+    async def require(self) -> None:
+        """Sees that there is a copy, whatever it holds.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away, or somebody dropped the table.
+        """
+        await self._warehouse.query(_THERE)
 
     async def total(
         self, up_to_batch_id: int, from_day: date | None, without: Sequence[BusinessDay]

@@ -15,7 +15,8 @@ _IN_SCOPE = """
 """
 
 # What does each store hold of the scope in total, on how many days do they disagree, how many are not proven as far as
-# they are shipped, and how old is the oldest proof?
+# is shipped, and how old is the oldest proof? (a batch may have been shipped since the proof though the last one of the
+# day is not: the proof itself must go as far, unless nothing touched the day after it)
 _TOTALS = f"""
     SELECT coalesce(sum(postgres_count), 0)::bigint AS postgres_count,
         coalesce(sum(postgres_sum_minor), 0)::bigint AS postgres_sum_minor,
@@ -24,7 +25,7 @@ _TOTALS = f"""
         coalesce(sum(clickhouse_sum_minor), 0)::bigint AS clickhouse_sum_minor,
         mod(coalesce(sum(clickhouse_hash), 0), 18446744073709551616) AS clickhouse_hash,
         count(disputed_since_time) AS disputed_day_count,
-        count(*) FILTER (WHERE touched_batch_id > proven_batch_id AND touched_batch_id <= $3) AS unproven_day_count,
+        count(*) FILTER (WHERE touched_batch_id > proven_batch_id AND proven_batch_id < $3) AS unproven_day_count,
         min(proven_time) AS proven_time
     {_IN_SCOPE}
 """
@@ -35,11 +36,11 @@ _DAYS = f"""
         AND ($5::uuid IS NULL OR (business_id, day) > ($5, $6)) ORDER BY business_id, day LIMIT $7
 """
 
-# What does each store hold of these days, when was that, and does it still stand, as far as they are shipped?
+# What does each store hold of these days, when was that, and does it still stand, as far as is shipped?
 _COMPARED = """
     SELECT business_id, day, postgres_count, postgres_sum_minor, postgres_hash, clickhouse_count,
         clickhouse_sum_minor, clickhouse_hash, proven_time, disputed_since_time IS NOT NULL AS is_disputed,
-        touched_batch_id > proven_batch_id AND touched_batch_id <= $3 AS is_unproven
+        touched_batch_id > proven_batch_id AND proven_batch_id < $3 AS is_unproven
     FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS listed (business_id, day) USING (business_id, day)
     ORDER BY business_id, day
 """

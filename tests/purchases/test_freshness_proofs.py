@@ -1,0 +1,141 @@
+"""What a call of GetFreshness has compared: no more than it must, and all that it calls equal."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from uuid import UUID
+
+import pytest
+
+from svoykrug_server.analytics.freshness.model import DayPage, DayRange, ProofState
+from svoykrug_server.analytics.freshness.repository import FreshnessRepository
+from svoykrug_server.analytics.freshness.service import FreshnessService
+from svoykrug_server.kit.errors import WarehouseUnavailable
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases.reconciler import DAYS_STAND, TOTALS_STAND
+from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
+from tests.callers import service
+from tests.purchases.circle import NOON, TIME_ZONE, Circle
+
+READER = service("analytics.read")
+SPRING = DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1)))
+TOKENS = PageTokens(bytes(32))
+
+
+@pytest.fixture
+def freshness(circle: Circle) -> FreshnessService:
+    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, TOKENS, circle.clock)
+
+
+class Counted:
+    """Counts what the stores are asked for."""
+
+    def __init__(self, circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.totals, self.days = 0, list[int]()
+        total, totals = circle.copy.total, circle.copy.totals
+
+        async def counted_total(up_to: int, from_day: date | None, without: Sequence[BusinessDay]) -> tuple[int, int]:
+            self.totals += 1
+            return await total(up_to, from_day, without)
+
+        async def counted_totals(days: Sequence[BusinessDay], up_to: int) -> Mapping[BusinessDay, StoreTotals]:
+            self.days.append(len(days))
+            return await totals(days, up_to)
+
+        monkeypatch.setattr(circle.copy, "total", counted_total)
+        monkeypatch.setattr(circle.copy, "totals", counted_totals)
+
+
+async def test_callers_share_one_look_at_the_totals_and_one_proof_of_the_days_they_ask_for(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    for number in range(3):
+        await circle.buy(business_id, member, f"r{number}", 100, at=NOON - timedelta(days=number))
+    await circle.relay.step()
+    await circle.reconciler.step()
+    circle.pass_time(DAYS_STAND.total_seconds())
+    counted = Counted(circle, monkeypatch)
+
+    reports = await asyncio.gather(*(freshness.report(READER, None, SPRING) for _ in range(10)))
+    at_once = (counted.totals, list(counted.days))
+    circle.pass_time(TOTALS_STAND.total_seconds())
+    await asyncio.gather(*(freshness.report(READER, None, SPRING) for _ in range(10)))
+    a_moment_later = (counted.totals, list(counted.days))
+    circle.pass_time(DAYS_STAND.total_seconds())
+    await freshness.report(READER, None, SPRING)
+
+    assert all(report.totals.equal and len(report.days) == 3 for report in reports)
+    assert at_once == (1, [3])
+    assert a_moment_later == (2, [3])
+    assert (counted.totals, counted.days) == (3, [3, 3])
+
+
+async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "before", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.buy(business_id, member, "after", 100)
+    await circle.relay.step()
+    counted = Counted(circle, monkeypatch)
+
+    reports = await asyncio.gather(*(freshness.report(READER, None, None) for _ in range(10)))
+
+    assert [report.totals.equal for report in reports] == [True] * 10
+    assert counted.days == [1]
+
+
+async def test_a_warehouse_that_was_dropped_is_said_though_its_total_was_compared_a_moment_ago(
+    circle: Circle, freshness: FreshnessService
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    await freshness.report(READER, None, None)
+    await circle.warehouse.command("DROP TABLE purchases SYNC")
+
+    with pytest.raises(WarehouseUnavailable):
+        await freshness.report(READER, None, None)
+
+
+async def seal_without_shipping(circle: Circle) -> None:
+    """Has the relay seal what waits, and find the warehouse away."""
+
+    async def away(*_: object) -> None:
+        raise WarehouseUnavailable
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(circle.copy, "insert", away)
+        with pytest.raises(WarehouseUnavailable):
+            await circle.relay.step()
+
+
+class NeverProves:
+    """A proof that finds no time."""
+
+    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+        """Leaves all as it is."""
+
+
+async def test_a_day_that_a_batch_on_its_way_touches_again_is_not_called_equal_before_what_was_shipped_is_compared(
+    circle: Circle, freshness: FreshnessService
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "proven", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.buy(business_id, member, "shipped", 20)
+    await circle.relay.step()
+    await circle.buy(business_id, member, "on its way", 3)
+    await seal_without_shipping(circle)
+    hurried = FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), NeverProves(), TOKENS, circle.clock)
+
+    before = await hurried.report(READER, None, SPRING)
+    proven = await freshness.report(READER, None, SPRING)
+
+    assert (before.totals.unproven_day_count, before.totals.equal) == (1, False)
+    assert [day.state for day in before.days] == [ProofState.UNPROVEN]
+    assert (proven.waiting_count, proven.totals.unproven_day_count, proven.totals.equal) == (1, 0, True)
+    assert [(day.state, day.clickhouse.sum_minor) for day in proven.days] == [(ProofState.EQUAL, 120)]
