@@ -1,43 +1,32 @@
-"""Run the tests of every client against the real server, and show the scenario they share as a table.
+"""Run the tests of the clients against the real server, and show the scenario they share as a table.
 
 Why this exists: the scenario stands once, in clients/scenario.json, and each client runs it in its own language by its
 own runner. Each step that went well is printed as `scenario <step> ok (<column>)`; the table at the end is made of
-these lines and of nothing else, so that a step that did not run is a hole in it. A missing toolchain is a failure, as
-is generated code that is stale.
+these lines and of nothing else, so that a step that did not run is a hole in it, and stale generated code is a failure.
+
+A client whose toolchain is not here is left out, and named at the end. It is a failure when the client was asked for,
+by its name or by `all`, as CI does.
 """
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchains import CC, GO, GOFMT, JAVAC, MAVEN, NODE, NPM, Tool, missing_tools
+
 ROOT = Path(__file__).resolve().parent.parent
 SCENARIO = ROOT / "clients" / "scenario.json"
-GO, KOTLIN, TYPESCRIPT = (ROOT / "clients" / name for name in ("go", "kotlin", "typescript"))
+GO_MODULE, KOTLIN, TYPESCRIPT = (ROOT / "clients" / name for name in ("go", "kotlin", "typescript"))
+# Each has a server of its own, which its scenario restarts; they wait half of their time.
+SIDE_BY_SIDE = 2
 _LINE = re.compile(r"scenario (\S+) (\S+) \((.+?)\)")
 Cell = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A program that the tests of a client need.
-
-    Attributes:
-        name: The program.
-        install: How to get it.
-        oldest: The oldest version that will do; empty for any.
-        version: The command that prints its version.
-    """
-
-    name: str
-    install: str
-    oldest: tuple[int, ...] = ()
-    version: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +44,50 @@ class Suite:
     folder: Path = ROOT
 
 
-TOOLS = (
-    Tool("go", "Install Go 1.26 or newer (macOS: brew install go; else from go.dev).", (1, 26), ("go", "version")),
-    Tool("cc", "The race detector of Go needs it (Debian: apt-get install gcc; macOS: xcode-select --install)."),
-    Tool("javac", "Install a JDK, 17 or newer (Debian: apt-get install default-jdk).", (17,), ("javac", "--version")),
-    Tool("mvn", "Install Maven (Debian: apt-get install maven; macOS: brew install maven)."),
-    Tool(
-        "node",
-        "Install Node 20 or newer (macOS: brew install node; else from nodejs.org).",
-        (20,),
-        ("node", "--version"),
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client and how it is tested.
+
+    Attributes:
+        name: What the columns of the table name it by.
+        needs: The programs that its tests need.
+        suites: What is run, one after the other.
+    """
+
+    name: str
+    needs: Sequence[Tool]
+    suites: Sequence[Suite]
+
+
+# The slowest first: they run side by side.
+CLIENTS = (
+    Client(
+        "typescript",
+        (NODE, NPM),
+        (
+            Suite("typescript: packages of the lock", ("npm", "ci", "--no-audit", "--no-fund"), TYPESCRIPT),
+            Suite("typescript: generated code is current, tests", ("npm", "test"), TYPESCRIPT),
+            Suite("typescript: the React Native example fits the types", ("npm", "run", "check-example"), TYPESCRIPT),
+        ),
     ),
-    Tool("npm", "It comes with Node; Debian has a package of its own (apt-get install npm)."),
-)
-SUITES = (
-    Suite("python: tests", (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "tests/clients")),
-    Suite("go: generated code is current", (sys.executable, "tools/generate_go.py", "--check")),
-    Suite("go: tests with the race detector", ("go", "test", "-race", "-count=1", "-v", "./..."), GO),
-    Suite("kotlin: tests", ("mvn", "-B", "test"), KOTLIN),
-    Suite("typescript: packages of the lock", ("npm", "ci", "--no-audit", "--no-fund"), TYPESCRIPT),
-    Suite("typescript: generated code is current, tests", ("npm", "test"), TYPESCRIPT),
-    Suite("typescript: the React Native example fits the types", ("npm", "run", "check-example"), TYPESCRIPT),
+    Client("kotlin", (JAVAC, MAVEN), (Suite("kotlin: tests", ("mvn", "-B", "test"), KOTLIN),)),
+    Client(
+        "go",
+        (GO, GOFMT, CC),
+        (
+            Suite("go: generated code is current", (sys.executable, "tools/generate_go.py", "--check")),
+            Suite("go: tests with the race detector", ("go", "test", "-race", "-count=1", "-v", "./..."), GO_MODULE),
+        ),
+    ),
+    Client(
+        "python",
+        (),
+        (
+            Suite(
+                "python: tests", (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "tests/clients")
+            ),
+        ),
+    ),
 )
 
 
@@ -84,12 +96,15 @@ class Table:
 
     Args:
         content: What clients/scenario.json holds.
+        clients: The clients that run it.
     """
 
-    def __init__(self, content: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+    def __init__(self, content: Mapping[str, Sequence[Mapping[str, str]]], clients: Collection[str]) -> None:
         self.steps = [step["id"] for step in content["steps"]]
-        self.columns = [column["name"] for column in content["columns"]]
-        self.instead = {(row["step"], row["column"]): row for row in content["instead"]}
+        self.columns = [column["name"] for column in content["columns"] if column["client"] in clients]
+        self.instead = {
+            (row["step"], row["column"]): row for row in content["instead"] if row["column"] in self.columns
+        }
 
     def wanted(self, cell: Cell) -> str:
         """Returns the word that the line of a step has in one column."""
@@ -118,22 +133,6 @@ class Table:
         return "\n".join([*lines, *notes])
 
 
-def missing_tools(tools: Iterable[Tool]) -> list[str]:
-    """Returns one line for each program that is not there or too old, and how to get it."""
-    return [f"{tool.name}: {problem} {tool.install}" for tool in tools if (problem := _problem(tool))]
-
-
-def _problem(tool: Tool) -> str:
-    if shutil.which(tool.name) is None:
-        return "not on the path."
-    if tool.oldest:
-        printed = subprocess.run(tool.version, capture_output=True, text=True, check=False).stdout
-        found = re.search(r"(\d+)\.(\d+)", printed)
-        if found is None or tuple(map(int, found.groups())) < tool.oldest:
-            return f"too old ({printed.strip()})."
-    return ""
-
-
 def lines_of(text: str) -> dict[Cell, str]:
     """Returns the word of each step and column that a text tells of."""
     return {(step, column): word for step, word, column in _LINE.findall(text)}
@@ -153,29 +152,52 @@ def run(suite: Suite, said: dict[Cell, str]) -> bool:
             if found:
                 print(f"    {line.strip().lstrip('# ')}", flush=True)
     passed = process.returncode == 0
-    if not passed:
-        print("".join(output), end="")
-    print(f"{'ok    ' if passed else 'FAILED'} {time.monotonic() - begin:5.1f} s  {suite.name}", flush=True)
+    shown = "" if passed else f"\n--- {suite.name}\n{''.join(output)}"
+    print(f"{shown}{'ok    ' if passed else 'FAILED'} {time.monotonic() - begin:5.1f} s  {suite.name}", flush=True)
     return passed
 
 
-def main() -> int:
-    """Run every suite, print the table; return 0 when all passed and the table is whole."""
+def run_all(clients: Iterable[Client], said: dict[Cell, str]) -> list[str]:
+    """Run the suites of clients, two clients side by side; returns the names of the suites that failed."""
+
+    def failed(client: Client) -> list[str]:
+        return [suite.name for suite in client.suites if not run(suite, said)]
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        return [name for names in pool.map(failed, clients) for name in names]
+
+
+def left_out(clients: Iterable[Client]) -> dict[str, list[str]]:
+    """Returns the clients whose toolchain is not here, each with one line for every program that it lacks."""
+    lacking = {client.name: list(missing_tools(client.needs).values()) for client in clients}
+    return {name: lines for name, lines in lacking.items() if lines}
+
+
+def main(asked: Sequence[str]) -> int:
+    """Run the clients that were asked for, or all that can run here; return 0 when the table is whole."""
     begin = time.monotonic()
-    if missing := missing_tools(TOOLS):
-        print("The tests of the clients need programs that are not here:", *missing, sep="\n  ")
+    names = [client.name for client in CLIENTS]
+    if unknown := set(asked) - {"all", *names}:
+        print(f"No client is called {', '.join(sorted(unknown))}: there are {', '.join(names)}, and all.")
         return 1
-    table = Table(json.loads(SCENARIO.read_text("utf-8")))
+    chosen = [client for client in CLIENTS if not asked or "all" in asked or client.name in asked]
+    absent = left_out(chosen)
+    absences = [f"{name} was NOT run. {line}" for name, lines in absent.items() for line in lines]
+    if asked and absent:
+        print(*absences, "`make toolchains` installs what it can.", sep="\n")
+        return 1
+    running = [client for client in chosen if client.name not in absent]
+    table = Table(json.loads(SCENARIO.read_text("utf-8")), {client.name for client in running})
     said: dict[Cell, str] = {}
-    failed = [suite.name for suite in SUITES if not run(suite, said)]
-    complaints = [*(f"{name} failed" for name in failed), *table.complaints(said)]
+    complaints = [f"{name} failed" for name in run_all(running, said)]
+    complaints += table.complaints(said)
     print(f"\n{table.shown(said)}\n")
-    for complaint in complaints:
-        print(complaint)
-    green = "NOT every client runs" if complaints else "every client runs"
-    print(f"{green} the whole scenario; {time.monotonic() - begin:.0f} s")
+    print(*absences, *complaints, sep="\n", end="\n" if absences or complaints else "")
+    who = "every client" if len(running) == len(CLIENTS) else ", ".join(client.name for client in running)
+    green = f"NOT all is well with {who}" if complaints else f"{who}: the whole scenario is green"
+    print(f"{green}; {time.monotonic() - begin:.0f} s")
     return 1 if complaints else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

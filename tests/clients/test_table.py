@@ -2,19 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import test_clients
-from test_clients import TOOLS, Table, lines_of, missing_tools
+from test_clients import CLIENTS, Client, Suite, Table, lines_of
+from toolchains import GO, NODE, NPM, missing_tools
 
 CONTENT = json.loads(test_clients.SCENARIO.read_text("utf-8"))
+NAMES = {client.name for client in CLIENTS}
 
 
 @pytest.fixture
 def table() -> Table:
     """The table of the repository."""
-    return Table(CONTENT)
+    return Table(CONTENT, NAMES)
 
 
 @pytest.fixture
@@ -66,18 +67,68 @@ def test_the_table_speaks_of_its_own_steps_and_columns(table: Table) -> None:
         assert row["expects"]
 
 
-def test_every_missing_toolchain_is_named_with_how_to_get_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def run(*_: Any) -> bool:
-        raise AssertionError("nothing runs without the toolchains")
+def test_the_columns_of_a_client_that_does_not_run_are_not_in_the_table() -> None:
+    assert {column["client"] for column in CONTENT["columns"]} == NAMES
+    table = Table(CONTENT, {"go", "python"})
+    assert table.columns == ["python async", "python sync", "go"]
+    assert not table.instead
 
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(test_clients, "run", run)
-    assert test_clients.main() == 1
+
+def telling(name: str) -> Client:
+    """Returns a client of which all goes well, and which needs a program that is nowhere."""
+    lines = [f"scenario {step} ok ({name})" for step in Table(CONTENT, NAMES).steps]
+    return Client(name, (GO,) if name == "go" else (), (Suite(f"{name}: tests", ("echo", "\n".join(lines))),))
+
+
+@pytest.fixture
+def without_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clients, of which that in Go cannot run here."""
+    monkeypatch.setattr(test_clients, "CLIENTS", (telling("go"), telling("kotlin")))
+    monkeypatch.setattr(test_clients, "missing_tools", lambda needs: dict.fromkeys(needs, "go: not on the path."))
+
+
+@pytest.mark.usefixtures("without_go")
+def test_a_client_without_its_toolchain_is_left_out_and_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert test_clients.main([]) == 0
     printed = capsys.readouterr().out
-    for tool in TOOLS:
-        assert f"{tool.name}: not on the path. {tool.install}" in printed
+    assert "go was NOT run. go: not on the path." in printed
+    assert "\nkotlin: the whole scenario is green;" in printed
+    assert "MISSING" not in printed
+
+
+@pytest.mark.usefixtures("without_go")
+@pytest.mark.parametrize("asked", ["go", "all"])
+def test_a_client_that_was_asked_for_and_cannot_run_is_a_failure(
+    asked: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert test_clients.main([asked]) == 1
+    printed = capsys.readouterr().out
+    assert "go was NOT run. go: not on the path." in printed
+    assert "scenario" not in printed
+
+
+@pytest.mark.usefixtures("without_go")
+def test_no_client_has_a_name_that_is_not_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert test_clients.main(["gopher"]) == 1
+    assert "No client is called gopher" in capsys.readouterr().out
+
+
+def test_a_suite_that_fails_is_shown_whole_and_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Client("kotlin", (), (*telling("kotlin").suites, Suite("kotlin: more", ("sh", "-c", "echo why; exit 3"))))
+    monkeypatch.setattr(test_clients, "CLIENTS", (broken,))
+    assert test_clients.main(["all"]) == 1
+    printed = capsys.readouterr().out
+    assert "--- kotlin: more\nwhy\nFAILED" in printed
+    assert "kotlin: more failed" in printed
+
+
+def test_every_missing_program_is_named_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(missing_tools([NODE, NPM]).values()) == [
+        f"{tool.name}: not on the path. {tool.install}" for tool in (NODE, NPM)
+    ]
 
 
 def test_a_toolchain_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -85,5 +136,5 @@ def test_a_toolchain_that_is_too_old_is_named(monkeypatch: pytest.MonkeyPatch, t
     old.write_text("#!/bin/sh\necho go version go1.9.7 linux/amd64\n")
     old.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    [line] = missing_tools([tool for tool in TOOLS if tool.name == "go"])
+    [line] = missing_tools([GO]).values()
     assert line.startswith("go: too old (go version go1.9.7 linux/amd64). Install Go 1.26")
