@@ -48,7 +48,7 @@ soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, e
 
 bench: $(READY) .build/bench ## Measure everything that has a target beside its baselines, or WHAT=getme alone; writes docs/performance.md (25 minutes).
 	@$(BIN)/python tools/third_party.py
-	@$(BIN)/python -m benchmarks.bench $(WHAT)
+	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m benchmarks.bench $(WHAT)
 
 check: $(READY) ## Check format, lint, types, import rules, protos, breaking changes, generated files, house rules.
 	@$(BIN)/python tools/check.py

@@ -19,7 +19,7 @@ from benchmarks.bench import h2load, machine, report
 from benchmarks.bench.figures import Measured, Part
 from svoykrug_server.rpc.logs import configure_logging
 
-WAIT_SECONDS = 120.0
+WAIT_SECONDS = 30.0
 """How long each part waits for a quiet machine at most."""
 Measuring = Callable[[int, Console], Coroutine[None, None, Measured]]
 

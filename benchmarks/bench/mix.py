@@ -29,17 +29,17 @@ async def measure(rounds: int, console: Console) -> Measured:
     seen: dict[str, list[float]] = defaultdict(list)
     async with stage() as product:
         cast = await _cast(product)
-        seen["server memory at the beginning, MB"].append(product.server.memory_mb())
+        seen["server: MB at the beginning"].append(product.server.memory_mb())
         with calling(cast) as ask:
             for number in range(rounds):
                 cpu_seconds = product.server.cpu_seconds()
                 outcome: Outcome = await asyncio.to_thread(ask, CALLS_A_SECOND, SECONDS)
                 used = product.server.cpu_seconds() - cpu_seconds
-                seen["server CPU, cores"].append(used / (SECONDS + WARM_SECONDS))
+                seen["server: CPU cores"].append(used / (SECONDS + WARM_SECONDS))
                 _note(seen, outcome)
                 failures = dict(outcome.failures) or "no errors"
                 console.print(f"mix, round {number + 1} of {rounds}: {failures}", style="dim")
-        seen["server memory at the end, MB"].append(product.server.memory_mb())
+        seen["server: MB at the end"].append(product.server.memory_mb())
     note = (
         f"{CALLS_A_SECOND:,} calls/s of {PEOPLE} members and one owner, {SECONDS:.0f} s a round, from a Python client"
         " on the same machine: its own delays are in the figures."
@@ -53,8 +53,8 @@ def _note(seen: dict[str, list[float]], outcome: Outcome) -> None:
         cuts = quantiles(took, n=100)
         for percent in (50, 95, 99):
             seen[f"{name}: p{percent} ms"].append(cuts[percent - 1])
-    seen["calls/s"].append(len(every) / SECONDS)
-    seen["errors"].append(outcome.failures.total())
+    seen["all: calls/s"].append(len(every) / SECONDS)
+    seen["all: errors"].append(outcome.failures.total())
 
 
 async def _cast(product: Stage) -> Cast:

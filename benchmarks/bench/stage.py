@@ -96,8 +96,8 @@ class Stage:
         """Makes a business and its owner; her next tokens say so."""
         connection = await asyncpg.connect(self.url)
         await connection.execute(
-            "INSERT INTO businesses (id, name, category, create_time, update_time)"
-            " VALUES ($1, 'x', 'beauty', now(), now())",
+            "INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)"
+            " VALUES ($1, 'x', 'beauty', false, now(), now())",
             shop_id,
         )
         await connection.execute(

@@ -85,7 +85,7 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     ("mix at 1,000 calls/s, p50", Measure("mix", "all: p50 ms", 5, " ms")),
     ("mix, p95", Measure("mix", "all: p95 ms", 15, " ms")),
     ("mix, p99", Measure("mix", "all: p99 ms", 40, " ms")),
-    ("mix, errors", Measure("mix", "errors", 0, "")),
+    ("mix, errors", Measure("mix", "all: errors", 0, "")),
     ("ImportPurchases, into PostgreSQL", Measure("bulk", "import: rows/s", 100_000, " rows/s", at_least=True)),
     ("relay, PostgreSQL to ClickHouse", Measure("bulk", "relay alone: rows/s", 200_000, " rows/s", at_least=True)),
     ("relay, lag beside an import", Measure("bulk", "relay beside an import: most lag s", 2, " s")),
