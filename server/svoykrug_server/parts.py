@@ -42,6 +42,7 @@ from svoykrug_server.purchases import personal_data as purchase_data
 from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from svoykrug_server.purchases.relay import RelayOptions
+from svoykrug_server.purchases.reports_repository import ReportLimits
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.rpc.access import scopes_of
 from svoykrug_server.rpc.context import find_current
@@ -323,4 +324,5 @@ def purchase_options(settings: Settings) -> PurchaseOptions:
         full_proof_days=settings.full_proof_days,
         retention_months=settings.warehouse_retention_months,
         most_open_csv_imports=settings.csv_open_imports,
+        reports=ReportLimits(settings.import_report_rows, settings.import_reports),
     )

@@ -31,6 +31,7 @@ from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.rejections_repository import RejectionRepository
 from svoykrug_server.purchases.relay import Relay, RelayOptions
+from svoykrug_server.purchases.reports_repository import ReportLimits, ReportRepository
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.retention import Retention
 from svoykrug_server.purchases.retention_repository import RetentionRepository
@@ -50,6 +51,7 @@ from tests.users.memberships import membership_of
 
 TIME_ZONE = "Europe/Moscow"
 MOST_OPEN_CSV_IMPORTS = 3
+REPORT_LIMITS = ReportLimits(most_rows=1_000_000, most_reports=1_000)
 RULES = CircleRules("RUB", oldest_purchase_days=3660, newest_purchase_seconds=300)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 IMPORTER = service("purchases.write")
@@ -69,7 +71,9 @@ class Member:
 class Circle:
     """Everything that writes, ships and proves purchases, on the stores of one test."""
 
-    def __init__(self, postgres: Postgres, warehouse: Warehouse, clock: ManualClock) -> None:
+    def __init__(
+        self, postgres: Postgres, warehouse: Warehouse, clock: ManualClock, limits: ReportLimits = REPORT_LIMITS
+    ) -> None:
         self.postgres = postgres
         self.warehouse = warehouse
         self.clock = clock
@@ -84,12 +88,14 @@ class Circle:
         self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
         self._refund_rows, self._reading = refunds, reading
         self.use_wallet(self.membership.use_cases.wallet)
-        self.imports = ImportService(postgres, self.writer, RejectionRepository(), page_tokens, clock)
+        reports = ReportRepository(limits)
+        self.imports = ImportService(postgres, self.writer, RejectionRepository(), reports, page_tokens, clock)
         self.refunds = RefundService(postgres, refunds, reading, RULES, clock, announcer)
         self.operations = OperationsService(postgres, OperationsRepository(postgres), page_tokens, clock)
         zone = ZoneInfo(TIME_ZONE)
+        most_open = MOST_OPEN_CSV_IMPORTS
         self.csv = compose_csv(
-            postgres, self.writer, self.erasure, RULES, zone, self.operations, page_tokens, clock, MOST_OPEN_CSV_IMPORTS
+            postgres, self.writer, self.erasure, RULES, zone, self.operations, page_tokens, clock, most_open, reports
         )
         kept_rows = KeptRowRepository()
         self.kept_rows = KeptRowService(postgres, kept_rows, reading, refunds, self.writer, page_tokens, clock)

@@ -21,7 +21,8 @@ async def stream(*batches: ImportBatch) -> AsyncIterator[ImportBatch]:
 
 
 async def run_import(circle: Circle, business_id: UUID, *batches: PurchaseRows) -> ImportReport:
-    return await circle.imports.run(IMPORTER, stream(*(ImportBatch(business_id, rows) for rows in batches)))
+    parts = stream(*(ImportBatch(business_id, rows) for rows in batches))
+    return await circle.imports.run(IMPORTER, circle.imports.new_id(), parts)
 
 
 async def listed(circle: Circle, business_id: UUID, import_id: UUID, size: int = 0) -> list[Sequence[Rejection]]:

@@ -29,7 +29,7 @@ async def run_import(circle: Circle, business_id: UUID, *batches: Sequence[Row])
     for rows in batches:
         made.append(ImportBatch(business_id, rows_of(*rows, first_number=first)))
         first += len(rows)
-    return (await circle.imports.run(IMPORTER, stream(*made))).outcome
+    return (await circle.imports.run(IMPORTER, circle.imports.new_id(), stream(*made))).outcome
 
 
 def counts(outcome: WriteOutcome) -> tuple[int, int, int, int]:
@@ -144,8 +144,8 @@ async def test_a_message_that_names_another_business_ends_the_import_and_keeps_w
     ]
 
     with pytest.raises(InvalidFields) as refused:
-        await circle.imports.run(IMPORTER, stream(*batches))
-    again = (await circle.imports.run(IMPORTER, stream(*batches[:2]))).outcome
+        await circle.imports.run(IMPORTER, circle.imports.new_id(), stream(*batches))
+    again = (await circle.imports.run(IMPORTER, circle.imports.new_id(), stream(*batches[:2]))).outcome
 
     assert refused.value.reason == "IMPORT_OUT_OF_ORDER"
     assert again.duplicate_count >= 1

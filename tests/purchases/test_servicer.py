@@ -1,5 +1,6 @@
 """PurchasesService over the network, through the whole edge."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from svoykrug_server.purchases.servicer import PurchasesServicer
 from tests.callers import person, service
 from tests.purchases.circle import NOON, Circle, Member
 from tests.serving import Metadata, Refusal, Served, refusal_of, serving
+from tests.waiting import until
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,43 @@ async def test_a_purchase_is_recorded_refunded_read_and_listed(shop: Shop) -> No
     assert read.purchase == refunded.purchase
     assert [purchase.id for purchase in mine.purchases] == [recorded.purchase.id]
     assert [purchase.refunded_minor for purchase in listed.purchases] == [300]
+
+
+async def test_whoever_imports_reads_what_a_stream_that_broke_refused_by_the_id_in_its_initial_metadata(
+    shop: Shop,
+) -> None:
+    business_id, importer = str(shop.business_id), shop.as_caller(service("purchases.write"))
+    bad = pb.NewPurchase(phone="nobody", external_id="bad", amount_minor=-1, purchase_time=instant(NOON))
+
+    async def endless() -> AsyncIterator[pb.ImportPurchasesRequest]:
+        yield pb.ImportPurchasesRequest(business_id=business_id, purchases=[receipt(shop, "good"), bad])
+        yield pb.ImportPurchasesRequest(business_id=business_id)
+        await asyncio.Event().wait()
+
+    call = shop.stub.ImportPurchases(endless(), metadata=importer)
+    import_id = str(dict(await call.initial_metadata())["x-import-id"])
+    request = pb.ListImportRejectionsRequest(business_id=business_id, import_id=import_id)
+
+    async def listed() -> list[pb.RejectedRow]:
+        return list((await shop.stub.ListImportRejections(request, metadata=importer)).rows)
+
+    async def is_listed() -> bool:
+        return bool(await listed())
+
+    await until(is_listed, seconds=60)
+    call.cancel()
+
+    assert await listed() == [
+        pb.RejectedRow(
+            row_number=1,
+            external_id="bad",
+            reason=ErrorReason.ERROR_REASON_INVALID_FIELDS,
+            field="phone",
+            further_faults=[pb.RowFault(reason=ErrorReason.ERROR_REASON_AMOUNT_OUT_OF_RANGE, field="amount_minor")],
+        )
+    ]
+    reader = shop.as_caller(service("purchases.read"))
+    assert (await refusal_of(shop.stub.ListImportRejections(request, metadata=reader))).reason == "PERMISSION_DENIED"
 
 
 async def test_a_batch_and_a_stream_give_counts_and_rejected_rows(shop: Shop) -> None:

@@ -21,6 +21,8 @@ TRANSPORT = {"query", "database", "session_id", "query_id", "client_protocol_ver
 TRANSPORT_SETTINGS = {"wait_end_of_query", "send_progress_in_http_headers", "http_headers_progress_interval_ms"}
 INSERT_ROWS = re.compile(r"^(INSERT\s+INTO\s+.+?)\s+FORMAT\s+(\w+)\s*$", re.IGNORECASE | re.DOTALL)
 ERROR_CODE = re.compile(r"Code: (\d+)")
+MOST_VALUE_BYTES = 128 * 1024
+"""How long one value may be, in the query string or in a form: the server's `http_max_field_value_size`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,11 @@ class ClickHouseServer:
             self._runner = None
 
     async def _answer(self, request: web.Request) -> web.Response:
-        statement = await read_statement(request)
-        if self.is_silent:
-            self.unanswered += 1
-            await asyncio.Event().wait()
         try:
+            statement = await read_statement(request)
+            if self.is_silent:
+                self.unanswered += 1
+                await asyncio.Event().wait()
             body = await asyncio.to_thread(self._execute, statement)
         except RuntimeError as error:
             code = ERROR_CODE.search(str(error))
@@ -115,13 +117,19 @@ class ClickHouseServer:
 
 
 async def read_statement(request: web.Request) -> Statement:
-    """Takes a request apart as ClickHouse does."""
+    """Takes a request apart as ClickHouse does.
+
+    Raises:
+        RuntimeError: A value is longer than a server takes.
+    """
     query = dict(request.query)
     if request.content_type == "multipart/form-data":  # so the driver sends parameters that are long
         query |= {name: str(value) for name, value in (await request.post()).items()}
         body = b""
     else:
         body = await request.read()
+    if any(len(value) > MOST_VALUE_BYTES for value in query.values()):
+        raise RuntimeError("Code: 1000. Poco::Exception: HTML Form Exception: Field value too long")
     if request.headers.get("Content-Encoding") == "lz4":
         body = lz4.frame.decompress(body)
     sql = query.get("query", "")

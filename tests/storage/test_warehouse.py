@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 import pyarrow as pa
@@ -90,6 +90,23 @@ async def test_values_are_bound_and_never_part_of_the_statement(store: Warehouse
     )
     assert rows == [(hostile, number, NOON)]
     assert await count(store) == 0
+
+
+async def test_tens_of_thousands_of_values_reach_every_kind_of_statement(store: Warehouse) -> None:
+    ids, numbers = [uuid4() for _ in range(20_000)], list(range(20_000))
+    values = {"ids": ids, "numbers": numbers, "one": ids[-1]}
+    found = "{one:UUID} IN {ids:Array(UUID)}, indexOf({ids:Array(UUID)}, {one:UUID}), length({numbers:Array(Int64)})"
+    doubled = (
+        "SELECT transform(number, {numbers:Array(Int64)}, {doubled:Array(Int64)}, -1) AS number FROM numbers(20000)"
+    )
+    pairs = "SELECT count() FROM (SELECT arrayJoin(arrayZip({ids:Array(UUID)}, {numbers:Array(Int64)})))"
+    with_doubles = {"numbers": numbers, "doubled": [2 * number for number in numbers]}
+
+    assert await store.query(f"SELECT {found}", values) == [(1, 20_000, 20_000)]
+    assert await store.query(pairs, values) == [(20_000,)]
+    assert (await store.query_arrow(doubled, with_doubles)).column("number").to_pylist() == with_doubles["doubled"]
+    await store.command(f"INSERT INTO sales (number) {doubled}", with_doubles)
+    assert await store.query("SELECT count(), sum(number) FROM sales") == [(20_000, sum(with_doubles["doubled"]))]
 
 
 async def test_the_same_token_inserts_once_however_often_it_comes(store: Warehouse) -> None:

@@ -58,16 +58,18 @@ class Upload(Protocol[_Request, _Answer]):
 class AnalyticsServiceStub(Protocol):
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     GetFreshness: Unary[analytics_service_pb2.GetFreshnessRequest, analytics_service_pb2.GetFreshnessResponse]
     """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-    and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-    days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-    told as it was proven last, and counted.
+    and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+    changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+    is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+    seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -89,42 +91,46 @@ class AnalyticsServiceStub(Protocol):
     """Returns the eleven segments of a snapshot with their figures.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+    WAREHOUSE_UNAVAILABLE.
     """
     ListSegmentMembers: Unary[analytics_service_pb2.ListSegmentMembersRequest, analytics_service_pb2.ListSegmentMembersResponse]
     """Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+    named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
     """
     StreamSegmentMembers: Download[analytics_service_pb2.StreamSegmentMembersRequest, analytics_service_pb2.StreamSegmentMembersResponse]
     """Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+    WAREHOUSE_UNAVAILABLE.
     """
     GetSegmentMovements: Unary[analytics_service_pb2.GetSegmentMovementsRequest, analytics_service_pb2.GetSegmentMovementsResponse]
-    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+    the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-    NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+    NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
     """
     GetMemberInsight: Unary[analytics_service_pb2.GetMemberInsightRequest, analytics_service_pb2.GetMemberInsightResponse]
     """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
     her, with reasons. Who bought for the first time since then is answered with neither.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
     WAREHOUSE_UNAVAILABLE.
     """
     TrainChurnModel: Unary[analytics_service_pb2.TrainChurnModelRequest, analytics_service_pb2.TrainChurnModelResponse]
     """Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-    missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-    WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+    what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+    needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListChurnModels: Unary[analytics_service_pb2.ListChurnModelsRequest, analytics_service_pb2.ListChurnModelsResponse]
     """Lists the churn models of a scope, the newest first.
@@ -143,8 +149,9 @@ class AnalyticsServiceStub(Protocol):
     than the serving one by a paired test.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-    PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+    (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+    compared).
     """
     ScoreMembers: Unary[analytics_service_pb2.ScoreMembersRequest, analytics_service_pb2.ScoreMembersResponse]
     """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
@@ -152,14 +159,15 @@ class AnalyticsServiceStub(Protocol):
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+    snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
     """
     ListAtRiskMembers: Unary[analytics_service_pb2.ListAtRiskMembersRequest, analytics_service_pb2.ListAtRiskMembersResponse]
     """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-    scope), WAREHOUSE_UNAVAILABLE.
+    scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
     """
     GetForecastReceipts: Unary[analytics_service_pb2.GetForecastReceiptsRequest, analytics_service_pb2.GetForecastReceiptsResponse]
     """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
@@ -171,7 +179,8 @@ class AnalyticsServiceStub(Protocol):
     """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+    WAREHOUSE_UNAVAILABLE.
     """
     GetDashboard: Unary[analytics_service_pb2.GetDashboardRequest, analytics_service_pb2.GetDashboardResponse]
     """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
@@ -180,7 +189,8 @@ class AnalyticsServiceStub(Protocol):
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-    business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+    business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+    risk), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: Download[analytics_service_pb2.WatchDashboardRequest, analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
@@ -189,7 +199,7 @@ class AnalyticsServiceStub(Protocol):
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
     business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-    being proven or repaired), WAREHOUSE_UNAVAILABLE.
+    being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: Unary[analytics_service_pb2.GetCohortRetentionRequest, analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
@@ -563,7 +573,8 @@ class PurchasesServiceStub(Protocol):
     ImportPurchases: Upload[purchases_service_pb2.ImportPurchasesRequest, purchases_service_pb2.ImportPurchasesResponse]
     """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
     stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-    with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+    with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+    The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
     and external id.
@@ -601,21 +612,24 @@ class PurchasesServiceStub(Protocol):
     GetCsvImport: Unary[purchases_service_pb2.GetCsvImportRequest, purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ListCsvRejections: Unary[purchases_service_pb2.ListCsvRejectionsRequest, purchases_service_pb2.ListCsvRejectionsResponse]
     """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-    file is being read it lists those found so far.
+    file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+    a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ListImportRejections: Unary[purchases_service_pb2.ListImportRejectionsRequest, purchases_service_pb2.ListImportRejectionsResponse]
-    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-    refused nothing, and of none, there are no rows.
+    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+    answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+    and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+    no rows.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     ListRejectedRows: Unary[purchases_service_pb2.ListRejectedRowsRequest, purchases_service_pb2.ListRejectedRowsResponse]

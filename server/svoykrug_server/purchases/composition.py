@@ -27,6 +27,7 @@ from svoykrug_server.purchases.refund_repository import RefundRepository
 from svoykrug_server.purchases.refunds import RefundService
 from svoykrug_server.purchases.rejections_repository import RejectionRepository
 from svoykrug_server.purchases.relay import Relay, RelayOptions
+from svoykrug_server.purchases.reports_repository import ReportLimits, ReportRepository
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.retention import Retention
 from svoykrug_server.purchases.retention_repository import RetentionRepository
@@ -56,6 +57,7 @@ class PurchaseOptions:
         full_proof_days: After how many days every day is proven again.
         retention_months: How many whole months the warehouse keeps before the present one; 0 for all.
         most_open_csv_imports: How many CSV files that are not written a business has at a time.
+        reports: How many refused rows of a business's imports are kept.
     """
 
     rules: CircleRules
@@ -65,6 +67,7 @@ class PurchaseOptions:
     full_proof_days: int
     retention_months: int
     most_open_csv_imports: int
+    reports: ReportLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,14 @@ def compose_purchases(
     writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
     most_open = options.most_open_csv_imports
-    csv = compose_csv(postgres, writer, erasure, options.rules, zone, operations, page_tokens, clock, most_open)
+    reports = ReportRepository(options.reports)
+    csv = compose_csv(
+        postgres, writer, erasure, options.rules, zone, operations, page_tokens, clock, most_open, reports
+    )
     return Purchases(
         service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
-        imports=ImportService(postgres, writer, RejectionRepository(), page_tokens, clock),
+        imports=ImportService(postgres, writer, RejectionRepository(), reports, page_tokens, clock),
         uploads=csv.uploads,
         kept_rows=KeptRowService(postgres, KeptRowRepository(), purchases, refunds, writer, page_tokens, clock),
         reconciler=reconciler,

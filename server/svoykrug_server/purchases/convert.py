@@ -16,6 +16,7 @@ from svoykrug_server.rpc.timestamps import timestamp_from
 
 # Microseconds that lie before every time a row may have.
 _NO_TIME_US = -(1 << 62)
+_IMPORT_ID_HEADER = "x-import-id"
 
 
 def rows_from_proto(purchases: Sequence[purchases_service_pb2.NewPurchase], first_number: int = 0) -> PurchaseRows:
@@ -134,7 +135,13 @@ def report_to_proto(report: ImportReport) -> purchases_service_pb2.ImportPurchas
         rejected_count=outcome.rejected_count,
         rejected_rows=[_rejection_to_proto(rejection) for rejection in outcome.rejections],
         import_id=str(report.import_id),
+        reported_count=report.reported_count,
     )
+
+
+def import_metadata(import_id: UUID) -> tuple[tuple[str, str]]:
+    """Returns what tells the caller the id of an import before its end, which a broken stream has not."""
+    return ((_IMPORT_ID_HEADER, str(import_id)),)
 
 
 def rejections_to_proto(page: RejectionPage) -> purchases_service_pb2.ListImportRejectionsResponse:
@@ -148,9 +155,18 @@ def _rejection_to_proto(rejection: Rejection) -> purchases_service_pb2.RejectedR
     return purchases_service_pb2.RejectedRow(
         row_number=rejection.row_number,
         external_id=rejection.external_id,
-        reason=ErrorReason.Value(f"ERROR_REASON_{rejection.reason}"),
+        reason=reason_to_proto(rejection.reason),
         field=rejection.field,
+        further_faults=[
+            purchases_service_pb2.RowFault(reason=reason_to_proto(fault.reason), field=fault.field)
+            for fault in rejection.further
+        ],
     )
+
+
+def reason_to_proto(reason: str) -> ErrorReason.ValueType:
+    """Returns why a row was refused as the contract writes it."""
+    return ErrorReason.Value(f"ERROR_REASON_{reason}")
 
 
 def _instant_from_proto(timestamp: Timestamp, path: str) -> datetime:

@@ -13,6 +13,7 @@ from svoykrug_server.kit.ids import uuid7
 from svoykrug_server.kit.paging import PageTokens, page_size
 from svoykrug_server.purchases.model import PurchaseRows, Rejection, WriteOutcome
 from svoykrug_server.purchases.rejections_repository import RejectionRepository
+from svoykrug_server.purchases.reports_repository import Report, ReportRepository
 from svoykrug_server.purchases.row_rules import Judgement
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.postgres import Postgres
@@ -41,10 +42,12 @@ class ImportReport:
     Attributes:
         import_id: By what its refused rows are listed.
         outcome: What became of its rows.
+        reported_count: How many of the refused ones can be listed.
     """
 
     import_id: UUID
     outcome: WriteOutcome
+    reported_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class ImportService:
         postgres: The system of record.
         writer: Writes rows.
         rejections: The refused rows.
+        reports: How many of them are kept.
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
     """
@@ -76,26 +80,37 @@ class ImportService:
         postgres: Postgres,
         writer: PurchaseWriter,
         rejections: RejectionRepository,
+        reports: ReportRepository,
         page_tokens: PageTokens,
         clock: Clock,
     ) -> None:
         self._postgres = postgres
         self._writer = writer
         self._rejections = rejections
+        self._reports = reports
         self._page_tokens = page_tokens
         self._clock = clock
 
-    async def run(self, caller: Caller, batches: AsyncIterator[ImportBatch]) -> ImportReport:
+    def new_id(self) -> UUID:
+        """Returns the id of an import that begins now."""
+        return uuid7(self._clock.now())
+
+    async def run(self, caller: Caller, import_id: UUID, batches: AsyncIterator[ImportBatch]) -> ImportReport:
         """Writes a stream of batches, one transaction each, and adds up what became of the rows.
 
         The next batch is read and judged while the database writes the one before. When the stream breaks, what was
         committed stays; sent again from the start, it is counted as duplicates.
 
+        Args:
+            caller: Staff or owner of the business, an admin, or a service.
+            import_id: By what the refused rows are listed, also when the stream breaks: from `new_id`.
+            batches: The stream.
+
         Raises:
             InvalidFields: IMPORT_OUT_OF_ORDER, a message names another business than the first.
             DomainError: The business is archived or does not exist.
         """
-        total, import_id = WriteOutcome(), uuid7(self._clock.now())
+        total = WriteOutcome()
         writing: asyncio.Task[WriteOutcome] | None = None
         business_id: UUID | None = None
         try:
@@ -107,10 +122,10 @@ class ImportService:
                 if writing is not None:
                     total.add(await writing)
                 failpoint("import.between_batches")
-                writing = asyncio.create_task(self._write(caller, import_id, batch, judged))
+                writing = asyncio.create_task(self._write(caller, import_id, batch, judged, total.rejected_count))
             if writing is not None:
                 total.add(await writing)
-            return ImportReport(import_id, total)
+            return ImportReport(import_id, total, await self._reported_count(import_id, total))
         finally:
             if writing is not None and not writing.done():
                 writing.cancel()
@@ -134,12 +149,22 @@ class ImportService:
             return RejectionPage(found, "")
         return RejectionPage(found[:size], self._page_tokens.make(listing, [found[size - 1].row_number]))
 
-    async def _write(self, caller: Caller, import_id: UUID, batch: ImportBatch, judged: Judgement) -> WriteOutcome:
+    async def _reported_count(self, import_id: UUID, total: WriteOutcome) -> int:
+        if not total.rejected_count:
+            return 0
+        async with self._postgres.read() as connection:
+            return await self._reports.kept_count(connection, import_id)
+
+    async def _write(
+        self, caller: Caller, import_id: UUID, batch: ImportBatch, judged: Judgement, refused_before: int
+    ) -> WriteOutcome:
         """Writes a batch, with the report of its refused rows in the same transaction."""
         business_id = batch.business_id
+        report = Report(business_id, import_id, is_of_file=False)
         async with self._postgres.transaction() as tx:
             outcome = await self._writer.write_within(tx, caller, business_id, judged, keep_unknown=True)
-            await self._rejections.add(tx, import_id, business_id, batch.rows, outcome.rejections)
+            room = await self._reports.make_room(tx, report, refused_before, outcome.rejected_count)
+            await self._rejections.add(tx, import_id, business_id, batch.rows, outcome.rejections[:room])
             failpoint("import.batch_written")
         self._writer.committed(outcome)
         failpoint("import.batch_committed")

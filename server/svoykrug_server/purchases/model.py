@@ -193,7 +193,7 @@ class Rejection:
         external_id: The row's external id, cut to 100 characters.
         reason: The name of an `ErrorReason` value without its prefix.
         field: The field that is wrong.
-        further: What else is wrong, told of a row that comes alone.
+        further: What else is wrong.
     """
 
     row_number: int

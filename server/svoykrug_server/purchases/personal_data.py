@@ -15,6 +15,7 @@ from svoykrug_server.storage.personal_data import (
 
 _IMPERSONAL = (
     Impersonal(Store.POSTGRES, "csv_imports", "counts and forms of uploaded files"),
+    Impersonal(Store.POSTGRES, "import_reports", "counts of refused rows"),
     Impersonal(
         Store.POSTGRES,
         "csv_chunks",

@@ -90,8 +90,10 @@ class PurchasesServicer(CsvMethods, purchases_service_pb2_grpc.PurchasesServiceS
         self, request_iterator: AsyncIterator[pb.ImportPurchasesRequest], context: _Context
     ) -> pb.ImportPurchasesResponse:
         """Imports purchases from a stream of batches."""
+        import_id = self._imports.new_id()
+        await context.send_initial_metadata(convert.import_metadata(import_id))
         batches = convert.batches_from_proto(request_iterator)
-        return convert.report_to_proto(await self._imports.run(current_caller(), batches))
+        return convert.report_to_proto(await self._imports.run(current_caller(), import_id, batches))
 
     async def ListImportRejections(
         self, request: pb.ListImportRejectionsRequest, context: _Context

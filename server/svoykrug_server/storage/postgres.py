@@ -3,6 +3,7 @@
 Two pools over one database:
 
 - `Postgres.transaction()` gives a `Transaction`: a SQLAlchemy connection inside one BEGIN..COMMIT, for every write.
+  One that others must begin and end within has a connection of its own: `Postgres.long_transaction()`.
 - `Postgres.read()` gives a `ReadConnection`: an asyncpg connection of the hot pool. It is read-only and autocommits,
   keeps its prepared statements, and is *not* reset between callers: no SET, LISTEN, advisory lock or explicit
   transaction on it.
@@ -13,8 +14,8 @@ statement in the database. A lost database becomes `StoreUnavailable`; both pool
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 from weakref import WeakSet
@@ -153,33 +154,30 @@ class Postgres:
         except DBAPIError as error:
             raise driver_error(error) or error from error
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Gives one transaction: committed when the block ends, rolled back when it raises.
 
         Raises:
             StoreUnavailable: The database is away, or all connections stayed busy.
         """
-        connection = self._engine.connect()
+        return _transaction_of(self._engine)
+
+    @asynccontextmanager
+    async def long_transaction(self) -> AsyncIterator[Transaction]:
+        """Gives one transaction on a connection of its own, outside both pools.
+
+        For work that needs other transactions before this one ends: were it to hold a connection of the pool meanwhile,
+        some of its kind would take all of them and wait for one another.
+
+        Raises:
+            StoreUnavailable: The database is away.
+        """
+        engine = _transaction_engine(replace(self._options, transaction_connections=1), self._opened)
         try:
-            await connection.start()
-        except (*UNREACHABLE, DBAPIError) as error:
-            raise _store_error(error) from error
-        try:
-            async with connection.begin():
-                transaction = Transaction(connection)
-                try:
-                    yield transaction
-                except asyncio.CancelledError:
-                    await transaction.give_up()
-                    raise
-        except (*LOST, DBAPIError) as error:
-            translated = _store_error(error)
-            if isinstance(translated, StoreUnavailable):
-                await connection.invalidate()
-            raise translated from error
+            async with _transaction_of(engine) as transaction:
+                yield transaction
         finally:
-            await connection.close()
+            await engine.dispose()
 
     def read(self) -> Reading:
         """Gives a connection of the hot pool for one `async with` block.
@@ -264,6 +262,30 @@ def open_engine(
         return connection
 
     return create_async_engine("postgresql+asyncpg://", async_creator=connecting, **options)
+
+
+@asynccontextmanager
+async def _transaction_of(engine: AsyncEngine) -> AsyncIterator[Transaction]:
+    connection = engine.connect()
+    try:
+        await connection.start()
+    except (*UNREACHABLE, DBAPIError) as error:
+        raise _store_error(error) from error
+    try:
+        async with connection.begin():
+            transaction = Transaction(connection)
+            try:
+                yield transaction
+            except asyncio.CancelledError:
+                await transaction.give_up()
+                raise
+    except (*LOST, DBAPIError) as error:
+        translated = _store_error(error)
+        if isinstance(translated, StoreUnavailable):
+            await connection.invalidate()
+        raise translated from error
+    finally:
+        await connection.close()
 
 
 def _store_error(error: BaseException) -> BaseException:

@@ -30,6 +30,7 @@ from urllib3 import Timeout
 
 from svoykrug_server.kit.errors import DomainError, WarehouseUnavailable
 from svoykrug_server.storage.client_threads import Answer, ClientThreads, EngineSettings, Work
+from svoykrug_server.storage.long_values import in_pieces
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -163,10 +164,8 @@ class Warehouse:
             WarehouseUnavailable: The warehouse is away.
             DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
         """
-        return await self._run(
-            lambda client, settings: _rows(client.query(sql, _bound(parameters), settings)),
-            background,
-        )
+        sql, values = in_pieces(sql, parameters)
+        return await self._run(lambda client, settings: _rows(client.query(sql, values, settings)), background)
 
     async def query_arrow(
         self, sql: str, parameters: Parameters | None = None, *, background: bool = False
@@ -182,9 +181,8 @@ class Warehouse:
             WarehouseUnavailable: The warehouse is away.
             DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
         """
-        return await self._run(
-            lambda client, settings: client.query_arrow(sql, _bound(parameters), settings=settings), background
-        )
+        sql, values = in_pieces(sql, parameters)
+        return await self._run(lambda client, settings: client.query_arrow(sql, values, settings=settings), background)
 
     async def insert_arrow(self, table: str, rows: "pa.Table", deduplication_token: str) -> None:
         """Inserts rows as one block: once, however often the same token comes within the table's window.
@@ -219,7 +217,9 @@ class Warehouse:
             WarehouseUnavailable: The warehouse is away.
             DomainError: DEADLINE_EXCEEDED, the statement took longer than any may.
         """
-        await self._run(lambda client, settings: client.command(sql, _bound(parameters), settings=settings), background)
+        sql, values = in_pieces(sql, parameters)
+        # The driver's `command` would send the values in the address, which may be shorter than they are.
+        await self._run(lambda client, settings: client.raw_query(sql, values, settings), background)
 
     async def make_database(self) -> None:
         """Makes our database when somebody dropped it; its tables are for whoever asks to make.
@@ -320,10 +320,6 @@ def _kill_until_done(future: "Future[Any]", comment: str, client: Client, settin
 
 def _create_database(name: str) -> str:
     return f"CREATE DATABASE IF NOT EXISTS `{name}`"
-
-
-def _bound(parameters: Parameters | None) -> dict[str, Any] | None:
-    return None if parameters is None else dict(parameters)
 
 
 def _rows(result: QueryResult) -> list[tuple[Any, ...]]:

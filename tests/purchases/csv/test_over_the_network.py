@@ -1,7 +1,7 @@
 """CSV imports through the whole edge: uploaded, tried, written, matched, and kept from others."""
 
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 import grpc
@@ -153,13 +153,39 @@ async def test_another_business_and_a_member_see_and_touch_nothing(shop: Shop) -
     )
 
 
-async def test_services_need_the_scope_and_admins_learn_what_does_not_exist(shop: Shop) -> None:
+async def test_a_service_that_may_only_write_reads_the_report_of_its_file_with_every_fault(shop: Shop) -> None:
+    importer = replace(shop, staff=shop.served.tokens.sign_in(service("purchases.write")))
+    lines = ("8 999 777-66-55;A-1;-1;02/05/1990", "7,9E+10;;1;soon", "8 999 777-66-55;A-3;1;02/05/2026")
+    import_id = await importer.upload(file_of(*lines))
+
+    tried = await importer.read(import_id, dry_run=True)
+    request = pb.ListCsvRejectionsRequest(business_id=shop.id, csv_import_id=import_id)
+    listed = await shop.stub.ListCsvRejections(request, metadata=importer.staff)
+
+    assert (tried.rejected_count, tried.reported_count) == (3, 3)
+    assert listed.rows == tried.rejected_rows
+    assert [(ErrorReason.Name(row.reason)[13:], row.column) for row in listed.rows] == [
+        ("AMOUNT_OUT_OF_RANGE", "Сумма"),
+        ("INVALID_FIELDS", "Чек"),
+        ("MEMBER_UNKNOWN", "Телефон"),
+    ]
+    further = [
+        [(ErrorReason.Name(fault.reason)[13:], fault.column) for fault in row.further_faults] for row in listed.rows
+    ]
+    assert further == [
+        [("PURCHASE_TIME_OUT_OF_RANGE", "Дата")],
+        [("INVALID_FIELDS", "Телефон"), ("INVALID_FIELDS", "Дата")],
+        [],
+    ]
+
+
+async def test_services_need_the_scope_of_imports_and_admins_learn_what_does_not_exist(shop: Shop) -> None:
     request = pb.GetCsvImportRequest(business_id=shop.id, csv_import_id=str(uuid4()))
     writer = shop.served.tokens.sign_in(service("purchases.write"))
     reader = shop.served.tokens.sign_in(service("purchases.read"))
 
-    assert (await refusal_of(shop.stub.GetCsvImport(request, metadata=writer))).reason == "PERMISSION_DENIED"
-    for caller in (reader, shop.served.tokens.sign_in(admin())):
+    assert (await refusal_of(shop.stub.GetCsvImport(request, metadata=reader))).reason == "PERMISSION_DENIED"
+    for caller in (writer, shop.served.tokens.sign_in(admin())):
         assert (await refusal_of(shop.stub.GetCsvImport(request, metadata=caller))).reason == "NOT_FOUND"
 
 

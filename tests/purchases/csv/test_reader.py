@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from svoykrug_server.purchases.csv.model import CsvFormat, Field, Problem, ReportedRow, UnreadableFile
 from svoykrug_server.purchases.csv.reader import Batch, Layout, batches, inspect
 from svoykrug_server.purchases.csv.texts import text_of
-from svoykrug_server.purchases.model import us_of_instant
+from svoykrug_server.purchases.model import Fault, us_of_instant
 
 MOSCOW = ZoneInfo("Europe/Moscow")
 ENCODINGS = ("utf-8", "utf-8-sig", "windows-1251", "koi8-r", "utf-16", "utf-16-le")
@@ -133,7 +133,11 @@ def test_what_the_caller_says_counts_more_than_what_is_found() -> None:
     assert layout.format.date_order == "month"
 
 
-def test_a_row_that_cannot_be_read_names_its_first_wrong_column() -> None:
+def unreadable(*columns: str) -> tuple[Fault, ...]:
+    return tuple(Fault("INVALID_FIELDS", column) for column in columns)
+
+
+def test_a_row_that_cannot_be_read_names_every_wrong_column() -> None:
     rows = [
         HEADERS["english"],
         ("", "7,9991E+10", "1", "1", "01.05.2026"),
@@ -148,7 +152,7 @@ def test_a_row_that_cannot_be_read_names_its_first_wrong_column() -> None:
         ReportedRow(2, "1", "INVALID_FIELDS", "Phone"),
         ReportedRow(3, "", "INVALID_FIELDS", "Total", "+79991234567"),
         ReportedRow(4, "3", "INVALID_FIELDS", "Date", "+79991234567"),
-        ReportedRow(5, "", "INVALID_FIELDS", "Order ID"),
+        ReportedRow(5, "", "INVALID_FIELDS", "Order ID", further=unreadable("Phone", "Total", "Date")),
     ]
     assert batch.row_count == 7
 

@@ -1,5 +1,6 @@
 """A dry run says exactly what the real run then does, for any file on any state."""
 
+import asyncio
 from dataclasses import replace
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from svoykrug_server.purchases.csv import reader
 from svoykrug_server.purchases.csv.model import CsvImport, ImportState
 from svoykrug_server.purchases.model import NewRefund
 from svoykrug_server.storage.personal_data import Person
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from svoykrug_server.storage.warehouse import Warehouse
 from tests.purchases.circle import IMPORTER, NOON, Circle
 from tests.purchases.csv.running import fetched, figures, file_of, imported, refusals, run, uploaded
 
@@ -104,3 +107,37 @@ async def test_a_trial_keeps_nobody_waiting(circle: Circle) -> None:
     await circle.csv.work["import_csv"](parameters, Buying())
 
     assert len(meanwhile) == 1
+
+
+async def test_trials_end_however_few_connections_there_are_and_leave_them_to_others(
+    postgres_url: str, circle: Circle, warehouse: Warehouse
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    narrow = await Postgres.connect(PostgresOptions(postgres_url, transaction_connections=1, read_connections=1))
+    few = Circle(narrow, warehouse, circle.clock)
+    parameters = []
+    for number in range(3):
+        import_id = await uploaded(few, business_id, file_of(f"{member.phone};r-{number};1;01.05.2026 15:00"))
+        operation = await few.csv.uploads.finish(IMPORTER, business_id, import_id, None, dry_run=True)
+        parameters.append((await few.operations.get(IMPORTER, operation.id)).parameters)
+    meeting = Meeting(len(parameters))
+
+    async with asyncio.timeout(60):
+        results = await asyncio.gather(*(few.csv.work["import_csv"](each, meeting) for each in parameters))
+        await few.buy(business_id, member, "bought")
+    found = [await few.csv.uploads.get(IMPORTER, business_id, UUID(result["csv_import_id"])) for result in results]
+    await narrow.close()
+
+    assert [(each.state, figures(each)) for each in found] == [(ImportState.TRIED, (1, 1, 0, 0))] * 3
+
+
+class Meeting:
+    """Lets trials go on once so many of them have begun."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = asyncio.Barrier(count)
+
+    async def report(self, stage: str, percent: int, rows_done: int = 0) -> None:  # noqa: ARG002  # the runner's
+        """Waits for the others where a trial has its connection."""
+        if stage == "try":
+            await self._barrier.wait()

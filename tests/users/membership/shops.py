@@ -65,7 +65,7 @@ class Shops:
         async def stream() -> AsyncIterator[ImportBatch]:
             yield ImportBatch(shop.id, rows)
 
-        outcome = (await self.circle.imports.run(IMPORTER, stream())).outcome
+        outcome = (await self.circle.imports.run(IMPORTER, self.circle.imports.new_id(), stream())).outcome
         assert outcome.recorded_count == len(sales), outcome
         return receipts
 

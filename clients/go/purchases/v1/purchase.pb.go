@@ -522,7 +522,9 @@ type CsvRejectedRow struct {
 	// Why.
 	Reason v1.ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=svoykrug.common.v1.ErrorReason" json:"reason,omitempty"`
 	// The column that is wrong, as the file's header names it; empty when no single one is.
-	Column        string `protobuf:"bytes,4,opt,name=column,proto3" json:"column,omitempty"`
+	Column string `protobuf:"bytes,4,opt,name=column,proto3" json:"column,omitempty"`
+	// What else is wrong with the row by itself; of a row with a cell that cannot be read, the other cells that cannot.
+	FurtherFaults []*CsvRowFault `protobuf:"bytes,5,rep,name=further_faults,json=furtherFaults,proto3" json:"further_faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -585,6 +587,68 @@ func (x *CsvRejectedRow) GetColumn() string {
 	return ""
 }
 
+func (x *CsvRejectedRow) GetFurtherFaults() []*CsvRowFault {
+	if x != nil {
+		return x.FurtherFaults
+	}
+	return nil
+}
+
+// One thing that is wrong with a row of a CSV file.
+type CsvRowFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Reason v1.ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=svoykrug.common.v1.ErrorReason" json:"reason,omitempty"`
+	// The column that is wrong, as the file's header names it.
+	Column        string `protobuf:"bytes,2,opt,name=column,proto3" json:"column,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CsvRowFault) Reset() {
+	*x = CsvRowFault{}
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CsvRowFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CsvRowFault) ProtoMessage() {}
+
+func (x *CsvRowFault) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CsvRowFault.ProtoReflect.Descriptor instead.
+func (*CsvRowFault) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CsvRowFault) GetReason() v1.ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return v1.ErrorReason(0)
+}
+
+func (x *CsvRowFault) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
 // A purchase as it was read from the file, to look at before it is written.
 type CsvPreviewRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -604,7 +668,7 @@ type CsvPreviewRow struct {
 
 func (x *CsvPreviewRow) Reset() {
 	*x = CsvPreviewRow{}
-	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[5]
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +680,7 @@ func (x *CsvPreviewRow) String() string {
 func (*CsvPreviewRow) ProtoMessage() {}
 
 func (x *CsvPreviewRow) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[5]
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +693,7 @@ func (x *CsvPreviewRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CsvPreviewRow.ProtoReflect.Descriptor instead.
 func (*CsvPreviewRow) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP(), []int{5}
+	return file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CsvPreviewRow) GetLineNumber() int64 {
@@ -688,21 +752,24 @@ type CsvImport struct {
 	DuplicateCount int64 `protobuf:"varint,8,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// How many were refused, or would be.
 	RejectedCount int64 `protobuf:"varint,9,opt,name=rejected_count,json=rejectedCount,proto3" json:"rejected_count,omitempty"`
-	// The first 1,000 of them, for 7 days; ListCsvRejections gives all.
+	// The first 1,000 of them, for 7 days; ListCsvRejections gives more.
 	RejectedRows []*CsvRejectedRow `protobuf:"bytes,10,rep,name=rejected_rows,json=rejectedRows,proto3" json:"rejected_rows,omitempty"`
 	// The first 10 rows as they were read; for 7 days.
 	PreviewRows []*CsvPreviewRow `protobuf:"bytes,11,rep,name=preview_rows,json=previewRows,proto3" json:"preview_rows,omitempty"`
 	// Why the file could not be read, in the caller's language; empty when it could.
 	Problem string `protobuf:"bytes,12,opt,name=problem,proto3" json:"problem,omitempty"`
 	// When it was started; what is not written 7 days later is deleted.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// How many of the refused rows, the first ones, ListCsvRejections gives: all of them, unless more were refused than a business's reports
+	// hold (1,000,000), or a newer import took their room, or 7 days are over. Set by GetCsvImport.
+	ReportedCount int64 `protobuf:"varint,14,opt,name=reported_count,json=reportedCount,proto3" json:"reported_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CsvImport) Reset() {
 	*x = CsvImport{}
-	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[6]
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +781,7 @@ func (x *CsvImport) String() string {
 func (*CsvImport) ProtoMessage() {}
 
 func (x *CsvImport) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[6]
+	mi := &file_svoykrug_purchases_v1_purchase_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +794,7 @@ func (x *CsvImport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CsvImport.ProtoReflect.Descriptor instead.
 func (*CsvImport) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP(), []int{6}
+	return file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CsvImport) GetId() string {
@@ -821,6 +888,13 @@ func (x *CsvImport) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *CsvImport) GetReportedCount() int64 {
+	if x != nil {
+		return x.ReportedCount
+	}
+	return 0
+}
+
 var File_svoykrug_purchases_v1_purchase_proto protoreflect.FileDescriptor
 
 const file_svoykrug_purchases_v1_purchase_proto_rawDesc = "" +
@@ -871,14 +945,18 @@ const file_svoykrug_purchases_v1_purchase_proto_rawDesc = "" +
 	"\vtime_column\x18\x06 \x01(\tR\n" +
 	"timeColumn\x12\x1d\n" +
 	"\n" +
-	"date_order\x18\a \x01(\tR\tdateOrder\"\xa3\x01\n" +
+	"date_order\x18\a \x01(\tR\tdateOrder\"\xee\x01\n" +
 	"\x0eCsvRejectedRow\x12\x1f\n" +
 	"\vline_number\x18\x01 \x01(\x03R\n" +
 	"lineNumber\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
 	"externalId\x127\n" +
 	"\x06reason\x18\x03 \x01(\x0e2\x1f.svoykrug.common.v1.ErrorReasonR\x06reason\x12\x16\n" +
-	"\x06column\x18\x04 \x01(\tR\x06column\"\xcb\x01\n" +
+	"\x06column\x18\x04 \x01(\tR\x06column\x12I\n" +
+	"\x0efurther_faults\x18\x05 \x03(\v2\".svoykrug.purchases.v1.CsvRowFaultR\rfurtherFaults\"^\n" +
+	"\vCsvRowFault\x127\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1f.svoykrug.common.v1.ErrorReasonR\x06reason\x12\x16\n" +
+	"\x06column\x18\x02 \x01(\tR\x06column\"\xcb\x01\n" +
 	"\rCsvPreviewRow\x12\x1f\n" +
 	"\vline_number\x18\x01 \x01(\x03R\n" +
 	"lineNumber\x12\x14\n" +
@@ -886,7 +964,7 @@ const file_svoykrug_purchases_v1_purchase_proto_rawDesc = "" +
 	"\vexternal_id\x18\x03 \x01(\tR\n" +
 	"externalId\x12!\n" +
 	"\famount_minor\x18\x04 \x01(\x03R\vamountMinor\x12?\n" +
-	"\rpurchase_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fpurchaseTime\"\xda\x04\n" +
+	"\rpurchase_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\fpurchaseTime\"\x81\x05\n" +
 	"\tCsvImport\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1f\n" +
 	"\vbusiness_id\x18\x02 \x01(\tR\n" +
@@ -903,7 +981,8 @@ const file_svoykrug_purchases_v1_purchase_proto_rawDesc = "" +
 	"\fpreview_rows\x18\v \x03(\v2$.svoykrug.purchases.v1.CsvPreviewRowR\vpreviewRows\x12\x18\n" +
 	"\aproblem\x18\f \x01(\tR\aproblem\x12;\n" +
 	"\vcreate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime*\xc7\x01\n" +
+	"createTime\x12%\n" +
+	"\x0ereported_count\x18\x0e \x01(\x03R\rreportedCount*\xc7\x01\n" +
 	"\x0eCsvImportState\x12 \n" +
 	"\x1cCSV_IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aCSV_IMPORT_STATE_UPLOADING\x10\x01\x12\x1a\n" +
@@ -925,7 +1004,7 @@ func file_svoykrug_purchases_v1_purchase_proto_rawDescGZIP() []byte {
 }
 
 var file_svoykrug_purchases_v1_purchase_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_svoykrug_purchases_v1_purchase_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_svoykrug_purchases_v1_purchase_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_svoykrug_purchases_v1_purchase_proto_goTypes = []any{
 	(CsvImportState)(0),           // 0: svoykrug.purchases.v1.CsvImportState
 	(*Purchase)(nil),              // 1: svoykrug.purchases.v1.Purchase
@@ -933,31 +1012,34 @@ var file_svoykrug_purchases_v1_purchase_proto_goTypes = []any{
 	(*KeptRow)(nil),               // 3: svoykrug.purchases.v1.KeptRow
 	(*CsvFormat)(nil),             // 4: svoykrug.purchases.v1.CsvFormat
 	(*CsvRejectedRow)(nil),        // 5: svoykrug.purchases.v1.CsvRejectedRow
-	(*CsvPreviewRow)(nil),         // 6: svoykrug.purchases.v1.CsvPreviewRow
-	(*CsvImport)(nil),             // 7: svoykrug.purchases.v1.CsvImport
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(v1.ErrorReason)(0),           // 9: svoykrug.common.v1.ErrorReason
+	(*CsvRowFault)(nil),           // 6: svoykrug.purchases.v1.CsvRowFault
+	(*CsvPreviewRow)(nil),         // 7: svoykrug.purchases.v1.CsvPreviewRow
+	(*CsvImport)(nil),             // 8: svoykrug.purchases.v1.CsvImport
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(v1.ErrorReason)(0),           // 10: svoykrug.common.v1.ErrorReason
 }
 var file_svoykrug_purchases_v1_purchase_proto_depIdxs = []int32{
-	8,  // 0: svoykrug.purchases.v1.Purchase.purchase_time:type_name -> google.protobuf.Timestamp
-	8,  // 1: svoykrug.purchases.v1.Purchase.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 0: svoykrug.purchases.v1.Purchase.purchase_time:type_name -> google.protobuf.Timestamp
+	9,  // 1: svoykrug.purchases.v1.Purchase.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 2: svoykrug.purchases.v1.Purchase.refunds:type_name -> svoykrug.purchases.v1.Refund
-	8,  // 3: svoykrug.purchases.v1.Refund.refund_time:type_name -> google.protobuf.Timestamp
-	8,  // 4: svoykrug.purchases.v1.Refund.create_time:type_name -> google.protobuf.Timestamp
-	8,  // 5: svoykrug.purchases.v1.KeptRow.purchase_time:type_name -> google.protobuf.Timestamp
-	8,  // 6: svoykrug.purchases.v1.KeptRow.create_time:type_name -> google.protobuf.Timestamp
-	9,  // 7: svoykrug.purchases.v1.CsvRejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
-	8,  // 8: svoykrug.purchases.v1.CsvPreviewRow.purchase_time:type_name -> google.protobuf.Timestamp
-	0,  // 9: svoykrug.purchases.v1.CsvImport.state:type_name -> svoykrug.purchases.v1.CsvImportState
-	4,  // 10: svoykrug.purchases.v1.CsvImport.format:type_name -> svoykrug.purchases.v1.CsvFormat
-	5,  // 11: svoykrug.purchases.v1.CsvImport.rejected_rows:type_name -> svoykrug.purchases.v1.CsvRejectedRow
-	6,  // 12: svoykrug.purchases.v1.CsvImport.preview_rows:type_name -> svoykrug.purchases.v1.CsvPreviewRow
-	8,  // 13: svoykrug.purchases.v1.CsvImport.create_time:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	9,  // 3: svoykrug.purchases.v1.Refund.refund_time:type_name -> google.protobuf.Timestamp
+	9,  // 4: svoykrug.purchases.v1.Refund.create_time:type_name -> google.protobuf.Timestamp
+	9,  // 5: svoykrug.purchases.v1.KeptRow.purchase_time:type_name -> google.protobuf.Timestamp
+	9,  // 6: svoykrug.purchases.v1.KeptRow.create_time:type_name -> google.protobuf.Timestamp
+	10, // 7: svoykrug.purchases.v1.CsvRejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
+	6,  // 8: svoykrug.purchases.v1.CsvRejectedRow.further_faults:type_name -> svoykrug.purchases.v1.CsvRowFault
+	10, // 9: svoykrug.purchases.v1.CsvRowFault.reason:type_name -> svoykrug.common.v1.ErrorReason
+	9,  // 10: svoykrug.purchases.v1.CsvPreviewRow.purchase_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: svoykrug.purchases.v1.CsvImport.state:type_name -> svoykrug.purchases.v1.CsvImportState
+	4,  // 12: svoykrug.purchases.v1.CsvImport.format:type_name -> svoykrug.purchases.v1.CsvFormat
+	5,  // 13: svoykrug.purchases.v1.CsvImport.rejected_rows:type_name -> svoykrug.purchases.v1.CsvRejectedRow
+	7,  // 14: svoykrug.purchases.v1.CsvImport.preview_rows:type_name -> svoykrug.purchases.v1.CsvPreviewRow
+	9,  // 15: svoykrug.purchases.v1.CsvImport.create_time:type_name -> google.protobuf.Timestamp
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_purchases_v1_purchase_proto_init() }
@@ -971,7 +1053,7 @@ func file_svoykrug_purchases_v1_purchase_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_svoykrug_purchases_v1_purchase_proto_rawDesc), len(file_svoykrug_purchases_v1_purchase_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

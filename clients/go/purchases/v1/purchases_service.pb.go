@@ -168,6 +168,61 @@ func (*NewPurchase_Phone) isNewPurchase_Buyer() {}
 
 func (*NewPurchase_WalletCode) isNewPurchase_Buyer() {}
 
+// One thing that is wrong with a row.
+type RowFault struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why.
+	Reason v1.ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=svoykrug.common.v1.ErrorReason" json:"reason,omitempty"`
+	// The field that is wrong.
+	Field         string `protobuf:"bytes,2,opt,name=field,proto3" json:"field,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowFault) Reset() {
+	*x = RowFault{}
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowFault) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowFault) ProtoMessage() {}
+
+func (x *RowFault) ProtoReflect() protoreflect.Message {
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowFault.ProtoReflect.Descriptor instead.
+func (*RowFault) Descriptor() ([]byte, []int) {
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RowFault) GetReason() v1.ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return v1.ErrorReason(0)
+}
+
+func (x *RowFault) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
 // Why one row was not written.
 type RejectedRow struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -178,14 +233,16 @@ type RejectedRow struct {
 	// Why: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN or EXTERNAL_ID_CONFLICT.
 	Reason v1.ErrorReason `protobuf:"varint,3,opt,name=reason,proto3,enum=svoykrug.common.v1.ErrorReason" json:"reason,omitempty"`
 	// The field that is wrong, such as `phone`; empty when no single one is.
-	Field         string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	Field string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	// What else is wrong with the row by itself; what only the other purchases and the members tell is said of rows without such a fault.
+	FurtherFaults []*RowFault `protobuf:"bytes,5,rep,name=further_faults,json=furtherFaults,proto3" json:"further_faults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RejectedRow) Reset() {
 	*x = RejectedRow{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[1]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -197,7 +254,7 @@ func (x *RejectedRow) String() string {
 func (*RejectedRow) ProtoMessage() {}
 
 func (x *RejectedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[1]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -210,7 +267,7 @@ func (x *RejectedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RejectedRow.ProtoReflect.Descriptor instead.
 func (*RejectedRow) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{1}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *RejectedRow) GetRowNumber() int64 {
@@ -241,6 +298,13 @@ func (x *RejectedRow) GetField() string {
 	return ""
 }
 
+func (x *RejectedRow) GetFurtherFaults() []*RowFault {
+	if x != nil {
+		return x.FurtherFaults
+	}
+	return nil
+}
+
 // Records one purchase.
 type RecordPurchaseRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -254,7 +318,7 @@ type RecordPurchaseRequest struct {
 
 func (x *RecordPurchaseRequest) Reset() {
 	*x = RecordPurchaseRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[2]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -266,7 +330,7 @@ func (x *RecordPurchaseRequest) String() string {
 func (*RecordPurchaseRequest) ProtoMessage() {}
 
 func (x *RecordPurchaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[2]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -279,7 +343,7 @@ func (x *RecordPurchaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPurchaseRequest.ProtoReflect.Descriptor instead.
 func (*RecordPurchaseRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{2}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RecordPurchaseRequest) GetBusinessId() string {
@@ -309,7 +373,7 @@ type RecordPurchaseResponse struct {
 
 func (x *RecordPurchaseResponse) Reset() {
 	*x = RecordPurchaseResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[3]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -321,7 +385,7 @@ func (x *RecordPurchaseResponse) String() string {
 func (*RecordPurchaseResponse) ProtoMessage() {}
 
 func (x *RecordPurchaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[3]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -334,7 +398,7 @@ func (x *RecordPurchaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordPurchaseResponse.ProtoReflect.Descriptor instead.
 func (*RecordPurchaseResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{3}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RecordPurchaseResponse) GetPurchase() *Purchase {
@@ -364,7 +428,7 @@ type BatchRecordPurchasesRequest struct {
 
 func (x *BatchRecordPurchasesRequest) Reset() {
 	*x = BatchRecordPurchasesRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[4]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -376,7 +440,7 @@ func (x *BatchRecordPurchasesRequest) String() string {
 func (*BatchRecordPurchasesRequest) ProtoMessage() {}
 
 func (x *BatchRecordPurchasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[4]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -389,7 +453,7 @@ func (x *BatchRecordPurchasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRecordPurchasesRequest.ProtoReflect.Descriptor instead.
 func (*BatchRecordPurchasesRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{4}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BatchRecordPurchasesRequest) GetBusinessId() string {
@@ -421,7 +485,7 @@ type BatchRecordPurchasesResponse struct {
 
 func (x *BatchRecordPurchasesResponse) Reset() {
 	*x = BatchRecordPurchasesResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[5]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +497,7 @@ func (x *BatchRecordPurchasesResponse) String() string {
 func (*BatchRecordPurchasesResponse) ProtoMessage() {}
 
 func (x *BatchRecordPurchasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[5]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +510,7 @@ func (x *BatchRecordPurchasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BatchRecordPurchasesResponse.ProtoReflect.Descriptor instead.
 func (*BatchRecordPurchasesResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{5}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BatchRecordPurchasesResponse) GetRecordedCount() int64 {
@@ -496,7 +560,7 @@ type RefundPurchaseRequest struct {
 
 func (x *RefundPurchaseRequest) Reset() {
 	*x = RefundPurchaseRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[6]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +572,7 @@ func (x *RefundPurchaseRequest) String() string {
 func (*RefundPurchaseRequest) ProtoMessage() {}
 
 func (x *RefundPurchaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[6]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +585,7 @@ func (x *RefundPurchaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundPurchaseRequest.ProtoReflect.Descriptor instead.
 func (*RefundPurchaseRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{6}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RefundPurchaseRequest) GetBusinessId() string {
@@ -617,7 +681,7 @@ type RefundPurchaseResponse struct {
 
 func (x *RefundPurchaseResponse) Reset() {
 	*x = RefundPurchaseResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[7]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +693,7 @@ func (x *RefundPurchaseResponse) String() string {
 func (*RefundPurchaseResponse) ProtoMessage() {}
 
 func (x *RefundPurchaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[7]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +706,7 @@ func (x *RefundPurchaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundPurchaseResponse.ProtoReflect.Descriptor instead.
 func (*RefundPurchaseResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{7}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RefundPurchaseResponse) GetPurchase() *Purchase {
@@ -679,7 +743,7 @@ type GetPurchaseRequest struct {
 
 func (x *GetPurchaseRequest) Reset() {
 	*x = GetPurchaseRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[8]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +755,7 @@ func (x *GetPurchaseRequest) String() string {
 func (*GetPurchaseRequest) ProtoMessage() {}
 
 func (x *GetPurchaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[8]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +768,7 @@ func (x *GetPurchaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPurchaseRequest.ProtoReflect.Descriptor instead.
 func (*GetPurchaseRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{8}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetPurchaseRequest) GetBusinessId() string {
@@ -732,7 +796,7 @@ type GetPurchaseResponse struct {
 
 func (x *GetPurchaseResponse) Reset() {
 	*x = GetPurchaseResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[9]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +808,7 @@ func (x *GetPurchaseResponse) String() string {
 func (*GetPurchaseResponse) ProtoMessage() {}
 
 func (x *GetPurchaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[9]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +821,7 @@ func (x *GetPurchaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPurchaseResponse.ProtoReflect.Descriptor instead.
 func (*GetPurchaseResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{9}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetPurchaseResponse) GetPurchase() *Purchase {
@@ -780,7 +844,7 @@ type ListMyPurchasesRequest struct {
 
 func (x *ListMyPurchasesRequest) Reset() {
 	*x = ListMyPurchasesRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[10]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -792,7 +856,7 @@ func (x *ListMyPurchasesRequest) String() string {
 func (*ListMyPurchasesRequest) ProtoMessage() {}
 
 func (x *ListMyPurchasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[10]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -805,7 +869,7 @@ func (x *ListMyPurchasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMyPurchasesRequest.ProtoReflect.Descriptor instead.
 func (*ListMyPurchasesRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{10}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListMyPurchasesRequest) GetPageSize() int32 {
@@ -835,7 +899,7 @@ type ListMyPurchasesResponse struct {
 
 func (x *ListMyPurchasesResponse) Reset() {
 	*x = ListMyPurchasesResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[11]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +911,7 @@ func (x *ListMyPurchasesResponse) String() string {
 func (*ListMyPurchasesResponse) ProtoMessage() {}
 
 func (x *ListMyPurchasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[11]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +924,7 @@ func (x *ListMyPurchasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMyPurchasesResponse.ProtoReflect.Descriptor instead.
 func (*ListMyPurchasesResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{11}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListMyPurchasesResponse) GetPurchases() []*Purchase {
@@ -892,7 +956,7 @@ type ListPurchasesRequest struct {
 
 func (x *ListPurchasesRequest) Reset() {
 	*x = ListPurchasesRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[12]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -904,7 +968,7 @@ func (x *ListPurchasesRequest) String() string {
 func (*ListPurchasesRequest) ProtoMessage() {}
 
 func (x *ListPurchasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[12]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -917,7 +981,7 @@ func (x *ListPurchasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPurchasesRequest.ProtoReflect.Descriptor instead.
 func (*ListPurchasesRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{12}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListPurchasesRequest) GetBusinessId() string {
@@ -954,7 +1018,7 @@ type ListPurchasesResponse struct {
 
 func (x *ListPurchasesResponse) Reset() {
 	*x = ListPurchasesResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[13]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1030,7 @@ func (x *ListPurchasesResponse) String() string {
 func (*ListPurchasesResponse) ProtoMessage() {}
 
 func (x *ListPurchasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[13]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1043,7 @@ func (x *ListPurchasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPurchasesResponse.ProtoReflect.Descriptor instead.
 func (*ListPurchasesResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{13}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPurchasesResponse) GetPurchases() []*Purchase {
@@ -1009,7 +1073,7 @@ type ImportPurchasesRequest struct {
 
 func (x *ImportPurchasesRequest) Reset() {
 	*x = ImportPurchasesRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[14]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1085,7 @@ func (x *ImportPurchasesRequest) String() string {
 func (*ImportPurchasesRequest) ProtoMessage() {}
 
 func (x *ImportPurchasesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[14]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1098,7 @@ func (x *ImportPurchasesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPurchasesRequest.ProtoReflect.Descriptor instead.
 func (*ImportPurchasesRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{14}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ImportPurchasesRequest) GetBusinessId() string {
@@ -1062,17 +1126,20 @@ type ImportPurchasesResponse struct {
 	DuplicateCount int64 `protobuf:"varint,3,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
 	// How many rows were refused.
 	RejectedCount int64 `protobuf:"varint,4,opt,name=rejected_count,json=rejectedCount,proto3" json:"rejected_count,omitempty"`
-	// The first 10,000 rows that were refused; ListImportRejections gives all.
+	// The first 10,000 rows that were refused; ListImportRejections gives more.
 	RejectedRows []*RejectedRow `protobuf:"bytes,5,rep,name=rejected_rows,json=rejectedRows,proto3" json:"rejected_rows,omitempty"`
-	// By what ListImportRejections knows this call, a UUID.
-	ImportId      string `protobuf:"bytes,6,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
+	// By what ListImportRejections knows this call, a UUID; the initial metadata `x-import-id` says it, too.
+	ImportId string `protobuf:"bytes,6,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
+	// How many of the rejected rows, the first ones, ListImportRejections gives: all of them, unless more were rejected than a business's reports
+	// hold (1,000,000), or a newer import took their room.
+	ReportedCount int64 `protobuf:"varint,7,opt,name=reported_count,json=reportedCount,proto3" json:"reported_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ImportPurchasesResponse) Reset() {
 	*x = ImportPurchasesResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[15]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1151,7 @@ func (x *ImportPurchasesResponse) String() string {
 func (*ImportPurchasesResponse) ProtoMessage() {}
 
 func (x *ImportPurchasesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[15]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1164,7 @@ func (x *ImportPurchasesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImportPurchasesResponse.ProtoReflect.Descriptor instead.
 func (*ImportPurchasesResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{15}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ImportPurchasesResponse) GetReceivedCount() int64 {
@@ -1142,6 +1209,13 @@ func (x *ImportPurchasesResponse) GetImportId() string {
 	return ""
 }
 
+func (x *ImportPurchasesResponse) GetReportedCount() int64 {
+	if x != nil {
+		return x.ReportedCount
+	}
+	return 0
+}
+
 // Describes the file to upload.
 type StartCsvImportRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1157,7 +1231,7 @@ type StartCsvImportRequest struct {
 
 func (x *StartCsvImportRequest) Reset() {
 	*x = StartCsvImportRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[16]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1243,7 @@ func (x *StartCsvImportRequest) String() string {
 func (*StartCsvImportRequest) ProtoMessage() {}
 
 func (x *StartCsvImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[16]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1256,7 @@ func (x *StartCsvImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCsvImportRequest.ProtoReflect.Descriptor instead.
 func (*StartCsvImportRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{16}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StartCsvImportRequest) GetBusinessId() string {
@@ -1217,7 +1291,7 @@ type StartCsvImportResponse struct {
 
 func (x *StartCsvImportResponse) Reset() {
 	*x = StartCsvImportResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[17]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1229,7 +1303,7 @@ func (x *StartCsvImportResponse) String() string {
 func (*StartCsvImportResponse) ProtoMessage() {}
 
 func (x *StartCsvImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[17]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1242,7 +1316,7 @@ func (x *StartCsvImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCsvImportResponse.ProtoReflect.Descriptor instead.
 func (*StartCsvImportResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{17}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartCsvImportResponse) GetCsvImport() *CsvImport {
@@ -1269,7 +1343,7 @@ type UploadCsvChunkRequest struct {
 
 func (x *UploadCsvChunkRequest) Reset() {
 	*x = UploadCsvChunkRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[18]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1355,7 @@ func (x *UploadCsvChunkRequest) String() string {
 func (*UploadCsvChunkRequest) ProtoMessage() {}
 
 func (x *UploadCsvChunkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[18]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1368,7 @@ func (x *UploadCsvChunkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadCsvChunkRequest.ProtoReflect.Descriptor instead.
 func (*UploadCsvChunkRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{18}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UploadCsvChunkRequest) GetBusinessId() string {
@@ -1336,7 +1410,7 @@ type UploadCsvChunkResponse struct {
 
 func (x *UploadCsvChunkResponse) Reset() {
 	*x = UploadCsvChunkResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[19]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1422,7 @@ func (x *UploadCsvChunkResponse) String() string {
 func (*UploadCsvChunkResponse) ProtoMessage() {}
 
 func (x *UploadCsvChunkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[19]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1435,7 @@ func (x *UploadCsvChunkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UploadCsvChunkResponse.ProtoReflect.Descriptor instead.
 func (*UploadCsvChunkResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{19}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *UploadCsvChunkResponse) GetReceivedBytes() int64 {
@@ -1388,7 +1462,7 @@ type FinishCsvImportRequest struct {
 
 func (x *FinishCsvImportRequest) Reset() {
 	*x = FinishCsvImportRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[20]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1474,7 @@ func (x *FinishCsvImportRequest) String() string {
 func (*FinishCsvImportRequest) ProtoMessage() {}
 
 func (x *FinishCsvImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[20]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1487,7 @@ func (x *FinishCsvImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishCsvImportRequest.ProtoReflect.Descriptor instead.
 func (*FinishCsvImportRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{20}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *FinishCsvImportRequest) GetBusinessId() string {
@@ -1455,7 +1529,7 @@ type FinishCsvImportResponse struct {
 
 func (x *FinishCsvImportResponse) Reset() {
 	*x = FinishCsvImportResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[21]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1467,7 +1541,7 @@ func (x *FinishCsvImportResponse) String() string {
 func (*FinishCsvImportResponse) ProtoMessage() {}
 
 func (x *FinishCsvImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[21]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1480,7 +1554,7 @@ func (x *FinishCsvImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FinishCsvImportResponse.ProtoReflect.Descriptor instead.
 func (*FinishCsvImportResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{21}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FinishCsvImportResponse) GetOperation() *v11.Operation {
@@ -1503,7 +1577,7 @@ type GetCsvImportRequest struct {
 
 func (x *GetCsvImportRequest) Reset() {
 	*x = GetCsvImportRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[22]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1589,7 @@ func (x *GetCsvImportRequest) String() string {
 func (*GetCsvImportRequest) ProtoMessage() {}
 
 func (x *GetCsvImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[22]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1602,7 @@ func (x *GetCsvImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCsvImportRequest.ProtoReflect.Descriptor instead.
 func (*GetCsvImportRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{22}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetCsvImportRequest) GetBusinessId() string {
@@ -1556,7 +1630,7 @@ type GetCsvImportResponse struct {
 
 func (x *GetCsvImportResponse) Reset() {
 	*x = GetCsvImportResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[23]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1642,7 @@ func (x *GetCsvImportResponse) String() string {
 func (*GetCsvImportResponse) ProtoMessage() {}
 
 func (x *GetCsvImportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[23]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1655,7 @@ func (x *GetCsvImportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCsvImportResponse.ProtoReflect.Descriptor instead.
 func (*GetCsvImportResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{23}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetCsvImportResponse) GetCsvImport() *CsvImport {
@@ -1608,7 +1682,7 @@ type ListCsvRejectionsRequest struct {
 
 func (x *ListCsvRejectionsRequest) Reset() {
 	*x = ListCsvRejectionsRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1694,7 @@ func (x *ListCsvRejectionsRequest) String() string {
 func (*ListCsvRejectionsRequest) ProtoMessage() {}
 
 func (x *ListCsvRejectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[24]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1707,7 @@ func (x *ListCsvRejectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCsvRejectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListCsvRejectionsRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{24}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListCsvRejectionsRequest) GetBusinessId() string {
@@ -1677,7 +1751,7 @@ type ListCsvRejectionsResponse struct {
 
 func (x *ListCsvRejectionsResponse) Reset() {
 	*x = ListCsvRejectionsResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1763,7 @@ func (x *ListCsvRejectionsResponse) String() string {
 func (*ListCsvRejectionsResponse) ProtoMessage() {}
 
 func (x *ListCsvRejectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[25]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1776,7 @@ func (x *ListCsvRejectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCsvRejectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListCsvRejectionsResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{25}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListCsvRejectionsResponse) GetRows() []*CsvRejectedRow {
@@ -1724,7 +1798,7 @@ type ListImportRejectionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The business, a UUID.
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
-	// `ImportPurchasesResponse.import_id`.
+	// `ImportPurchasesResponse.import_id`, or `x-import-id` of the call's initial metadata.
 	ImportId string `protobuf:"bytes,2,opt,name=import_id,json=importId,proto3" json:"import_id,omitempty"`
 	// How many to return; default 500, at most 5,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
@@ -1736,7 +1810,7 @@ type ListImportRejectionsRequest struct {
 
 func (x *ListImportRejectionsRequest) Reset() {
 	*x = ListImportRejectionsRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1748,7 +1822,7 @@ func (x *ListImportRejectionsRequest) String() string {
 func (*ListImportRejectionsRequest) ProtoMessage() {}
 
 func (x *ListImportRejectionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[26]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1761,7 +1835,7 @@ func (x *ListImportRejectionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImportRejectionsRequest.ProtoReflect.Descriptor instead.
 func (*ListImportRejectionsRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{26}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListImportRejectionsRequest) GetBusinessId() string {
@@ -1805,7 +1879,7 @@ type ListImportRejectionsResponse struct {
 
 func (x *ListImportRejectionsResponse) Reset() {
 	*x = ListImportRejectionsResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1891,7 @@ func (x *ListImportRejectionsResponse) String() string {
 func (*ListImportRejectionsResponse) ProtoMessage() {}
 
 func (x *ListImportRejectionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[27]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1904,7 @@ func (x *ListImportRejectionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImportRejectionsResponse.ProtoReflect.Descriptor instead.
 func (*ListImportRejectionsResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{27}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListImportRejectionsResponse) GetRows() []*RejectedRow {
@@ -1862,7 +1936,7 @@ type ListRejectedRowsRequest struct {
 
 func (x *ListRejectedRowsRequest) Reset() {
 	*x = ListRejectedRowsRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +1948,7 @@ func (x *ListRejectedRowsRequest) String() string {
 func (*ListRejectedRowsRequest) ProtoMessage() {}
 
 func (x *ListRejectedRowsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[28]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +1961,7 @@ func (x *ListRejectedRowsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectedRowsRequest.ProtoReflect.Descriptor instead.
 func (*ListRejectedRowsRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{28}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRejectedRowsRequest) GetBusinessId() string {
@@ -1924,7 +1998,7 @@ type ListRejectedRowsResponse struct {
 
 func (x *ListRejectedRowsResponse) Reset() {
 	*x = ListRejectedRowsResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2010,7 @@ func (x *ListRejectedRowsResponse) String() string {
 func (*ListRejectedRowsResponse) ProtoMessage() {}
 
 func (x *ListRejectedRowsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[29]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2023,7 @@ func (x *ListRejectedRowsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRejectedRowsResponse.ProtoReflect.Descriptor instead.
 func (*ListRejectedRowsResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{29}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRejectedRowsResponse) GetRows() []*KeptRow {
@@ -1986,7 +2060,7 @@ type MatchRejectedRowRequest struct {
 
 func (x *MatchRejectedRowRequest) Reset() {
 	*x = MatchRejectedRowRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2072,7 @@ func (x *MatchRejectedRowRequest) String() string {
 func (*MatchRejectedRowRequest) ProtoMessage() {}
 
 func (x *MatchRejectedRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2085,7 @@ func (x *MatchRejectedRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchRejectedRowRequest.ProtoReflect.Descriptor instead.
 func (*MatchRejectedRowRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{30}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MatchRejectedRowRequest) GetBusinessId() string {
@@ -2082,7 +2156,7 @@ type MatchRejectedRowResponse struct {
 
 func (x *MatchRejectedRowResponse) Reset() {
 	*x = MatchRejectedRowResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2168,7 @@ func (x *MatchRejectedRowResponse) String() string {
 func (*MatchRejectedRowResponse) ProtoMessage() {}
 
 func (x *MatchRejectedRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2181,7 @@ func (x *MatchRejectedRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MatchRejectedRowResponse.ProtoReflect.Descriptor instead.
 func (*MatchRejectedRowResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{31}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MatchRejectedRowResponse) GetPurchase() *Purchase {
@@ -2130,7 +2204,7 @@ type DiscardRejectedRowRequest struct {
 
 func (x *DiscardRejectedRowRequest) Reset() {
 	*x = DiscardRejectedRowRequest{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2142,7 +2216,7 @@ func (x *DiscardRejectedRowRequest) String() string {
 func (*DiscardRejectedRowRequest) ProtoMessage() {}
 
 func (x *DiscardRejectedRowRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[32]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2155,7 +2229,7 @@ func (x *DiscardRejectedRowRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRejectedRowRequest.ProtoReflect.Descriptor instead.
 func (*DiscardRejectedRowRequest) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{32}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DiscardRejectedRowRequest) GetBusinessId() string {
@@ -2181,7 +2255,7 @@ type DiscardRejectedRowResponse struct {
 
 func (x *DiscardRejectedRowResponse) Reset() {
 	*x = DiscardRejectedRowResponse{}
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2267,7 @@ func (x *DiscardRejectedRowResponse) String() string {
 func (*DiscardRejectedRowResponse) ProtoMessage() {}
 
 func (x *DiscardRejectedRowResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[33]
+	mi := &file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2280,7 @@ func (x *DiscardRejectedRowResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiscardRejectedRowResponse.ProtoReflect.Descriptor instead.
 func (*DiscardRejectedRowResponse) Descriptor() ([]byte, []int) {
-	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{33}
+	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP(), []int{34}
 }
 
 var File_svoykrug_purchases_v1_purchases_service_proto protoreflect.FileDescriptor
@@ -2224,14 +2298,18 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\famount_minor\x18\x04 \x01(\x03R\vamountMinor\x12#\n" +
 	"\rcurrency_code\x18\x05 \x01(\tR\fcurrencyCode\x12?\n" +
 	"\rpurchase_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fpurchaseTimeB\a\n" +
-	"\x05buyer\"\x9c\x01\n" +
+	"\x05buyer\"Y\n" +
+	"\bRowFault\x127\n" +
+	"\x06reason\x18\x01 \x01(\x0e2\x1f.svoykrug.common.v1.ErrorReasonR\x06reason\x12\x14\n" +
+	"\x05field\x18\x02 \x01(\tR\x05field\"\xe4\x01\n" +
 	"\vRejectedRow\x12\x1d\n" +
 	"\n" +
 	"row_number\x18\x01 \x01(\x03R\trowNumber\x12\x1f\n" +
 	"\vexternal_id\x18\x02 \x01(\tR\n" +
 	"externalId\x127\n" +
 	"\x06reason\x18\x03 \x01(\x0e2\x1f.svoykrug.common.v1.ErrorReasonR\x06reason\x12\x14\n" +
-	"\x05field\x18\x04 \x01(\tR\x05field\"x\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\x12F\n" +
+	"\x0efurther_faults\x18\x05 \x03(\v2\x1f.svoykrug.purchases.v1.RowFaultR\rfurtherFaults\"x\n" +
 	"\x15RecordPurchaseRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12>\n" +
@@ -2291,14 +2369,15 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\x16ImportPurchasesRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12@\n" +
-	"\tpurchases\x18\x02 \x03(\v2\".svoykrug.purchases.v1.NewPurchaseR\tpurchases\"\x9d\x02\n" +
+	"\tpurchases\x18\x02 \x03(\v2\".svoykrug.purchases.v1.NewPurchaseR\tpurchases\"\xc4\x02\n" +
 	"\x17ImportPurchasesResponse\x12%\n" +
 	"\x0ereceived_count\x18\x01 \x01(\x03R\rreceivedCount\x12%\n" +
 	"\x0erecorded_count\x18\x02 \x01(\x03R\rrecordedCount\x12'\n" +
 	"\x0fduplicate_count\x18\x03 \x01(\x03R\x0eduplicateCount\x12%\n" +
 	"\x0erejected_count\x18\x04 \x01(\x03R\rrejectedCount\x12G\n" +
 	"\rrejected_rows\x18\x05 \x03(\v2\".svoykrug.purchases.v1.RejectedRowR\frejectedRows\x12\x1b\n" +
-	"\timport_id\x18\x06 \x01(\tR\bimportId\"\x91\x01\n" +
+	"\timport_id\x18\x06 \x01(\tR\bimportId\x12%\n" +
+	"\x0ereported_count\x18\a \x01(\x03R\rreportedCount\"\x91\x01\n" +
 	"\x15StartCsvImportRequest\x12\x1f\n" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x128\n" +
@@ -2373,7 +2452,7 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\vbusiness_id\x18\x01 \x01(\tR\n" +
 	"businessId\x12\x15\n" +
 	"\x06row_id\x18\x02 \x01(\tR\x05rowId\"\x1c\n" +
-	"\x1aDiscardRejectedRowResponse2\xf0\x13\n" +
+	"\x1aDiscardRejectedRowResponse2\xf3\x13\n" +
 	"\x10PurchasesService\x12\x99\x01\n" +
 	"\x0eRecordPurchase\x12,.svoykrug.purchases.v1.RecordPurchaseRequest\x1a-.svoykrug.purchases.v1.RecordPurchaseResponse\"*\xca\xf3\x18#\n" +
 	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\xab\x01\n" +
@@ -2394,13 +2473,13 @@ const file_svoykrug_purchases_v1_purchases_service_proto_rawDesc = "" +
 	"\x0eUploadCsvChunk\x12,.svoykrug.purchases.v1.UploadCsvChunkRequest\x1a-.svoykrug.purchases.v1.UploadCsvChunkResponse\"*\xca\xf3\x18#\n" +
 	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\x9c\x01\n" +
 	"\x0fFinishCsvImport\x12-.svoykrug.purchases.v1.FinishCsvImportRequest\x1a..svoykrug.purchases.v1.FinishCsvImportResponse\"*\xca\xf3\x18#\n" +
-	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\x92\x01\n" +
-	"\fGetCsvImport\x12*.svoykrug.purchases.v1.GetCsvImportRequest\x1a+.svoykrug.purchases.v1.GetCsvImportResponse\")\xca\xf3\x18\"\n" +
-	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\xa1\x01\n" +
-	"\x11ListCsvRejections\x12/.svoykrug.purchases.v1.ListCsvRejectionsRequest\x1a0.svoykrug.purchases.v1.ListCsvRejectionsResponse\")\xca\xf3\x18\"\n" +
-	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\xaa\x01\n" +
-	"\x14ListImportRejections\x122.svoykrug.purchases.v1.ListImportRejectionsRequest\x1a3.svoykrug.purchases.v1.ListImportRejectionsResponse\")\xca\xf3\x18\"\n" +
-	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\x9e\x01\n" +
+	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x02\x12\x93\x01\n" +
+	"\fGetCsvImport\x12*.svoykrug.purchases.v1.GetCsvImportRequest\x1a+.svoykrug.purchases.v1.GetCsvImportResponse\"*\xca\xf3\x18#\n" +
+	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x01\x12\xa2\x01\n" +
+	"\x11ListCsvRejections\x12/.svoykrug.purchases.v1.ListCsvRejectionsRequest\x1a0.svoykrug.purchases.v1.ListCsvRejectionsResponse\"*\xca\xf3\x18#\n" +
+	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x01\x12\xab\x01\n" +
+	"\x14ListImportRejections\x122.svoykrug.purchases.v1.ListImportRejectionsRequest\x1a3.svoykrug.purchases.v1.ListImportRejectionsResponse\"*\xca\xf3\x18#\n" +
+	"\x03\x03\x06\x05\x12\x0fpurchases.write\x1a\vbusiness_id\x90\x02\x01\x12\x9e\x01\n" +
 	"\x10ListRejectedRows\x12..svoykrug.purchases.v1.ListRejectedRowsRequest\x1a/.svoykrug.purchases.v1.ListRejectedRowsResponse\")\xca\xf3\x18\"\n" +
 	"\x03\x03\x06\x05\x12\x0epurchases.read\x1a\vbusiness_id\x90\x02\x01\x12\x9f\x01\n" +
 	"\x10MatchRejectedRow\x12..svoykrug.purchases.v1.MatchRejectedRowRequest\x1a/.svoykrug.purchases.v1.MatchRejectedRowResponse\"*\xca\xf3\x18#\n" +
@@ -2420,113 +2499,116 @@ func file_svoykrug_purchases_v1_purchases_service_proto_rawDescGZIP() []byte {
 	return file_svoykrug_purchases_v1_purchases_service_proto_rawDescData
 }
 
-var file_svoykrug_purchases_v1_purchases_service_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_svoykrug_purchases_v1_purchases_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_svoykrug_purchases_v1_purchases_service_proto_goTypes = []any{
 	(*NewPurchase)(nil),                  // 0: svoykrug.purchases.v1.NewPurchase
-	(*RejectedRow)(nil),                  // 1: svoykrug.purchases.v1.RejectedRow
-	(*RecordPurchaseRequest)(nil),        // 2: svoykrug.purchases.v1.RecordPurchaseRequest
-	(*RecordPurchaseResponse)(nil),       // 3: svoykrug.purchases.v1.RecordPurchaseResponse
-	(*BatchRecordPurchasesRequest)(nil),  // 4: svoykrug.purchases.v1.BatchRecordPurchasesRequest
-	(*BatchRecordPurchasesResponse)(nil), // 5: svoykrug.purchases.v1.BatchRecordPurchasesResponse
-	(*RefundPurchaseRequest)(nil),        // 6: svoykrug.purchases.v1.RefundPurchaseRequest
-	(*RefundPurchaseResponse)(nil),       // 7: svoykrug.purchases.v1.RefundPurchaseResponse
-	(*GetPurchaseRequest)(nil),           // 8: svoykrug.purchases.v1.GetPurchaseRequest
-	(*GetPurchaseResponse)(nil),          // 9: svoykrug.purchases.v1.GetPurchaseResponse
-	(*ListMyPurchasesRequest)(nil),       // 10: svoykrug.purchases.v1.ListMyPurchasesRequest
-	(*ListMyPurchasesResponse)(nil),      // 11: svoykrug.purchases.v1.ListMyPurchasesResponse
-	(*ListPurchasesRequest)(nil),         // 12: svoykrug.purchases.v1.ListPurchasesRequest
-	(*ListPurchasesResponse)(nil),        // 13: svoykrug.purchases.v1.ListPurchasesResponse
-	(*ImportPurchasesRequest)(nil),       // 14: svoykrug.purchases.v1.ImportPurchasesRequest
-	(*ImportPurchasesResponse)(nil),      // 15: svoykrug.purchases.v1.ImportPurchasesResponse
-	(*StartCsvImportRequest)(nil),        // 16: svoykrug.purchases.v1.StartCsvImportRequest
-	(*StartCsvImportResponse)(nil),       // 17: svoykrug.purchases.v1.StartCsvImportResponse
-	(*UploadCsvChunkRequest)(nil),        // 18: svoykrug.purchases.v1.UploadCsvChunkRequest
-	(*UploadCsvChunkResponse)(nil),       // 19: svoykrug.purchases.v1.UploadCsvChunkResponse
-	(*FinishCsvImportRequest)(nil),       // 20: svoykrug.purchases.v1.FinishCsvImportRequest
-	(*FinishCsvImportResponse)(nil),      // 21: svoykrug.purchases.v1.FinishCsvImportResponse
-	(*GetCsvImportRequest)(nil),          // 22: svoykrug.purchases.v1.GetCsvImportRequest
-	(*GetCsvImportResponse)(nil),         // 23: svoykrug.purchases.v1.GetCsvImportResponse
-	(*ListCsvRejectionsRequest)(nil),     // 24: svoykrug.purchases.v1.ListCsvRejectionsRequest
-	(*ListCsvRejectionsResponse)(nil),    // 25: svoykrug.purchases.v1.ListCsvRejectionsResponse
-	(*ListImportRejectionsRequest)(nil),  // 26: svoykrug.purchases.v1.ListImportRejectionsRequest
-	(*ListImportRejectionsResponse)(nil), // 27: svoykrug.purchases.v1.ListImportRejectionsResponse
-	(*ListRejectedRowsRequest)(nil),      // 28: svoykrug.purchases.v1.ListRejectedRowsRequest
-	(*ListRejectedRowsResponse)(nil),     // 29: svoykrug.purchases.v1.ListRejectedRowsResponse
-	(*MatchRejectedRowRequest)(nil),      // 30: svoykrug.purchases.v1.MatchRejectedRowRequest
-	(*MatchRejectedRowResponse)(nil),     // 31: svoykrug.purchases.v1.MatchRejectedRowResponse
-	(*DiscardRejectedRowRequest)(nil),    // 32: svoykrug.purchases.v1.DiscardRejectedRowRequest
-	(*DiscardRejectedRowResponse)(nil),   // 33: svoykrug.purchases.v1.DiscardRejectedRowResponse
-	(*timestamppb.Timestamp)(nil),        // 34: google.protobuf.Timestamp
-	(v1.ErrorReason)(0),                  // 35: svoykrug.common.v1.ErrorReason
-	(*Purchase)(nil),                     // 36: svoykrug.purchases.v1.Purchase
-	(*Refund)(nil),                       // 37: svoykrug.purchases.v1.Refund
-	(*CsvFormat)(nil),                    // 38: svoykrug.purchases.v1.CsvFormat
-	(*CsvImport)(nil),                    // 39: svoykrug.purchases.v1.CsvImport
-	(*v11.Operation)(nil),                // 40: svoykrug.operations.v1.Operation
-	(*CsvRejectedRow)(nil),               // 41: svoykrug.purchases.v1.CsvRejectedRow
-	(*KeptRow)(nil),                      // 42: svoykrug.purchases.v1.KeptRow
+	(*RowFault)(nil),                     // 1: svoykrug.purchases.v1.RowFault
+	(*RejectedRow)(nil),                  // 2: svoykrug.purchases.v1.RejectedRow
+	(*RecordPurchaseRequest)(nil),        // 3: svoykrug.purchases.v1.RecordPurchaseRequest
+	(*RecordPurchaseResponse)(nil),       // 4: svoykrug.purchases.v1.RecordPurchaseResponse
+	(*BatchRecordPurchasesRequest)(nil),  // 5: svoykrug.purchases.v1.BatchRecordPurchasesRequest
+	(*BatchRecordPurchasesResponse)(nil), // 6: svoykrug.purchases.v1.BatchRecordPurchasesResponse
+	(*RefundPurchaseRequest)(nil),        // 7: svoykrug.purchases.v1.RefundPurchaseRequest
+	(*RefundPurchaseResponse)(nil),       // 8: svoykrug.purchases.v1.RefundPurchaseResponse
+	(*GetPurchaseRequest)(nil),           // 9: svoykrug.purchases.v1.GetPurchaseRequest
+	(*GetPurchaseResponse)(nil),          // 10: svoykrug.purchases.v1.GetPurchaseResponse
+	(*ListMyPurchasesRequest)(nil),       // 11: svoykrug.purchases.v1.ListMyPurchasesRequest
+	(*ListMyPurchasesResponse)(nil),      // 12: svoykrug.purchases.v1.ListMyPurchasesResponse
+	(*ListPurchasesRequest)(nil),         // 13: svoykrug.purchases.v1.ListPurchasesRequest
+	(*ListPurchasesResponse)(nil),        // 14: svoykrug.purchases.v1.ListPurchasesResponse
+	(*ImportPurchasesRequest)(nil),       // 15: svoykrug.purchases.v1.ImportPurchasesRequest
+	(*ImportPurchasesResponse)(nil),      // 16: svoykrug.purchases.v1.ImportPurchasesResponse
+	(*StartCsvImportRequest)(nil),        // 17: svoykrug.purchases.v1.StartCsvImportRequest
+	(*StartCsvImportResponse)(nil),       // 18: svoykrug.purchases.v1.StartCsvImportResponse
+	(*UploadCsvChunkRequest)(nil),        // 19: svoykrug.purchases.v1.UploadCsvChunkRequest
+	(*UploadCsvChunkResponse)(nil),       // 20: svoykrug.purchases.v1.UploadCsvChunkResponse
+	(*FinishCsvImportRequest)(nil),       // 21: svoykrug.purchases.v1.FinishCsvImportRequest
+	(*FinishCsvImportResponse)(nil),      // 22: svoykrug.purchases.v1.FinishCsvImportResponse
+	(*GetCsvImportRequest)(nil),          // 23: svoykrug.purchases.v1.GetCsvImportRequest
+	(*GetCsvImportResponse)(nil),         // 24: svoykrug.purchases.v1.GetCsvImportResponse
+	(*ListCsvRejectionsRequest)(nil),     // 25: svoykrug.purchases.v1.ListCsvRejectionsRequest
+	(*ListCsvRejectionsResponse)(nil),    // 26: svoykrug.purchases.v1.ListCsvRejectionsResponse
+	(*ListImportRejectionsRequest)(nil),  // 27: svoykrug.purchases.v1.ListImportRejectionsRequest
+	(*ListImportRejectionsResponse)(nil), // 28: svoykrug.purchases.v1.ListImportRejectionsResponse
+	(*ListRejectedRowsRequest)(nil),      // 29: svoykrug.purchases.v1.ListRejectedRowsRequest
+	(*ListRejectedRowsResponse)(nil),     // 30: svoykrug.purchases.v1.ListRejectedRowsResponse
+	(*MatchRejectedRowRequest)(nil),      // 31: svoykrug.purchases.v1.MatchRejectedRowRequest
+	(*MatchRejectedRowResponse)(nil),     // 32: svoykrug.purchases.v1.MatchRejectedRowResponse
+	(*DiscardRejectedRowRequest)(nil),    // 33: svoykrug.purchases.v1.DiscardRejectedRowRequest
+	(*DiscardRejectedRowResponse)(nil),   // 34: svoykrug.purchases.v1.DiscardRejectedRowResponse
+	(*timestamppb.Timestamp)(nil),        // 35: google.protobuf.Timestamp
+	(v1.ErrorReason)(0),                  // 36: svoykrug.common.v1.ErrorReason
+	(*Purchase)(nil),                     // 37: svoykrug.purchases.v1.Purchase
+	(*Refund)(nil),                       // 38: svoykrug.purchases.v1.Refund
+	(*CsvFormat)(nil),                    // 39: svoykrug.purchases.v1.CsvFormat
+	(*CsvImport)(nil),                    // 40: svoykrug.purchases.v1.CsvImport
+	(*v11.Operation)(nil),                // 41: svoykrug.operations.v1.Operation
+	(*CsvRejectedRow)(nil),               // 42: svoykrug.purchases.v1.CsvRejectedRow
+	(*KeptRow)(nil),                      // 43: svoykrug.purchases.v1.KeptRow
 }
 var file_svoykrug_purchases_v1_purchases_service_proto_depIdxs = []int32{
-	34, // 0: svoykrug.purchases.v1.NewPurchase.purchase_time:type_name -> google.protobuf.Timestamp
-	35, // 1: svoykrug.purchases.v1.RejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
-	0,  // 2: svoykrug.purchases.v1.RecordPurchaseRequest.purchase:type_name -> svoykrug.purchases.v1.NewPurchase
-	36, // 3: svoykrug.purchases.v1.RecordPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	0,  // 4: svoykrug.purchases.v1.BatchRecordPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
-	1,  // 5: svoykrug.purchases.v1.BatchRecordPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
-	34, // 6: svoykrug.purchases.v1.RefundPurchaseRequest.refund_time:type_name -> google.protobuf.Timestamp
-	36, // 7: svoykrug.purchases.v1.RefundPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	37, // 8: svoykrug.purchases.v1.RefundPurchaseResponse.refund:type_name -> svoykrug.purchases.v1.Refund
-	36, // 9: svoykrug.purchases.v1.GetPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	36, // 10: svoykrug.purchases.v1.ListMyPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
-	36, // 11: svoykrug.purchases.v1.ListPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
-	0,  // 12: svoykrug.purchases.v1.ImportPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
-	1,  // 13: svoykrug.purchases.v1.ImportPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
-	38, // 14: svoykrug.purchases.v1.StartCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
-	39, // 15: svoykrug.purchases.v1.StartCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
-	38, // 16: svoykrug.purchases.v1.FinishCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
-	40, // 17: svoykrug.purchases.v1.FinishCsvImportResponse.operation:type_name -> svoykrug.operations.v1.Operation
-	39, // 18: svoykrug.purchases.v1.GetCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
-	41, // 19: svoykrug.purchases.v1.ListCsvRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.CsvRejectedRow
-	1,  // 20: svoykrug.purchases.v1.ListImportRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.RejectedRow
-	42, // 21: svoykrug.purchases.v1.ListRejectedRowsResponse.rows:type_name -> svoykrug.purchases.v1.KeptRow
-	36, // 22: svoykrug.purchases.v1.MatchRejectedRowResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
-	2,  // 23: svoykrug.purchases.v1.PurchasesService.RecordPurchase:input_type -> svoykrug.purchases.v1.RecordPurchaseRequest
-	4,  // 24: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:input_type -> svoykrug.purchases.v1.BatchRecordPurchasesRequest
-	6,  // 25: svoykrug.purchases.v1.PurchasesService.RefundPurchase:input_type -> svoykrug.purchases.v1.RefundPurchaseRequest
-	8,  // 26: svoykrug.purchases.v1.PurchasesService.GetPurchase:input_type -> svoykrug.purchases.v1.GetPurchaseRequest
-	10, // 27: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:input_type -> svoykrug.purchases.v1.ListMyPurchasesRequest
-	12, // 28: svoykrug.purchases.v1.PurchasesService.ListPurchases:input_type -> svoykrug.purchases.v1.ListPurchasesRequest
-	14, // 29: svoykrug.purchases.v1.PurchasesService.ImportPurchases:input_type -> svoykrug.purchases.v1.ImportPurchasesRequest
-	16, // 30: svoykrug.purchases.v1.PurchasesService.StartCsvImport:input_type -> svoykrug.purchases.v1.StartCsvImportRequest
-	18, // 31: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:input_type -> svoykrug.purchases.v1.UploadCsvChunkRequest
-	20, // 32: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:input_type -> svoykrug.purchases.v1.FinishCsvImportRequest
-	22, // 33: svoykrug.purchases.v1.PurchasesService.GetCsvImport:input_type -> svoykrug.purchases.v1.GetCsvImportRequest
-	24, // 34: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:input_type -> svoykrug.purchases.v1.ListCsvRejectionsRequest
-	26, // 35: svoykrug.purchases.v1.PurchasesService.ListImportRejections:input_type -> svoykrug.purchases.v1.ListImportRejectionsRequest
-	28, // 36: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:input_type -> svoykrug.purchases.v1.ListRejectedRowsRequest
-	30, // 37: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:input_type -> svoykrug.purchases.v1.MatchRejectedRowRequest
-	32, // 38: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:input_type -> svoykrug.purchases.v1.DiscardRejectedRowRequest
-	3,  // 39: svoykrug.purchases.v1.PurchasesService.RecordPurchase:output_type -> svoykrug.purchases.v1.RecordPurchaseResponse
-	5,  // 40: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:output_type -> svoykrug.purchases.v1.BatchRecordPurchasesResponse
-	7,  // 41: svoykrug.purchases.v1.PurchasesService.RefundPurchase:output_type -> svoykrug.purchases.v1.RefundPurchaseResponse
-	9,  // 42: svoykrug.purchases.v1.PurchasesService.GetPurchase:output_type -> svoykrug.purchases.v1.GetPurchaseResponse
-	11, // 43: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:output_type -> svoykrug.purchases.v1.ListMyPurchasesResponse
-	13, // 44: svoykrug.purchases.v1.PurchasesService.ListPurchases:output_type -> svoykrug.purchases.v1.ListPurchasesResponse
-	15, // 45: svoykrug.purchases.v1.PurchasesService.ImportPurchases:output_type -> svoykrug.purchases.v1.ImportPurchasesResponse
-	17, // 46: svoykrug.purchases.v1.PurchasesService.StartCsvImport:output_type -> svoykrug.purchases.v1.StartCsvImportResponse
-	19, // 47: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:output_type -> svoykrug.purchases.v1.UploadCsvChunkResponse
-	21, // 48: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:output_type -> svoykrug.purchases.v1.FinishCsvImportResponse
-	23, // 49: svoykrug.purchases.v1.PurchasesService.GetCsvImport:output_type -> svoykrug.purchases.v1.GetCsvImportResponse
-	25, // 50: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:output_type -> svoykrug.purchases.v1.ListCsvRejectionsResponse
-	27, // 51: svoykrug.purchases.v1.PurchasesService.ListImportRejections:output_type -> svoykrug.purchases.v1.ListImportRejectionsResponse
-	29, // 52: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:output_type -> svoykrug.purchases.v1.ListRejectedRowsResponse
-	31, // 53: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:output_type -> svoykrug.purchases.v1.MatchRejectedRowResponse
-	33, // 54: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:output_type -> svoykrug.purchases.v1.DiscardRejectedRowResponse
-	39, // [39:55] is the sub-list for method output_type
-	23, // [23:39] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	35, // 0: svoykrug.purchases.v1.NewPurchase.purchase_time:type_name -> google.protobuf.Timestamp
+	36, // 1: svoykrug.purchases.v1.RowFault.reason:type_name -> svoykrug.common.v1.ErrorReason
+	36, // 2: svoykrug.purchases.v1.RejectedRow.reason:type_name -> svoykrug.common.v1.ErrorReason
+	1,  // 3: svoykrug.purchases.v1.RejectedRow.further_faults:type_name -> svoykrug.purchases.v1.RowFault
+	0,  // 4: svoykrug.purchases.v1.RecordPurchaseRequest.purchase:type_name -> svoykrug.purchases.v1.NewPurchase
+	37, // 5: svoykrug.purchases.v1.RecordPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	0,  // 6: svoykrug.purchases.v1.BatchRecordPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
+	2,  // 7: svoykrug.purchases.v1.BatchRecordPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
+	35, // 8: svoykrug.purchases.v1.RefundPurchaseRequest.refund_time:type_name -> google.protobuf.Timestamp
+	37, // 9: svoykrug.purchases.v1.RefundPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	38, // 10: svoykrug.purchases.v1.RefundPurchaseResponse.refund:type_name -> svoykrug.purchases.v1.Refund
+	37, // 11: svoykrug.purchases.v1.GetPurchaseResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	37, // 12: svoykrug.purchases.v1.ListMyPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
+	37, // 13: svoykrug.purchases.v1.ListPurchasesResponse.purchases:type_name -> svoykrug.purchases.v1.Purchase
+	0,  // 14: svoykrug.purchases.v1.ImportPurchasesRequest.purchases:type_name -> svoykrug.purchases.v1.NewPurchase
+	2,  // 15: svoykrug.purchases.v1.ImportPurchasesResponse.rejected_rows:type_name -> svoykrug.purchases.v1.RejectedRow
+	39, // 16: svoykrug.purchases.v1.StartCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
+	40, // 17: svoykrug.purchases.v1.StartCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
+	39, // 18: svoykrug.purchases.v1.FinishCsvImportRequest.format:type_name -> svoykrug.purchases.v1.CsvFormat
+	41, // 19: svoykrug.purchases.v1.FinishCsvImportResponse.operation:type_name -> svoykrug.operations.v1.Operation
+	40, // 20: svoykrug.purchases.v1.GetCsvImportResponse.csv_import:type_name -> svoykrug.purchases.v1.CsvImport
+	42, // 21: svoykrug.purchases.v1.ListCsvRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.CsvRejectedRow
+	2,  // 22: svoykrug.purchases.v1.ListImportRejectionsResponse.rows:type_name -> svoykrug.purchases.v1.RejectedRow
+	43, // 23: svoykrug.purchases.v1.ListRejectedRowsResponse.rows:type_name -> svoykrug.purchases.v1.KeptRow
+	37, // 24: svoykrug.purchases.v1.MatchRejectedRowResponse.purchase:type_name -> svoykrug.purchases.v1.Purchase
+	3,  // 25: svoykrug.purchases.v1.PurchasesService.RecordPurchase:input_type -> svoykrug.purchases.v1.RecordPurchaseRequest
+	5,  // 26: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:input_type -> svoykrug.purchases.v1.BatchRecordPurchasesRequest
+	7,  // 27: svoykrug.purchases.v1.PurchasesService.RefundPurchase:input_type -> svoykrug.purchases.v1.RefundPurchaseRequest
+	9,  // 28: svoykrug.purchases.v1.PurchasesService.GetPurchase:input_type -> svoykrug.purchases.v1.GetPurchaseRequest
+	11, // 29: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:input_type -> svoykrug.purchases.v1.ListMyPurchasesRequest
+	13, // 30: svoykrug.purchases.v1.PurchasesService.ListPurchases:input_type -> svoykrug.purchases.v1.ListPurchasesRequest
+	15, // 31: svoykrug.purchases.v1.PurchasesService.ImportPurchases:input_type -> svoykrug.purchases.v1.ImportPurchasesRequest
+	17, // 32: svoykrug.purchases.v1.PurchasesService.StartCsvImport:input_type -> svoykrug.purchases.v1.StartCsvImportRequest
+	19, // 33: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:input_type -> svoykrug.purchases.v1.UploadCsvChunkRequest
+	21, // 34: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:input_type -> svoykrug.purchases.v1.FinishCsvImportRequest
+	23, // 35: svoykrug.purchases.v1.PurchasesService.GetCsvImport:input_type -> svoykrug.purchases.v1.GetCsvImportRequest
+	25, // 36: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:input_type -> svoykrug.purchases.v1.ListCsvRejectionsRequest
+	27, // 37: svoykrug.purchases.v1.PurchasesService.ListImportRejections:input_type -> svoykrug.purchases.v1.ListImportRejectionsRequest
+	29, // 38: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:input_type -> svoykrug.purchases.v1.ListRejectedRowsRequest
+	31, // 39: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:input_type -> svoykrug.purchases.v1.MatchRejectedRowRequest
+	33, // 40: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:input_type -> svoykrug.purchases.v1.DiscardRejectedRowRequest
+	4,  // 41: svoykrug.purchases.v1.PurchasesService.RecordPurchase:output_type -> svoykrug.purchases.v1.RecordPurchaseResponse
+	6,  // 42: svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases:output_type -> svoykrug.purchases.v1.BatchRecordPurchasesResponse
+	8,  // 43: svoykrug.purchases.v1.PurchasesService.RefundPurchase:output_type -> svoykrug.purchases.v1.RefundPurchaseResponse
+	10, // 44: svoykrug.purchases.v1.PurchasesService.GetPurchase:output_type -> svoykrug.purchases.v1.GetPurchaseResponse
+	12, // 45: svoykrug.purchases.v1.PurchasesService.ListMyPurchases:output_type -> svoykrug.purchases.v1.ListMyPurchasesResponse
+	14, // 46: svoykrug.purchases.v1.PurchasesService.ListPurchases:output_type -> svoykrug.purchases.v1.ListPurchasesResponse
+	16, // 47: svoykrug.purchases.v1.PurchasesService.ImportPurchases:output_type -> svoykrug.purchases.v1.ImportPurchasesResponse
+	18, // 48: svoykrug.purchases.v1.PurchasesService.StartCsvImport:output_type -> svoykrug.purchases.v1.StartCsvImportResponse
+	20, // 49: svoykrug.purchases.v1.PurchasesService.UploadCsvChunk:output_type -> svoykrug.purchases.v1.UploadCsvChunkResponse
+	22, // 50: svoykrug.purchases.v1.PurchasesService.FinishCsvImport:output_type -> svoykrug.purchases.v1.FinishCsvImportResponse
+	24, // 51: svoykrug.purchases.v1.PurchasesService.GetCsvImport:output_type -> svoykrug.purchases.v1.GetCsvImportResponse
+	26, // 52: svoykrug.purchases.v1.PurchasesService.ListCsvRejections:output_type -> svoykrug.purchases.v1.ListCsvRejectionsResponse
+	28, // 53: svoykrug.purchases.v1.PurchasesService.ListImportRejections:output_type -> svoykrug.purchases.v1.ListImportRejectionsResponse
+	30, // 54: svoykrug.purchases.v1.PurchasesService.ListRejectedRows:output_type -> svoykrug.purchases.v1.ListRejectedRowsResponse
+	32, // 55: svoykrug.purchases.v1.PurchasesService.MatchRejectedRow:output_type -> svoykrug.purchases.v1.MatchRejectedRowResponse
+	34, // 56: svoykrug.purchases.v1.PurchasesService.DiscardRejectedRow:output_type -> svoykrug.purchases.v1.DiscardRejectedRowResponse
+	41, // [41:57] is the sub-list for method output_type
+	25, // [25:41] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_svoykrug_purchases_v1_purchases_service_proto_init() }
@@ -2540,11 +2622,11 @@ func file_svoykrug_purchases_v1_purchases_service_proto_init() {
 		(*NewPurchase_Phone)(nil),
 		(*NewPurchase_WalletCode)(nil),
 	}
-	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[6].OneofWrappers = []any{
+	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[7].OneofWrappers = []any{
 		(*RefundPurchaseRequest_PurchaseId)(nil),
 		(*RefundPurchaseRequest_PurchaseExternalId)(nil),
 	}
-	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[30].OneofWrappers = []any{
+	file_svoykrug_purchases_v1_purchases_service_proto_msgTypes[31].OneofWrappers = []any{
 		(*MatchRejectedRowRequest_UserId)(nil),
 		(*MatchRejectedRowRequest_Phone)(nil),
 	}
@@ -2554,7 +2636,7 @@ func file_svoykrug_purchases_v1_purchases_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_svoykrug_purchases_v1_purchases_service_proto_rawDesc), len(file_svoykrug_purchases_v1_purchases_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -88,7 +88,8 @@ type PurchasesServiceClient interface {
 	ListPurchases(ctx context.Context, in *ListPurchasesRequest, opts ...grpc.CallOption) (*ListPurchasesResponse, error)
 	// Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
 	// stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-	// with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+	// with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+	// The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
 	// and external id.
@@ -122,19 +123,22 @@ type PurchasesServiceClient interface {
 	FinishCsvImport(ctx context.Context, in *FinishCsvImportRequest, opts ...grpc.CallOption) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	GetCsvImport(ctx context.Context, in *GetCsvImportRequest, opts ...grpc.CallOption) (*GetCsvImportResponse, error)
 	// Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-	// file is being read it lists those found so far.
+	// file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+	// a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	ListCsvRejections(ctx context.Context, in *ListCsvRejectionsRequest, opts ...grpc.CallOption) (*ListCsvRejectionsResponse, error)
-	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-	// refused nothing, and of none, there are no rows.
+	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+	// answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+	// and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+	// no rows.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	ListImportRejections(ctx context.Context, in *ListImportRejectionsRequest, opts ...grpc.CallOption) (*ListImportRejectionsResponse, error)
 	// Lists the rows of imports that named nobody we know, the newest first.
@@ -376,7 +380,8 @@ type PurchasesServiceServer interface {
 	ListPurchases(context.Context, *ListPurchasesRequest) (*ListPurchasesResponse, error)
 	// Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
 	// stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-	// with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+	// with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+	// The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
 	// and external id.
@@ -410,19 +415,22 @@ type PurchasesServiceServer interface {
 	FinishCsvImport(context.Context, *FinishCsvImportRequest) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	GetCsvImport(context.Context, *GetCsvImportRequest) (*GetCsvImportResponse, error)
 	// Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-	// file is being read it lists those found so far.
+	// file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+	// a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	ListCsvRejections(context.Context, *ListCsvRejectionsRequest) (*ListCsvRejectionsResponse, error)
-	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-	// refused nothing, and of none, there are no rows.
+	// Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+	// answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+	// and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+	// no rows.
 	//
-	// Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+	// Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
 	ListImportRejections(context.Context, *ListImportRejectionsRequest) (*ListImportRejectionsResponse, error)
 	// Lists the rows of imports that named nobody we know, the newest first.

@@ -49,16 +49,18 @@ import svoykrug.analytics.v1.WatchDashboardResponse
 /**
  * Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
  * never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
- * method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
- * or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
- * again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+ * method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+ * card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+ * RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+ * who names it, and passed over where the latest is asked for.
  */
 public class AnalyticsService internal constructor(private val calls: Calls) {
     /**
      * Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-     * and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-     * days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-     * told as it was proven last, and counted.
+     * and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+     * changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+     * is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+     * seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
      * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -89,7 +91,8 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Returns the eleven segments of a snapshot with their figures.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+     * WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun getSegmentSummary(request: GetSegmentSummaryRequest, deadline: Duration? = null): GetSegmentSummaryResponse =
         calls.unary(AnalyticsServiceGrpc.getGetSegmentSummaryMethod(), request, deadline)
@@ -98,7 +101,8 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Lists the members of a snapshot, or of one of its segments, the highest net spend first.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+     * named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun listSegmentMembers(request: ListSegmentMembersRequest, deadline: Duration? = null): ListSegmentMembersResponse =
         calls.unary(AnalyticsServiceGrpc.getListSegmentMembersMethod(), request, deadline)
@@ -107,17 +111,19 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+     * WAREHOUSE_UNAVAILABLE.
      */
     public fun streamSegmentMembers(request: StreamSegmentMembersRequest, deadline: Duration? = null): Flow<StreamSegmentMembersResponse> =
         calls.download(AnalyticsServiceGrpc.getStreamSegmentMembersMethod(), request, deadline)
 
     /**
-     * Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+     * Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+     * the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-     * NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+     * NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun getSegmentMovements(request: GetSegmentMovementsRequest, deadline: Duration? = null): GetSegmentMovementsResponse =
         calls.unary(AnalyticsServiceGrpc.getGetSegmentMovementsMethod(), request, deadline)
@@ -127,7 +133,7 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * her, with reasons. Who bought for the first time since then is answered with neither.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+     * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
      * WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun getMemberInsight(request: GetMemberInsightRequest, deadline: Duration? = null): GetMemberInsightResponse =
@@ -137,9 +143,9 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
      *
      * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-     * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-     * missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-     * WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+     * what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+     * needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun trainChurnModel(request: TrainChurnModelRequest, deadline: Duration? = null): TrainChurnModelResponse =
         calls.unary(AnalyticsServiceGrpc.getTrainChurnModelMethod(), request, deadline)
@@ -167,8 +173,9 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * than the serving one by a paired test.
      *
      * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-     * Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-     * PERMISSION_DENIED, NOT_FOUND (to admins and services).
+     * Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+     * (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+     * compared).
      */
     public suspend fun promoteChurnModel(request: PromoteChurnModelRequest, deadline: Duration? = null): PromoteChurnModelResponse =
         calls.unary(AnalyticsServiceGrpc.getPromoteChurnModelMethod(), request, deadline)
@@ -179,7 +186,8 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      *
      * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
      * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-     * of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+     * of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+     * snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun scoreMembers(request: ScoreMembersRequest, deadline: Duration? = null): ScoreMembersResponse =
         calls.unary(AnalyticsServiceGrpc.getScoreMembersMethod(), request, deadline)
@@ -189,7 +197,7 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
      * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-     * scope), WAREHOUSE_UNAVAILABLE.
+     * scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun listAtRiskMembers(request: ListAtRiskMembersRequest, deadline: Duration? = null): ListAtRiskMembersResponse =
         calls.unary(AnalyticsServiceGrpc.getListAtRiskMembersMethod(), request, deadline)
@@ -207,7 +215,8 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-     * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+     * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+     * WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun getMemberHistory(request: GetMemberHistoryRequest, deadline: Duration? = null): GetMemberHistoryResponse =
         calls.unary(AnalyticsServiceGrpc.getGetMemberHistoryMethod(), request, deadline)
@@ -219,7 +228,8 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      *
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
      * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-     * business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+     * business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+     * risk), WAREHOUSE_UNAVAILABLE.
      */
     public suspend fun getDashboard(request: GetDashboardRequest, deadline: Duration? = null): GetDashboardResponse =
         calls.unary(AnalyticsServiceGrpc.getGetDashboardMethod(), request, deadline)
@@ -231,7 +241,7 @@ public class AnalyticsService internal constructor(private val calls: Calls) {
      * Callers: owner of the business, admin, service with `analytics.read`. Read only.
      * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
      * business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-     * being proven or repaired), WAREHOUSE_UNAVAILABLE.
+     * being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
      */
     public fun watchDashboard(request: WatchDashboardRequest, deadline: Duration? = null): Flow<WatchDashboardResponse> =
         calls.download(AnalyticsServiceGrpc.getWatchDashboardMethod(), request, deadline)

@@ -16,6 +16,7 @@ from svoykrug_server.purchases.erasure_repository import LedgerErasure
 from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.ports import Operations, Progress
 from svoykrug_server.purchases.rejections_repository import RejectionRepository
+from svoykrug_server.purchases.reports_repository import ReportRepository
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.postgres import Postgres
@@ -48,6 +49,7 @@ def compose_csv(
     page_tokens: PageTokens,
     clock: Clock,
     most_open: int,
+    reports: ReportRepository,
 ) -> Csv:
     """Builds the use cases, the work function and the job.
 
@@ -61,12 +63,13 @@ def compose_csv(
         page_tokens: Makes and reads page tokens.
         clock: Tells the time.
         most_open: How many files that are not written a business has at a time.
+        reports: How many refused rows are kept.
     """
     imports, trial_ledger = CsvImportRepository(), TrialLedger()
     trial_writer = PurchaseWriter(postgres, trial_ledger, erasure, rules, clock, SilentAnnouncer())
-    run = CsvImportRun(postgres, imports, writer, trial_ledger, trial_writer, zone)
+    run = CsvImportRun(postgres, imports, reports, writer, trial_ledger, trial_writer, zone)
     return Csv(
         uploads=CsvUploads(postgres, imports, LedgerRepository(), operations, page_tokens, clock, most_open),
-        housekeeping=CsvHousekeeping(postgres, imports, RejectionRepository(), clock),
+        housekeeping=CsvHousekeeping(postgres, imports, RejectionRepository(), reports, clock),
         work={KIND: run.run},
     )

@@ -3,9 +3,9 @@
 from dataclasses import asdict, fields
 from uuid import UUID
 
-from svoykrug.common.v1.error_reason_pb2 import ErrorReason
 from svoykrug.purchases.v1 import purchase_pb2, purchases_service_pb2
 
+from svoykrug_server.purchases.convert import reason_to_proto
 from svoykrug_server.purchases.csv.model import CsvFormat, CsvImport, ImportState, PreviewRow, ReportedRow
 from svoykrug_server.purchases.csv.texts import text_of
 from svoykrug_server.purchases.csv.uploads import ReportPage
@@ -56,6 +56,7 @@ def import_to_proto(csv_import: CsvImport, locale: Locale) -> purchase_pb2.CsvIm
         recorded_count=counts.recorded,
         duplicate_count=counts.duplicates,
         rejected_count=counts.rejected,
+        reported_count=csv_import.reported_count,
         rejected_rows=[_rejected_to_proto(row) for row in csv_import.rejected_rows],
         preview_rows=[_preview_to_proto(row) for row in csv_import.preview_rows],
         problem="" if problem is None else text_of(problem, csv_import.problem_facts, locale),
@@ -88,8 +89,11 @@ def _rejected_to_proto(row: ReportedRow) -> purchase_pb2.CsvRejectedRow:
     return purchase_pb2.CsvRejectedRow(
         line_number=row.line_number,
         external_id=row.external_id,
-        reason=ErrorReason.Value(f"ERROR_REASON_{row.reason}"),
+        reason=reason_to_proto(row.reason),
         column=row.column,
+        further_faults=[
+            purchase_pb2.CsvRowFault(reason=reason_to_proto(fault.reason), column=fault.field) for fault in row.further
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from svoykrug_server.kit.errors import DomainError
 from svoykrug_server.kit.ids import first_uuid7
 from svoykrug_server.purchases.csv.repository import CsvImportRepository
 from svoykrug_server.purchases.rejections_repository import RejectionRepository
+from svoykrug_server.purchases.reports_repository import ReportRepository
 from svoykrug_server.storage.postgres import Postgres
 
 log = structlog.get_logger(__name__)
@@ -26,15 +27,22 @@ class CsvHousekeeping:
         postgres: Where they are.
         imports: The SQL of files.
         rejections: The SQL of rows that streams refused.
+        reports: The SQL of what reports hold.
         clock: Tells the time.
     """
 
     def __init__(
-        self, postgres: Postgres, imports: CsvImportRepository, rejections: RejectionRepository, clock: Clock
+        self,
+        postgres: Postgres,
+        imports: CsvImportRepository,
+        rejections: RejectionRepository,
+        reports: ReportRepository,
+        clock: Clock,
     ) -> None:
         self._postgres = postgres
         self._imports = imports
         self._rejections = rejections
+        self._reports = reports
         self._clock = clock
 
     async def run(self) -> None:
@@ -49,6 +57,8 @@ class CsvHousekeeping:
     async def forget(self) -> int:
         """Deletes what is old, a portion at a time, and returns how many rows it was."""
         before, forgotten = self._clock.now() - KEPT, 0
+        async with self._postgres.transaction() as tx:
+            await self._reports.forget(tx, UUID(int=0), first_uuid7(before))
         while portion := await self._forget_some(before):
             forgotten += portion
         async with self._postgres.transaction() as tx:

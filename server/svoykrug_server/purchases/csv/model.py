@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from svoykrug_server.purchases.model import Fault
+
 MAX_FILE_BYTES = 200 * 1024 * 1024
 MAX_ROWS = 10_000_000
 """So many rows with a phone, an id, an amount and a date do not fit into so many bytes."""
@@ -101,6 +103,7 @@ class ReportedRow:
         reason: The name of an `ErrorReason` value without its prefix.
         column: The column that is wrong, as the file's header names it.
         phone: E.164; empty where none could be read.
+        further: What else is wrong: reasons, and columns in the place of fields.
     """
 
     line_number: int
@@ -108,6 +111,7 @@ class ReportedRow:
     reason: str
     column: str
     phone: str = ""
+    further: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,7 @@ class CsvImport:
         problem: Why the file could not be read; None when it could.
         problem_facts: What a person must know to mend it.
         create_time: When it was started.
+        reported_count: How many of the refused rows can be listed; 0 where that was not asked for.
         rejected_rows: The first rows that were refused; empty where they were not asked for.
         preview_rows: The first rows as they were read; empty where they were not asked for.
     """
@@ -208,5 +213,6 @@ class CsvImport:
     problem: Problem | None
     problem_facts: Mapping[str, str]
     create_time: datetime
+    reported_count: int = 0
     rejected_rows: Sequence[ReportedRow] = field(default=())
     preview_rows: Sequence[PreviewRow] = field(default=())

@@ -18,7 +18,7 @@ from svoykrug_server.purchases.csv.columns import HEADER_SOUGHT_IN, Columns, fin
 from svoykrug_server.purchases.csv.encodings import find_encoding, told_name
 from svoykrug_server.purchases.csv.model import MAX_ROWS, CsvFormat, Field, Problem, ReportedRow, UnreadableFile
 from svoykrug_server.purchases.csv.moments import OrderEvidence, parse_moment
-from svoykrug_server.purchases.model import MAX_EXTERNAL_ID_LENGTH, PurchaseRows
+from svoykrug_server.purchases.model import MAX_EXTERNAL_ID_LENGTH, Fault, PurchaseRows
 
 BATCH_ROWS = 5_000
 DELIMITERS = (";", ",", "\t", "|")
@@ -133,10 +133,10 @@ def _read_batch(records: Sequence[Record], layout: Layout, zone: ZoneInfo) -> Ba
     for line_number, cells in records:
         external_id, phone, amount_minor, time_us = _read_row(cells, layout, zone)
         if not external_id or not phone or amount_minor is None or time_us is None:
-            fault = _fault(external_id, phone, amount_minor)
             shown_id = "".join(filter(str.isprintable, external_id))[:MAX_EXTERNAL_ID_LENGTH]
-            column = layout.columns.name_of(fault)
-            faulty.append(ReportedRow(line_number, shown_id, "INVALID_FIELDS", column, phone))
+            column, *others = map(layout.columns.name_of, _unreadable(external_id, phone, amount_minor, time_us))
+            further = tuple(Fault("INVALID_FIELDS", other) for other in others)
+            faulty.append(ReportedRow(line_number, shown_id, "INVALID_FIELDS", column, phone, further))
             continue
         numbers.append(line_number)
         external_ids.append(external_id)
@@ -160,13 +160,15 @@ def _read_row(cells: Sequence[str], layout: Layout, zone: ZoneInfo) -> tuple[str
     )
 
 
-def _fault(external_id: str, phone: str, amount_minor: int | None) -> Field:
-    """Returns the first field of a row that could not be read."""
-    if not external_id:
-        return Field.EXTERNAL_ID
-    if not phone:
-        return Field.PHONE
-    return Field.AMOUNT if amount_minor is None else Field.TIME
+def _unreadable(external_id: str, phone: str, amount_minor: int | None, time_us: int | None) -> list[Field]:
+    """Returns the fields of a row that could not be read."""
+    is_read = {
+        Field.EXTERNAL_ID: bool(external_id),
+        Field.PHONE: bool(phone),
+        Field.AMOUNT: amount_minor is not None,
+        Field.TIME: time_us is not None,
+    }
+    return [field for field, read in is_read.items() if not read]
 
 
 def _cell(cells: Sequence[str], place: int) -> str:

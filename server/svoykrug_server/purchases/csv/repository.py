@@ -20,13 +20,18 @@ from svoykrug_server.purchases.csv.model import (
     Problem,
     ReportedRow,
 )
+from svoykrug_server.purchases.rejections_repository import faults_of, json_of
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 from svoykrug_server.storage.schema.operations import operations
 from svoykrug_server.storage.schema.purchases import csv_chunks, csv_imports, csv_rows
 
-# How does this import of a business stand, and has its run ended without a word: cancelled, or given up?
+# How does this import of a business stand, has its run ended without a word, cancelled or given up, and how many of its
+# refused rows can be listed?
 _GET = """
-    SELECT csv_imports.*, csv_imports.state = 'running' AND operations.state IN ('failed', 'cancelled') AS abandoned
+    SELECT csv_imports.*, csv_imports.state = 'running' AND operations.state IN ('failed', 'cancelled') AS abandoned,
+        coalesce(
+            (SELECT kept_count FROM import_reports WHERE import_id = csv_imports.id AND NOT dropped), 0
+        ) AS reported_count
     FROM csv_imports LEFT JOIN operations ON operations.id = csv_imports.operation_id
     WHERE csv_imports.id = $1 AND csv_imports.business_id = $2
 """
@@ -39,12 +44,13 @@ _ROWS = """
 # Which rows were refused, or would be? (the columns travel whole: a batch may have thousands)
 _ADD_REJECTED = text(
     """
-    INSERT INTO csv_rows (csv_import_id, role, line_number, phone, external_id, reason, column_name)
-    SELECT :csv_import_id, 'rejected', line_number, nullif(phone, ''), external_id, reason, column_name
+    INSERT INTO csv_rows (csv_import_id, role, line_number, phone, external_id, reason, column_name, further_faults)
+    SELECT :csv_import_id, 'rejected', line_number, nullif(phone, ''), external_id, reason, column_name,
+        CAST(further AS jsonb)
     FROM unnest(
         CAST(:line_numbers AS bigint[]), CAST(:phones AS text[]), CAST(:external_ids AS text[]),
-        CAST(:reasons AS text[]), CAST(:column_names AS text[])
-    ) AS refused (line_number, phone, external_id, reason, column_name)
+        CAST(:reasons AS text[]), CAST(:column_names AS text[]), CAST(:further AS text[])
+    ) AS refused (line_number, phone, external_id, reason, column_name, further)
     """
 )
 
@@ -117,19 +123,22 @@ class CsvImportRepository:
         if found is None or not found.counts.rows:
             return found
         preview = await connection.fetch(_ROWS, import_id, "preview", 0, MAX_PREVIEW_ROWS)
-        rejected = await self.rejections(connection, import_id, 0, MAX_REJECTED_ROWS)
+        rejected = await self.rejections(connection, found, 0, MAX_REJECTED_ROWS)
         return replace(found, rejected_rows=rejected, preview_rows=[_preview_row(row) for row in preview])
 
     async def find(self, connection: ReadConnection, import_id: UUID, business_id: UUID) -> CsvImport | None:
         """Returns an import of a business without the rows that are shown, or None."""
         row = await connection.fetchrow(_GET, import_id, business_id)
-        return None if row is None else _import(row)
+        return None if row is None else replace(_import(row), reported_count=row["reported_count"])
 
     async def rejections(
-        self, connection: ReadConnection, import_id: UUID, after_line: int, limit: int
+        self, connection: ReadConnection, csv_import: CsvImport, after_line: int, limit: int
     ) -> Sequence[ReportedRow]:
-        """Returns refused rows of an import of which rows have been read, after a line, in the file's order."""
-        return [_rejected_row(row) for row in await connection.fetch(_ROWS, import_id, "rejected", after_line, limit)]
+        """Returns refused rows of an import that was found, after a line, in the file's order."""
+        if not csv_import.counts.rows or not csv_import.reported_count:
+            return []
+        rows = await connection.fetch(_ROWS, csv_import.id, "rejected", after_line, limit)
+        return [_rejected_row(row) for row in rows]
 
     async def hash_of_chunk(self, tx: Transaction, import_id: UUID, offset_bytes: int) -> bytes | None:
         """Returns the hash of the chunk that begins at an offset, or None."""
@@ -271,6 +280,7 @@ def _columns_of(rows: Sequence[ReportedRow]) -> dict[str, list[Any]]:
         "external_ids": [row.external_id for row in rows],
         "reasons": [row.reason for row in rows],
         "column_names": [row.column for row in rows],
+        "further": [json_of(row.further) for row in rows],
     }
 
 
@@ -289,7 +299,8 @@ def _preview_values(import_id: UUID, row: PreviewRow) -> dict[str, Any]:
 
 
 def _rejected_row(row: Any) -> ReportedRow:
-    return ReportedRow(row["line_number"], row["external_id"], row["reason"], row["column_name"], row["phone"] or "")
+    described = (row["line_number"], row["external_id"], row["reason"], row["column_name"], row["phone"] or "")
+    return ReportedRow(*described, faults_of(row["further_faults"]))
 
 
 def _preview_row(row: Any) -> PreviewRow:

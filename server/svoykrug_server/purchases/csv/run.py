@@ -28,8 +28,9 @@ from svoykrug_server.purchases.csv.model import (
 from svoykrug_server.purchases.csv.reader import Batch, Layout, batches, inspect
 from svoykrug_server.purchases.csv.repository import CsvImportRepository
 from svoykrug_server.purchases.csv.trial_repository import TrialLedger
-from svoykrug_server.purchases.model import PurchaseRows, Rejection, WriteOutcome, instant_of_us
+from svoykrug_server.purchases.model import Fault, PurchaseRows, Rejection, WriteOutcome, instant_of_us
 from svoykrug_server.purchases.ports import Progress
+from svoykrug_server.purchases.reports_repository import Report, ReportRepository
 from svoykrug_server.purchases.row_rules import Judgement
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.postgres import Postgres, Transaction
@@ -74,6 +75,7 @@ class CsvImportRun:
     Args:
         postgres: The system of record.
         imports: The imports in it.
+        reports: How many of their refused rows are kept.
         writer: Writes rows.
         trial_ledger: Begins trials.
         trial_writer: Writes rows on the trial ledger.
@@ -84,6 +86,7 @@ class CsvImportRun:
         self,
         postgres: Postgres,
         imports: CsvImportRepository,
+        reports: ReportRepository,
         writer: PurchaseWriter,
         trial_ledger: TrialLedger,
         trial_writer: PurchaseWriter,
@@ -91,6 +94,7 @@ class CsvImportRun:
     ) -> None:
         self._postgres = postgres
         self._imports = imports
+        self._reports = reports
         self._writer = writer
         self._trial_ledger = trial_ledger
         self._trial_writer = trial_writer
@@ -135,6 +139,7 @@ class CsvImportRun:
             await self._stop_unless_mine(tx, csv_import)
             if await self._imports.forget_rows(tx, csv_import.id, csv_import.id):
                 return True
+            await self._reports.forget(tx, csv_import.id, csv_import.id)
             await self._imports.count_from_zero(tx, csv_import.id)
         return False
 
@@ -177,7 +182,7 @@ class CsvImportRun:
 
     async def _try(self, opened: _OpenFile, progress: Progress) -> None:
         counts, business_id = opened.csv_import.counts, opened.business_id
-        async with self._postgres.transaction() as trial:
+        async with self._postgres.long_transaction() as trial:
             await self._trial_ledger.begin(trial)
             while (batch := await opened.next_batch()) is not None:
                 await opened.report(progress, counts.rows)
@@ -194,7 +199,9 @@ class CsvImportRun:
         csv_import, after = opened.csv_import, before + report.counts
         if not await self._imports.progress(tx, _run_id(csv_import), before, after, opened.layout.format):
             raise asyncio.CancelledError
-        await self._imports.add_rows(tx, csv_import.id, report.rejected, report.preview)
+        place = Report(csv_import.business_id, csv_import.id, is_of_file=True)
+        room = await self._reports.make_room(tx, place, before.rejected, len(report.rejected))
+        await self._imports.add_rows(tx, csv_import.id, report.rejected[:room], report.preview)
 
     async def _end(self, opened: _OpenFile, state: ImportState) -> None:
         async with self._postgres.transaction() as tx:
@@ -236,8 +243,11 @@ def _report(batch: Batch, judged: Judgement, outcome: WriteOutcome, layout: Layo
 
 
 def _reported(rejection: Rejection, layout: Layout) -> ReportedRow:
-    column = layout.columns.name_of(Field(rejection.field))
-    return ReportedRow(rejection.row_number, rejection.external_id, rejection.reason, column)
+    first, *others = (
+        Fault(fault.reason, layout.columns.name_of(Field(fault.field)))
+        for fault in (Fault(rejection.reason, rejection.field), *rejection.further)
+    )
+    return ReportedRow(rejection.row_number, rejection.external_id, first.reason, first.field, further=tuple(others))
 
 
 def _preview(rows: PurchaseRows) -> list[PreviewRow]:

@@ -185,10 +185,8 @@ class CsvUploads:
                 raise not_found_for(caller)
             listing = f"rejections of csv run {csv_import.run_id}"
             position = self._page_tokens.read(listing, page_token)
-            if not csv_import.counts.rows:
-                return ReportPage([], "")
             after_line = 0 if position is None else int(position[0])
-            found = await self._imports.rejections(connection, import_id, after_line, size + 1)
+            found = await self._imports.rejections(connection, csv_import, after_line, size + 1)
         if len(found) <= size:
             return ReportPage(found, "")
         return ReportPage(found[:size], self._page_tokens.make(listing, [found[size - 1].line_number]))

@@ -163,6 +163,7 @@ import_rejections = sa.Table(
     sa.Column("external_id", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False, comment="an error reason of the catalogue"),
     sa.Column("field", sa.Text, nullable=False, comment="the field that is wrong"),
+    sa.Column("further_faults", pg.JSONB, comment="what else is wrong: [reason, field] of each"),
     sa.Index("import_rejections_user_id_idx", "user_id", postgresql_where=sa.text("user_id IS NOT NULL")),
     sa.Index("import_rejections_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),
     comment="Rows that imports by stream refused, for a week",
@@ -195,6 +196,27 @@ csv_imports = sa.Table(
     comment="Uploads of CSV files, each of one business's purchases",
 )
 
+import_reports = sa.Table(
+    "import_reports",
+    metadata,
+    sa.Column("import_id", sa.Uuid, primary_key=True, comment="UUID version 7: it tells when the import began"),
+    sa.Column("csv_import_id", sa.Uuid, sa.ForeignKey("csv_imports.id", ondelete="CASCADE"), comment="of a file"),
+    sa.Column("business_id", sa.Uuid, nullable=False),
+    sa.Column("kept_count", sa.BigInteger, nullable=False, comment="how many rows were added to it"),
+    sa.Column(
+        "dropped",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="newer ones took its room: it is shown no more, and its rows go",
+    ),
+    sa.Index("import_reports_business_id_idx", "business_id", "import_id"),
+    sa.Index(
+        "import_reports_csv_import_id_idx", "csv_import_id", postgresql_where=sa.text("csv_import_id IS NOT NULL")
+    ),
+    comment="Reports of imports that refused rows: import_rejections of streams, csv_rows of files",
+)
+
 csv_chunks = sa.Table(
     "csv_chunks",
     metadata,
@@ -217,6 +239,7 @@ csv_rows = sa.Table(
     sa.Column("purchase_time", INSTANT),
     sa.Column("reason", sa.Text, comment="an error reason of the catalogue; only of refused rows"),
     sa.Column("column_name", sa.Text, nullable=False, comment="the wrong column, as the file names it"),
+    sa.Column("further_faults", pg.JSONB, comment="what else is wrong: [reason, field] of each"),
     sa.CheckConstraint("role IN ('rejected', 'preview')", name="csv_rows_role_check"),
     sa.CheckConstraint("(role = 'rejected') = (reason IS NOT NULL)", name="csv_rows_reason_check"),
     sa.Index("csv_rows_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),

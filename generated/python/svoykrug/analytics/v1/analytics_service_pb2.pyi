@@ -139,14 +139,16 @@ class GetFreshnessResponse(_message.Message):
     lag_ms: _builtins.int
     """How old the oldest of them is, in milliseconds; 0 when none waits."""
     equal: _builtins.bool
-    """True when count, sum and hash of both are equal, and no day is disputed or unproven."""
+    """True when count, sum and hash of both are equal, and no day is disputed or unproven: everything that was shipped as the call began was
+    compared, each day at its `proven_time`. What waits is not in it: see `waiting_count`.
+    """
     disputed_day_count: _builtins.int
     """How many days of the scope are known or feared to disagree and wait for proof or repair."""
     next_page_token: _builtins.str
     """Asks for the next page of days; empty on the last."""
     unproven_day_count: _builtins.int
-    """How many days of the scope had something shipped since they were compared last, or are to be compared again. With 0 here and in
-    `waiting_count` the totals are whole.
+    """How many days of the scope had something shipped since they were compared last, or may have had, or are to be compared again. With 0 here
+    and in `waiting_count` the totals are whole.
     """
     @_builtins.property
     def freshness(self) -> _scope_pb2.Freshness:
@@ -529,7 +531,7 @@ class GetSegmentMovementsRequest(_message.Message):
     from_snapshot_id: _builtins.str
     """The snapshot's id with the earlier cutoff, a UUID."""
     to_snapshot_id: _builtins.str
-    """The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more."""
+    """The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one with the later `Snapshot.watermark`, which knows more."""
     def __init__(
         self,
         *,

@@ -28,9 +28,10 @@ if _version_not_supported:
 class AnalyticsServiceStub:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     def __init__(self, channel):
@@ -144,16 +145,18 @@ class AnalyticsServiceStub:
 class AnalyticsServiceServicer:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     def GetFreshness(self, request, context):
         """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-        and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-        days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-        told as it was proven last, and counted.
+        and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+        changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+        is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+        seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -187,7 +190,8 @@ class AnalyticsServiceServicer:
         """Returns the eleven segments of a snapshot with their figures.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+        WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,7 +201,8 @@ class AnalyticsServiceServicer:
         """Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+        named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,18 +212,20 @@ class AnalyticsServiceServicer:
         """Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+        WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSegmentMovements(self, request, context):
-        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+        the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-        NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+        NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -229,7 +236,7 @@ class AnalyticsServiceServicer:
         her, with reasons. Who bought for the first time since then is answered with neither.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
         WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -240,9 +247,9 @@ class AnalyticsServiceServicer:
         """Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-        missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-        WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+        what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+        needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -273,8 +280,9 @@ class AnalyticsServiceServicer:
         than the serving one by a paired test.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+        (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+        compared).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -286,7 +294,8 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+        snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -297,7 +306,7 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-        scope), WAREHOUSE_UNAVAILABLE.
+        scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,7 +326,8 @@ class AnalyticsServiceServicer:
         """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+        WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -330,7 +340,8 @@ class AnalyticsServiceServicer:
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+        risk), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -343,7 +354,7 @@ class AnalyticsServiceServicer:
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
         business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-        being proven or repaired), WAREHOUSE_UNAVAILABLE.
+        being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -487,9 +498,10 @@ def add_AnalyticsServiceServicer_to_server(servicer, server):
 class AnalyticsService:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     @staticmethod

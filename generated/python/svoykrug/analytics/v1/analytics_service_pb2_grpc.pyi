@@ -15,17 +15,19 @@ GRPC_VERSION: str
 class AnalyticsServiceStub:
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetFreshness: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetFreshnessRequest, _analytics_service_pb2.GetFreshnessResponse]
     """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-    and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-    days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-    told as it was proven last, and counted.
+    and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+    changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+    is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+    seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -47,42 +49,46 @@ class AnalyticsServiceStub:
     """Returns the eleven segments of a snapshot with their figures.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+    WAREHOUSE_UNAVAILABLE.
     """
     ListSegmentMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListSegmentMembersRequest, _analytics_service_pb2.ListSegmentMembersResponse]
     """Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+    named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
     """
     StreamSegmentMembers: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.StreamSegmentMembersRequest, _analytics_service_pb2.StreamSegmentMembersResponse]
     """Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+    WAREHOUSE_UNAVAILABLE.
     """
     GetSegmentMovements: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetSegmentMovementsRequest, _analytics_service_pb2.GetSegmentMovementsResponse]
-    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+    """Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+    the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-    NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+    NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
     """
     GetMemberInsight: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetMemberInsightRequest, _analytics_service_pb2.GetMemberInsightResponse]
     """Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
     her, with reasons. Who bought for the first time since then is answered with neither.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
     WAREHOUSE_UNAVAILABLE.
     """
     TrainChurnModel: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.TrainChurnModelRequest, _analytics_service_pb2.TrainChurnModelResponse]
     """Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-    missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-    WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+    what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+    needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
     """
     ListChurnModels: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListChurnModelsRequest, _analytics_service_pb2.ListChurnModelsResponse]
     """Lists the churn models of a scope, the newest first.
@@ -101,8 +107,9 @@ class AnalyticsServiceStub:
     than the serving one by a paired test.
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-    PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+    (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+    compared).
     """
     ScoreMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ScoreMembersRequest, _analytics_service_pb2.ScoreMembersResponse]
     """Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
@@ -110,14 +117,15 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
     Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+    of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+    snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
     """
     ListAtRiskMembers: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.ListAtRiskMembersRequest, _analytics_service_pb2.ListAtRiskMembersResponse]
     """Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-    scope), WAREHOUSE_UNAVAILABLE.
+    scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
     """
     GetForecastReceipts: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetForecastReceiptsRequest, _analytics_service_pb2.GetForecastReceiptsResponse]
     """Lists how past forecasts turned out, the latest first: what was said in time, against who left.
@@ -129,7 +137,8 @@ class AnalyticsServiceStub:
     """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
-    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+    Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+    WAREHOUSE_UNAVAILABLE.
     """
     GetDashboard: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetDashboardRequest, _analytics_service_pb2.GetDashboardResponse]
     """Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
@@ -138,7 +147,8 @@ class AnalyticsServiceStub:
 
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-    business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+    business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+    risk), WAREHOUSE_UNAVAILABLE.
     """
     WatchDashboard: _aio.UnaryStreamMultiCallable[_analytics_service_pb2.WatchDashboardRequest, _analytics_service_pb2.WatchDashboardResponse]
     """Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
@@ -147,7 +157,7 @@ class AnalyticsServiceStub:
     Callers: owner of the business, admin, service with `analytics.read`. Read only.
     Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
     business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-    being proven or repaired), WAREHOUSE_UNAVAILABLE.
+    being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
     """
     GetCohortRetention: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetCohortRetentionRequest, _analytics_service_pb2.GetCohortRetentionResponse]
     """Returns cohorts by the month of the first purchase, with how many members bought in each month after.
@@ -169,9 +179,10 @@ class AnalyticsServiceStub:
 class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
     never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-    method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-    or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-    again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+    method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+    card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+    RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+    who names it, and passed over where the latest is asked for.
     """
 
     @_abc_1.abstractmethod
@@ -181,9 +192,10 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_analytics_service_pb2.GetFreshnessRequest, _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetFreshnessResponse]:
         """Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-        and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-        days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-        told as it was proven last, and counted.
+        and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+        changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+        is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+        seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -223,7 +235,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the eleven segments of a snapshot with their figures.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+        WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -235,7 +248,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+        named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -247,7 +261,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+        WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -256,11 +271,12 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _analytics_service_pb2.GetSegmentMovementsRequest,
         context: _aio.ServicerContext[_analytics_service_pb2.GetSegmentMovementsRequest, _abc.Awaitable[_analytics_service_pb2.GetSegmentMovementsResponse]],
     ) -> _abc.Awaitable[_analytics_service_pb2.GetSegmentMovementsResponse]:
-        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+        """Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+        the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-        NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+        NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -273,7 +289,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         her, with reasons. Who bought for the first time since then is answered with neither.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
         WAREHOUSE_UNAVAILABLE.
         """
 
@@ -286,9 +302,9 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-        missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-        WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+        what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+        needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -325,8 +341,9 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         than the serving one by a paired test.
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-        PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+        (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+        compared).
         """
 
     @_abc_1.abstractmethod
@@ -340,7 +357,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
         Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+        of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+        snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -353,7 +371,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-        scope), WAREHOUSE_UNAVAILABLE.
+        scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -377,7 +395,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
-        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+        Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+        WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -392,7 +411,8 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-        business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+        business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+        risk), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod
@@ -407,7 +427,7 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
         Callers: owner of the business, admin, service with `analytics.read`. Read only.
         Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
         business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-        being proven or repaired), WAREHOUSE_UNAVAILABLE.
+        being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
         """
 
     @_abc_1.abstractmethod

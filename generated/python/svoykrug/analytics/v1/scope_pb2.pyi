@@ -27,9 +27,9 @@ class _ProofStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ProofState
     PROOF_STATE_UNSPECIFIED: _ProofState.ValueType  # 0
     """Not said."""
     PROOF_STATE_EQUAL: _ProofState.ValueType  # 1
-    """Both stores held the same when they were compared, and nothing has been shipped since."""
+    """Both stores held the same when they were compared, and nothing of the day has been shipped since."""
     PROOF_STATE_UNPROVEN: _ProofState.ValueType  # 2
-    """Something was shipped since the stores were compared, or they are to be compared again: the server is about to."""
+    """Something of the day was shipped since the stores were compared, or may have been, or they are to be compared again: the server is about to."""
     PROOF_STATE_DISPUTED: _ProofState.ValueType  # 3
     """The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it."""
 
@@ -39,9 +39,9 @@ class ProofState(_ProofState, metaclass=_ProofStateEnumTypeWrapper):
 PROOF_STATE_UNSPECIFIED: ProofState.ValueType  # 0
 """Not said."""
 PROOF_STATE_EQUAL: ProofState.ValueType  # 1
-"""Both stores held the same when they were compared, and nothing has been shipped since."""
+"""Both stores held the same when they were compared, and nothing of the day has been shipped since."""
 PROOF_STATE_UNPROVEN: ProofState.ValueType  # 2
-"""Something was shipped since the stores were compared, or they are to be compared again: the server is about to."""
+"""Something of the day was shipped since the stores were compared, or may have been, or they are to be compared again: the server is about to."""
 PROOF_STATE_DISPUTED: ProofState.ValueType  # 3
 """The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it."""
 Global___ProofState: _TypeAlias = ProofState  # noqa: Y015

@@ -280,6 +280,7 @@ class CsvRejectedRow(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     COLUMN_FIELD_NUMBER: _builtins.int
+    FURTHER_FAULTS_FIELD_NUMBER: _builtins.int
     line_number: _builtins.int
     """The line in the file where it begins, from 1; the header is line 1."""
     external_id: _builtins.str
@@ -288,6 +289,10 @@ class CsvRejectedRow(_message.Message):
     """Why."""
     column: _builtins.str
     """The column that is wrong, as the file's header names it; empty when no single one is."""
+    @_builtins.property
+    def further_faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvRowFault]:
+        """What else is wrong with the row by itself; of a row with a cell that cannot be read, the other cells that cannot."""
+
     def __init__(
         self,
         *,
@@ -295,14 +300,41 @@ class CsvRejectedRow(_message.Message):
         external_id: _builtins.str = ...,
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
         column: _builtins.str = ...,
+        further_faults: _abc.Iterable[Global___CsvRowFault] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "external_id", b"external_id", "line_number", b"line_number", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "external_id", b"external_id", "further_faults", b"further_faults", "line_number", b"line_number", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CsvRejectedRow: _TypeAlias = CsvRejectedRow  # noqa: Y015
+
+@_typing.final
+class CsvRowFault(_message.Message):
+    """One thing that is wrong with a row of a CSV file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    COLUMN_FIELD_NUMBER: _builtins.int
+    reason: _error_reason_pb2.ErrorReason.ValueType
+    """Why."""
+    column: _builtins.str
+    """The column that is wrong, as the file's header names it."""
+    def __init__(
+        self,
+        *,
+        reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        column: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CsvRowFault: _TypeAlias = CsvRowFault  # noqa: Y015
 
 @_typing.final
 class CsvPreviewRow(_message.Message):
@@ -363,6 +395,7 @@ class CsvImport(_message.Message):
     PREVIEW_ROWS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REPORTED_COUNT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id, a UUID."""
     business_id: _builtins.str
@@ -381,13 +414,17 @@ class CsvImport(_message.Message):
     """How many were refused, or would be."""
     problem: _builtins.str
     """Why the file could not be read, in the caller's language; empty when it could."""
+    reported_count: _builtins.int
+    """How many of the refused rows, the first ones, ListCsvRejections gives: all of them, unless more were refused than a business's reports
+    hold (1,000,000), or a newer import took their room, or 7 days are over. Set by GetCsvImport.
+    """
     @_builtins.property
     def format(self) -> Global___CsvFormat:
         """What the file looks like; found out at the first try."""
 
     @_builtins.property
     def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvRejectedRow]:
-        """The first 1,000 of them, for 7 days; ListCsvRejections gives all."""
+        """The first 1,000 of them, for 7 days; ListCsvRejections gives more."""
 
     @_builtins.property
     def preview_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CsvPreviewRow]:
@@ -413,10 +450,11 @@ class CsvImport(_message.Message):
         preview_rows: _abc.Iterable[Global___CsvPreviewRow] | None = ...,
         problem: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        reported_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "format", b"format"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "create_time", b"create_time", "duplicate_count", b"duplicate_count", "format", b"format", "id", b"id", "preview_rows", b"preview_rows", "problem", b"problem", "received_bytes", b"received_bytes", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "row_count", b"row_count", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_id", b"business_id", "create_time", b"create_time", "duplicate_count", b"duplicate_count", "format", b"format", "id", b"id", "preview_rows", b"preview_rows", "problem", b"problem", "received_bytes", b"received_bytes", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "reported_count", b"reported_count", "row_count", b"row_count", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -75,6 +75,32 @@ class NewPurchase(_message.Message):
 Global___NewPurchase: _TypeAlias = NewPurchase  # noqa: Y015
 
 @_typing.final
+class RowFault(_message.Message):
+    """One thing that is wrong with a row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    reason: _error_reason_pb2.ErrorReason.ValueType
+    """Why."""
+    field: _builtins.str
+    """The field that is wrong."""
+    def __init__(
+        self,
+        *,
+        reason: _error_reason_pb2.ErrorReason.ValueType = ...,
+        field: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowFault: _TypeAlias = RowFault  # noqa: Y015
+
+@_typing.final
 class RejectedRow(_message.Message):
     """Why one row was not written."""
 
@@ -84,6 +110,7 @@ class RejectedRow(_message.Message):
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
+    FURTHER_FAULTS_FIELD_NUMBER: _builtins.int
     row_number: _builtins.int
     """The row's number: its place in the request, or in the whole import stream, from 0."""
     external_id: _builtins.str
@@ -92,6 +119,10 @@ class RejectedRow(_message.Message):
     """Why: INVALID_FIELDS, AMOUNT_OUT_OF_RANGE, CURRENCY_FOREIGN, PURCHASE_TIME_OUT_OF_RANGE, MEMBER_UNKNOWN or EXTERNAL_ID_CONFLICT."""
     field: _builtins.str
     """The field that is wrong, such as `phone`; empty when no single one is."""
+    @_builtins.property
+    def further_faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___RowFault]:
+        """What else is wrong with the row by itself; what only the other purchases and the members tell is said of rows without such a fault."""
+
     def __init__(
         self,
         *,
@@ -99,10 +130,11 @@ class RejectedRow(_message.Message):
         external_id: _builtins.str = ...,
         reason: _error_reason_pb2.ErrorReason.ValueType = ...,
         field: _builtins.str = ...,
+        further_faults: _abc.Iterable[Global___RowFault] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_id", b"external_id", "field", b"field", "reason", b"reason", "row_number", b"row_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["external_id", b"external_id", "field", b"field", "further_faults", b"further_faults", "reason", b"reason", "row_number", b"row_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,6 +542,7 @@ class ImportPurchasesResponse(_message.Message):
     REJECTED_COUNT_FIELD_NUMBER: _builtins.int
     REJECTED_ROWS_FIELD_NUMBER: _builtins.int
     IMPORT_ID_FIELD_NUMBER: _builtins.int
+    REPORTED_COUNT_FIELD_NUMBER: _builtins.int
     received_count: _builtins.int
     """How many rows arrived."""
     recorded_count: _builtins.int
@@ -519,10 +552,14 @@ class ImportPurchasesResponse(_message.Message):
     rejected_count: _builtins.int
     """How many rows were refused."""
     import_id: _builtins.str
-    """By what ListImportRejections knows this call, a UUID."""
+    """By what ListImportRejections knows this call, a UUID; the initial metadata `x-import-id` says it, too."""
+    reported_count: _builtins.int
+    """How many of the rejected rows, the first ones, ListImportRejections gives: all of them, unless more were rejected than a business's reports
+    hold (1,000,000), or a newer import took their room.
+    """
     @_builtins.property
     def rejected_rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___RejectedRow]:
-        """The first 10,000 rows that were refused; ListImportRejections gives all."""
+        """The first 10,000 rows that were refused; ListImportRejections gives more."""
 
     def __init__(
         self,
@@ -533,10 +570,11 @@ class ImportPurchasesResponse(_message.Message):
         rejected_count: _builtins.int = ...,
         rejected_rows: _abc.Iterable[Global___RejectedRow] | None = ...,
         import_id: _builtins.str = ...,
+        reported_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "import_id", b"import_id", "received_count", b"received_count", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duplicate_count", b"duplicate_count", "import_id", b"import_id", "received_count", b"received_count", "recorded_count", b"recorded_count", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "reported_count", b"reported_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -839,7 +877,7 @@ class ListImportRejectionsRequest(_message.Message):
     business_id: _builtins.str
     """The business, a UUID."""
     import_id: _builtins.str
-    """`ImportPurchasesResponse.import_id`."""
+    """`ImportPurchasesResponse.import_id`, or `x-import-id` of the call's initial metadata."""
     page_size: _builtins.int
     """How many to return; default 500, at most 5,000."""
     page_token: _builtins.str

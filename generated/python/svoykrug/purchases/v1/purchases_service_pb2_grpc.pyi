@@ -67,7 +67,8 @@ class PurchasesServiceStub:
     ImportPurchases: _aio.StreamUnaryMultiCallable[_purchases_service_pb2.ImportPurchasesRequest, _purchases_service_pb2.ImportPurchasesResponse]
     """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
     stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-    with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+    with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+    The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
     and external id.
@@ -105,21 +106,24 @@ class PurchasesServiceStub:
     GetCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.GetCsvImportRequest, _purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ListCsvRejections: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListCsvRejectionsRequest, _purchases_service_pb2.ListCsvRejectionsResponse]
     """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-    file is being read it lists those found so far.
+    file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+    a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     ListImportRejections: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListImportRejectionsRequest, _purchases_service_pb2.ListImportRejectionsResponse]
-    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-    refused nothing, and of none, there are no rows.
+    """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+    answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+    and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+    no rows.
 
-    Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+    Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
     Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
     """
     ListRejectedRows: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.ListRejectedRowsRequest, _purchases_service_pb2.ListRejectedRowsResponse]
@@ -238,7 +242,8 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.ImportPurchasesResponse]:
         """Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
         stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-        with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+        with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+        The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
         and external id.
@@ -300,7 +305,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_purchases_service_pb2.GetCsvImportResponse]:
         """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 
-        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
         Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
@@ -311,9 +316,10 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_purchases_service_pb2.ListCsvRejectionsRequest, _abc.Awaitable[_purchases_service_pb2.ListCsvRejectionsResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.ListCsvRejectionsResponse]:
         """Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-        file is being read it lists those found so far.
+        file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+        a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
 
-        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
@@ -323,10 +329,12 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _purchases_service_pb2.ListImportRejectionsRequest,
         context: _aio.ServicerContext[_purchases_service_pb2.ListImportRejectionsRequest, _abc.Awaitable[_purchases_service_pb2.ListImportRejectionsResponse]],
     ) -> _abc.Awaitable[_purchases_service_pb2.ListImportRejectionsResponse]:
-        """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-        refused nothing, and of none, there are no rows.
+        """Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+        answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+        and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+        no rows.
 
-        Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+        Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
         Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
         """
 

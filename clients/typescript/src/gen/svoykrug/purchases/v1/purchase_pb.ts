@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/purchases/v1/purchase.proto.
  */
 export const file_svoykrug_purchases_v1_purchase: GenFile = /*@__PURE__*/
-  fileDesc("CiRzdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSKqAgoIUHVyY2hhc2USCgoCaWQYASABKAkSEwoLYnVzaW5lc3NfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRITCgtleHRlcm5hbF9pZBgEIAEoCRIUCgxhbW91bnRfbWlub3IYBSABKAMSFQoNY3VycmVuY3lfY29kZRgGIAEoCRIWCg5yZWZ1bmRlZF9taW5vchgHIAEoAxIxCg1wdXJjaGFzZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoHcmVmdW5kcxgKIAMoCzIdLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmQitgEKBlJlZnVuZBIKCgJpZBgBIAEoCRITCgtwdXJjaGFzZV9pZBgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSLwoLcmVmdW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLKAQoHS2VwdFJvdxIKCgJpZBgBIAEoCRINCgVwaG9uZRgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogEKCUNzdkZvcm1hdBIQCghlbmNvZGluZxgBIAEoCRIRCglkZWxpbWl0ZXIYAiABKAkSFAoMcGhvbmVfY29sdW1uGAMgASgJEhoKEmV4dGVybmFsX2lkX2NvbHVtbhgEIAEoCRIVCg1hbW91bnRfY29sdW1uGAUgASgJEhMKC3RpbWVfY29sdW1uGAYgASgJEhIKCmRhdGVfb3JkZXIYByABKAkiewoOQ3N2UmVqZWN0ZWRSb3cSEwoLbGluZV9udW1iZXIYASABKAMSEwoLZXh0ZXJuYWxfaWQYAiABKAkSLwoGcmVhc29uGAMgASgOMh8uc3ZveWtydWcuY29tbW9uLnYxLkVycm9yUmVhc29uEg4KBmNvbHVtbhgEIAEoCSKRAQoNQ3N2UHJldmlld1JvdxITCgtsaW5lX251bWJlchgBIAEoAxINCgVwaG9uZRgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSMQoNcHVyY2hhc2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAixAMKCUNzdkltcG9ydBIKCgJpZBgBIAEoCRITCgtidXNpbmVzc19pZBgCIAEoCRI0CgVzdGF0ZRgDIAEoDjIlLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZJbXBvcnRTdGF0ZRIWCg5yZWNlaXZlZF9ieXRlcxgEIAEoAxIwCgZmb3JtYXQYBSABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2Rm9ybWF0EhEKCXJvd19jb3VudBgGIAEoAxIWCg5yZWNvcmRlZF9jb3VudBgHIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYCCABKAMSFgoOcmVqZWN0ZWRfY291bnQYCSABKAMSPAoNcmVqZWN0ZWRfcm93cxgKIAMoCzIlLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZSZWplY3RlZFJvdxI6CgxwcmV2aWV3X3Jvd3MYCyADKAsyJC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2UHJldmlld1JvdxIPCgdwcm9ibGVtGAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCrHAQoOQ3N2SW1wb3J0U3RhdGUSIAocQ1NWX0lNUE9SVF9TVEFURV9VTlNQRUNJRklFRBAAEh4KGkNTVl9JTVBPUlRfU1RBVEVfVVBMT0FESU5HEAESGgoWQ1NWX0lNUE9SVF9TVEFURV9UUklFRBACEhwKGENTVl9JTVBPUlRfU1RBVEVfUlVOTklORxADEhwKGENTVl9JTVBPUlRfU1RBVEVfV1JJVFRFThAEEhsKF0NTVl9JTVBPUlRfU1RBVEVfRkFJTEVEEAViBnByb3RvMw", [file_google_protobuf_timestamp, file_svoykrug_common_v1_error_reason]);
+  fileDesc("CiRzdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSKqAgoIUHVyY2hhc2USCgoCaWQYASABKAkSEwoLYnVzaW5lc3NfaWQYAiABKAkSDwoHdXNlcl9pZBgDIAEoCRITCgtleHRlcm5hbF9pZBgEIAEoCRIUCgxhbW91bnRfbWlub3IYBSABKAMSFQoNY3VycmVuY3lfY29kZRgGIAEoCRIWCg5yZWZ1bmRlZF9taW5vchgHIAEoAxIxCg1wdXJjaGFzZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoHcmVmdW5kcxgKIAMoCzIdLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmQitgEKBlJlZnVuZBIKCgJpZBgBIAEoCRITCgtwdXJjaGFzZV9pZBgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSLwoLcmVmdW5kX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLKAQoHS2VwdFJvdxIKCgJpZBgBIAEoCRINCgVwaG9uZRgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiogEKCUNzdkZvcm1hdBIQCghlbmNvZGluZxgBIAEoCRIRCglkZWxpbWl0ZXIYAiABKAkSFAoMcGhvbmVfY29sdW1uGAMgASgJEhoKEmV4dGVybmFsX2lkX2NvbHVtbhgEIAEoCRIVCg1hbW91bnRfY29sdW1uGAUgASgJEhMKC3RpbWVfY29sdW1uGAYgASgJEhIKCmRhdGVfb3JkZXIYByABKAkitwEKDkNzdlJlamVjdGVkUm93EhMKC2xpbmVfbnVtYmVyGAEgASgDEhMKC2V4dGVybmFsX2lkGAIgASgJEi8KBnJlYXNvbhgDIAEoDjIfLnN2b3lrcnVnLmNvbW1vbi52MS5FcnJvclJlYXNvbhIOCgZjb2x1bW4YBCABKAkSOgoOZnVydGhlcl9mYXVsdHMYBSADKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2Um93RmF1bHQiTgoLQ3N2Um93RmF1bHQSLwoGcmVhc29uGAEgASgOMh8uc3ZveWtydWcuY29tbW9uLnYxLkVycm9yUmVhc29uEg4KBmNvbHVtbhgCIAEoCSKRAQoNQ3N2UHJldmlld1JvdxITCgtsaW5lX251bWJlchgBIAEoAxINCgVwaG9uZRgCIAEoCRITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSMQoNcHVyY2hhc2VfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi3AMKCUNzdkltcG9ydBIKCgJpZBgBIAEoCRITCgtidXNpbmVzc19pZBgCIAEoCRI0CgVzdGF0ZRgDIAEoDjIlLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZJbXBvcnRTdGF0ZRIWCg5yZWNlaXZlZF9ieXRlcxgEIAEoAxIwCgZmb3JtYXQYBSABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2Rm9ybWF0EhEKCXJvd19jb3VudBgGIAEoAxIWCg5yZWNvcmRlZF9jb3VudBgHIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYCCABKAMSFgoOcmVqZWN0ZWRfY291bnQYCSABKAMSPAoNcmVqZWN0ZWRfcm93cxgKIAMoCzIlLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZSZWplY3RlZFJvdxI6CgxwcmV2aWV3X3Jvd3MYCyADKAsyJC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2UHJldmlld1JvdxIPCgdwcm9ibGVtGAwgASgJEi8KC2NyZWF0ZV90aW1lGA0gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5yZXBvcnRlZF9jb3VudBgOIAEoAyrHAQoOQ3N2SW1wb3J0U3RhdGUSIAocQ1NWX0lNUE9SVF9TVEFURV9VTlNQRUNJRklFRBAAEh4KGkNTVl9JTVBPUlRfU1RBVEVfVVBMT0FESU5HEAESGgoWQ1NWX0lNUE9SVF9TVEFURV9UUklFRBACEhwKGENTVl9JTVBPUlRfU1RBVEVfUlVOTklORxADEhwKGENTVl9JTVBPUlRfU1RBVEVfV1JJVFRFThAEEhsKF0NTVl9JTVBPUlRfU1RBVEVfRkFJTEVEEAViBnByb3RvMw", [file_google_protobuf_timestamp, file_svoykrug_common_v1_error_reason]);
 
 /**
  * One receipt: a member at a business at a moment, for an amount.
@@ -321,6 +321,13 @@ export type CsvRejectedRow = Message<"svoykrug.purchases.v1.CsvRejectedRow"> & {
    * @generated from field: string column = 4;
    */
   column: string;
+
+  /**
+   * What else is wrong with the row by itself; of a row with a cell that cannot be read, the other cells that cannot.
+   *
+   * @generated from field: repeated svoykrug.purchases.v1.CsvRowFault further_faults = 5;
+   */
+  furtherFaults: CsvRowFault[];
 };
 
 /**
@@ -329,6 +336,34 @@ export type CsvRejectedRow = Message<"svoykrug.purchases.v1.CsvRejectedRow"> & {
  */
 export const CsvRejectedRowSchema: GenMessage<CsvRejectedRow> = /*@__PURE__*/
   messageDesc(file_svoykrug_purchases_v1_purchase, 4);
+
+/**
+ * One thing that is wrong with a row of a CSV file.
+ *
+ * @generated from message svoykrug.purchases.v1.CsvRowFault
+ */
+export type CsvRowFault = Message<"svoykrug.purchases.v1.CsvRowFault"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: svoykrug.common.v1.ErrorReason reason = 1;
+   */
+  reason: ErrorReason;
+
+  /**
+   * The column that is wrong, as the file's header names it.
+   *
+   * @generated from field: string column = 2;
+   */
+  column: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.CsvRowFault.
+ * Use `create(CsvRowFaultSchema)` to create a new message.
+ */
+export const CsvRowFaultSchema: GenMessage<CsvRowFault> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchase, 5);
 
 /**
  * A purchase as it was read from the file, to look at before it is written.
@@ -377,7 +412,7 @@ export type CsvPreviewRow = Message<"svoykrug.purchases.v1.CsvPreviewRow"> & {
  * Use `create(CsvPreviewRowSchema)` to create a new message.
  */
 export const CsvPreviewRowSchema: GenMessage<CsvPreviewRow> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchase, 5);
+  messageDesc(file_svoykrug_purchases_v1_purchase, 6);
 
 /**
  * The upload of a CSV file of one business's purchases.
@@ -449,7 +484,7 @@ export type CsvImport = Message<"svoykrug.purchases.v1.CsvImport"> & {
   rejectedCount: bigint;
 
   /**
-   * The first 1,000 of them, for 7 days; ListCsvRejections gives all.
+   * The first 1,000 of them, for 7 days; ListCsvRejections gives more.
    *
    * @generated from field: repeated svoykrug.purchases.v1.CsvRejectedRow rejected_rows = 10;
    */
@@ -475,6 +510,14 @@ export type CsvImport = Message<"svoykrug.purchases.v1.CsvImport"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 13;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * How many of the refused rows, the first ones, ListCsvRejections gives: all of them, unless more were refused than a business's reports
+   * hold (1,000,000), or a newer import took their room, or 7 days are over. Set by GetCsvImport.
+   *
+   * @generated from field: int64 reported_count = 14;
+   */
+  reportedCount: bigint;
 };
 
 /**
@@ -482,7 +525,7 @@ export type CsvImport = Message<"svoykrug.purchases.v1.CsvImport"> & {
  * Use `create(CsvImportSchema)` to create a new message.
  */
 export const CsvImportSchema: GenMessage<CsvImport> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchase, 6);
+  messageDesc(file_svoykrug_purchases_v1_purchase, 7);
 
 /**
  * Where the upload of a CSV file stands.

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file svoykrug/purchases/v1/purchases_service.proto.
  */
 export const file_svoykrug_purchases_v1_purchases_service: GenFile = /*@__PURE__*/
-  fileDesc("Ci1zdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2VzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSLGAQoLTmV3UHVyY2hhc2USEQoHdXNlcl9pZBgBIAEoCUgAEg8KBXBob25lGAIgASgJSAASFQoLd2FsbGV0X2NvZGUYByABKAlIABITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVidXllciJ2CgtSZWplY3RlZFJvdxISCgpyb3dfbnVtYmVyGAEgASgDEhMKC2V4dGVybmFsX2lkGAIgASgJEi8KBnJlYXNvbhgDIAEoDjIfLnN2b3lrcnVnLmNvbW1vbi52MS5FcnJvclJlYXNvbhINCgVmaWVsZBgEIAEoCSJiChVSZWNvcmRQdXJjaGFzZVJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNAoIcHVyY2hhc2UYAiABKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTmV3UHVyY2hhc2UiXgoWUmVjb3JkUHVyY2hhc2VSZXNwb25zZRIxCghwdXJjaGFzZRgBIAEoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRIRCglkdXBsaWNhdGUYAiABKAgiaQobQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEjUKCXB1cmNoYXNlcxgCIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5OZXdQdXJjaGFzZSKKAQocQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNvcmRlZF9jb3VudBgBIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAiABKAMSOQoNcmVqZWN0ZWRfcm93cxgDIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdyLiAQoVUmVmdW5kUHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKC3B1cmNoYXNlX2lkGAIgASgJSAASHgoUcHVyY2hhc2VfZXh0ZXJuYWxfaWQYAyABKAlIABITCgtleHRlcm5hbF9pZBgEIAEoCRIUCgxhbW91bnRfbWlub3IYBSABKAMSFQoNY3VycmVuY3lfY29kZRgGIAEoCRIvCgtyZWZ1bmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCCgoIcHVyY2hhc2UijQEKFlJlZnVuZFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USLQoGcmVmdW5kGAIgASgLMh0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlZnVuZBIRCglkdXBsaWNhdGUYAyABKAgiPgoSR2V0UHVyY2hhc2VSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhMKC3B1cmNoYXNlX2lkGAIgASgJIkgKE0dldFB1cmNoYXNlUmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2UiPwoWTGlzdE15UHVyY2hhc2VzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJmChdMaXN0TXlQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlIKFExpc3RQdXJjaGFzZXNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImQKFUxpc3RQdXJjaGFzZXNSZXNwb25zZRIyCglwdXJjaGFzZXMYASADKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImQKFkltcG9ydFB1cmNoYXNlc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNQoJcHVyY2hhc2VzGAIgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLk5ld1B1cmNoYXNlIsgBChdJbXBvcnRQdXJjaGFzZXNSZXNwb25zZRIWCg5yZWNlaXZlZF9jb3VudBgBIAEoAxIWCg5yZWNvcmRlZF9jb3VudBgCIAEoAxIXCg9kdXBsaWNhdGVfY291bnQYAyABKAMSFgoOcmVqZWN0ZWRfY291bnQYBCABKAMSOQoNcmVqZWN0ZWRfcm93cxgFIAMoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWplY3RlZFJvdxIRCglpbXBvcnRfaWQYBiABKAkicgoVU3RhcnRDc3ZJbXBvcnRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEjAKBmZvcm1hdBgCIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZGb3JtYXQSEgoKcmVxdWVzdF9pZBgDIAEoCSJOChZTdGFydENzdkltcG9ydFJlc3BvbnNlEjQKCmNzdl9pbXBvcnQYASABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2SW1wb3J0ImgKFVVwbG9hZENzdkNodW5rUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIVCg1jc3ZfaW1wb3J0X2lkGAIgASgJEhQKDG9mZnNldF9ieXRlcxgDIAEoAxINCgVjaHVuaxgEIAEoDCIwChZVcGxvYWRDc3ZDaHVua1Jlc3BvbnNlEhYKDnJlY2VpdmVkX2J5dGVzGAEgASgDIocBChZGaW5pc2hDc3ZJbXBvcnRSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKDWNzdl9pbXBvcnRfaWQYAiABKAkSDwoHZHJ5X3J1bhgDIAEoCBIwCgZmb3JtYXQYBCABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2Rm9ybWF0Ik8KF0ZpbmlzaENzdkltcG9ydFJlc3BvbnNlEjQKCW9wZXJhdGlvbhgBIAEoCzIhLnN2b3lrcnVnLm9wZXJhdGlvbnMudjEuT3BlcmF0aW9uIkEKE0dldENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCSJMChRHZXRDc3ZJbXBvcnRSZXNwb25zZRI0Cgpjc3ZfaW1wb3J0GAEgASgLMiAuc3ZveWtydWcucHVyY2hhc2VzLnYxLkNzdkltcG9ydCJtChhMaXN0Q3N2UmVqZWN0aW9uc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJpChlMaXN0Q3N2UmVqZWN0aW9uc1Jlc3BvbnNlEjMKBHJvd3MYASADKAsyJS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2UmVqZWN0ZWRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImwKG0xpc3RJbXBvcnRSZWplY3Rpb25zUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglpbXBvcnRfaWQYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiaQocTGlzdEltcG9ydFJlamVjdGlvbnNSZXNwb25zZRIwCgRyb3dzGAEgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlamVjdGVkUm93EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJVChdMaXN0UmVqZWN0ZWRSb3dzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJhChhMaXN0UmVqZWN0ZWRSb3dzUmVzcG9uc2USLAoEcm93cxgBIAMoCzIeLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5LZXB0Um93EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJrChdNYXRjaFJlamVjdGVkUm93UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIOCgZyb3dfaWQYAiABKAkSEQoHdXNlcl9pZBgDIAEoCUgAEg8KBXBob25lGAQgASgJSABCBwoFYnV5ZXIiTQoYTWF0Y2hSZWplY3RlZFJvd1Jlc3BvbnNlEjEKCHB1cmNoYXNlGAEgASgLMh8uc3ZveWtydWcucHVyY2hhc2VzLnYxLlB1cmNoYXNlIkAKGURpc2NhcmRSZWplY3RlZFJvd1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSDgoGcm93X2lkGAIgASgJIhwKGkRpc2NhcmRSZWplY3RlZFJvd1Jlc3BvbnNlMvATChBQdXJjaGFzZXNTZXJ2aWNlEpkBCg5SZWNvcmRQdXJjaGFzZRIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWNvcmRQdXJjaGFzZVJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVjb3JkUHVyY2hhc2VSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqsBChRCYXRjaFJlY29yZFB1cmNoYXNlcxIyLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QaMy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQmF0Y2hSZWNvcmRQdXJjaGFzZXNSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpkBCg5SZWZ1bmRQdXJjaGFzZRIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmRQdXJjaGFzZVJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVmdW5kUHVyY2hhc2VSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEo8BCgtHZXRQdXJjaGFzZRIpLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRQdXJjaGFzZVJlcXVlc3QaKi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0UHVyY2hhc2VSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSfQoPTGlzdE15UHVyY2hhc2VzEi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RNeVB1cmNoYXNlc1JlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdE15UHVyY2hhc2VzUmVzcG9uc2UiC5ACAcrzGAQKAgIGEpUBCg1MaXN0UHVyY2hhc2VzEisuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RQdXJjaGFzZXNSZXF1ZXN0Giwuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RQdXJjaGFzZXNSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSpAEKD0ltcG9ydFB1cmNoYXNlcxItLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5JbXBvcnRQdXJjaGFzZXNSZXF1ZXN0Gi4uc3ZveWtydWcucHVyY2hhc2VzLnYxLkltcG9ydFB1cmNoYXNlc1Jlc3BvbnNlIjCQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWTS8xgCEAEoARKZAQoOU3RhcnRDc3ZJbXBvcnQSLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuU3RhcnRDc3ZJbXBvcnRSZXF1ZXN0Gi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlN0YXJ0Q3N2SW1wb3J0UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKZAQoOVXBsb2FkQ3N2Q2h1bmsSLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuVXBsb2FkQ3N2Q2h1bmtSZXF1ZXN0Gi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLlVwbG9hZENzdkNodW5rUmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKcAQoPRmluaXNoQ3N2SW1wb3J0Ei0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkZpbmlzaENzdkltcG9ydFJlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRmluaXNoQ3N2SW1wb3J0UmVzcG9uc2UiKpACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZBKSAQoMR2V0Q3N2SW1wb3J0Eiouc3ZveWtydWcucHVyY2hhc2VzLnYxLkdldENzdkltcG9ydFJlcXVlc3QaKy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0Q3N2SW1wb3J0UmVzcG9uc2UiKZACAcrzGCIKAwMGBRIOcHVyY2hhc2VzLnJlYWQaC2J1c2luZXNzX2lkEqEBChFMaXN0Q3N2UmVqZWN0aW9ucxIvLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0Q3N2UmVqZWN0aW9uc1JlcXVlc3QaMC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdENzdlJlamVjdGlvbnNSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSqgEKFExpc3RJbXBvcnRSZWplY3Rpb25zEjIuc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RJbXBvcnRSZWplY3Rpb25zUmVxdWVzdBozLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0SW1wb3J0UmVqZWN0aW9uc1Jlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBKeAQoQTGlzdFJlamVjdGVkUm93cxIuLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0UmVqZWN0ZWRSb3dzUmVxdWVzdBovLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0UmVqZWN0ZWRSb3dzUmVzcG9uc2UiKZACAcrzGCIKAwMGBRIOcHVyY2hhc2VzLnJlYWQaC2J1c2luZXNzX2lkEp8BChBNYXRjaFJlamVjdGVkUm93Ei4uc3ZveWtydWcucHVyY2hhc2VzLnYxLk1hdGNoUmVqZWN0ZWRSb3dSZXF1ZXN0Gi8uc3ZveWtydWcucHVyY2hhc2VzLnYxLk1hdGNoUmVqZWN0ZWRSb3dSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqUBChJEaXNjYXJkUmVqZWN0ZWRSb3cSMC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRGlzY2FyZFJlamVjdGVkUm93UmVxdWVzdBoxLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5EaXNjYXJkUmVqZWN0ZWRSb3dSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkYgZwcm90bzM", [file_google_protobuf_timestamp, file_svoykrug_access_v1_access, file_svoykrug_common_v1_error_reason, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation, file_svoykrug_purchases_v1_purchase]);
+  fileDesc("Ci1zdm95a3J1Zy9wdXJjaGFzZXMvdjEvcHVyY2hhc2VzX3NlcnZpY2UucHJvdG8SFXN2b3lrcnVnLnB1cmNoYXNlcy52MSLGAQoLTmV3UHVyY2hhc2USEQoHdXNlcl9pZBgBIAEoCUgAEg8KBXBob25lGAIgASgJSAASFQoLd2FsbGV0X2NvZGUYByABKAlIABITCgtleHRlcm5hbF9pZBgDIAEoCRIUCgxhbW91bnRfbWlub3IYBCABKAMSFQoNY3VycmVuY3lfY29kZRgFIAEoCRIxCg1wdXJjaGFzZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIHCgVidXllciJKCghSb3dGYXVsdBIvCgZyZWFzb24YASABKA4yHy5zdm95a3J1Zy5jb21tb24udjEuRXJyb3JSZWFzb24SDQoFZmllbGQYAiABKAkirwEKC1JlamVjdGVkUm93EhIKCnJvd19udW1iZXIYASABKAMSEwoLZXh0ZXJuYWxfaWQYAiABKAkSLwoGcmVhc29uGAMgASgOMh8uc3ZveWtydWcuY29tbW9uLnYxLkVycm9yUmVhc29uEg0KBWZpZWxkGAQgASgJEjcKDmZ1cnRoZXJfZmF1bHRzGAUgAygLMh8uc3ZveWtydWcucHVyY2hhc2VzLnYxLlJvd0ZhdWx0ImIKFVJlY29yZFB1cmNoYXNlUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRI0CghwdXJjaGFzZRgCIAEoCzIiLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5OZXdQdXJjaGFzZSJeChZSZWNvcmRQdXJjaGFzZVJlc3BvbnNlEjEKCHB1cmNoYXNlGAEgASgLMh8uc3ZveWtydWcucHVyY2hhc2VzLnYxLlB1cmNoYXNlEhEKCWR1cGxpY2F0ZRgCIAEoCCJpChtCYXRjaFJlY29yZFB1cmNoYXNlc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSNQoJcHVyY2hhc2VzGAIgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLk5ld1B1cmNoYXNlIooBChxCYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlEhYKDnJlY29yZGVkX2NvdW50GAEgASgDEhcKD2R1cGxpY2F0ZV9jb3VudBgCIAEoAxI5Cg1yZWplY3RlZF9yb3dzGAMgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlamVjdGVkUm93IuIBChVSZWZ1bmRQdXJjaGFzZVJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoLcHVyY2hhc2VfaWQYAiABKAlIABIeChRwdXJjaGFzZV9leHRlcm5hbF9pZBgDIAEoCUgAEhMKC2V4dGVybmFsX2lkGAQgASgJEhQKDGFtb3VudF9taW5vchgFIAEoAxIVCg1jdXJyZW5jeV9jb2RlGAYgASgJEi8KC3JlZnVuZF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIKCghwdXJjaGFzZSKNAQoWUmVmdW5kUHVyY2hhc2VSZXNwb25zZRIxCghwdXJjaGFzZRgBIAEoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRItCgZyZWZ1bmQYAiABKAsyHS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVmdW5kEhEKCWR1cGxpY2F0ZRgDIAEoCCI+ChJHZXRQdXJjaGFzZVJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEwoLcHVyY2hhc2VfaWQYAiABKAkiSAoTR2V0UHVyY2hhc2VSZXNwb25zZRIxCghwdXJjaGFzZRgBIAEoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZSI/ChZMaXN0TXlQdXJjaGFzZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJImYKF0xpc3RNeVB1cmNoYXNlc1Jlc3BvbnNlEjIKCXB1cmNoYXNlcxgBIAMoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUgoUTGlzdFB1cmNoYXNlc1JlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZAoVTGlzdFB1cmNoYXNlc1Jlc3BvbnNlEjIKCXB1cmNoYXNlcxgBIAMoCzIfLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5QdXJjaGFzZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiZAoWSW1wb3J0UHVyY2hhc2VzUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRI1CglwdXJjaGFzZXMYAiADKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTmV3UHVyY2hhc2Ui4AEKF0ltcG9ydFB1cmNoYXNlc1Jlc3BvbnNlEhYKDnJlY2VpdmVkX2NvdW50GAEgASgDEhYKDnJlY29yZGVkX2NvdW50GAIgASgDEhcKD2R1cGxpY2F0ZV9jb3VudBgDIAEoAxIWCg5yZWplY3RlZF9jb3VudBgEIAEoAxI5Cg1yZWplY3RlZF9yb3dzGAUgAygLMiIuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlamVjdGVkUm93EhEKCWltcG9ydF9pZBgGIAEoCRIWCg5yZXBvcnRlZF9jb3VudBgHIAEoAyJyChVTdGFydENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSMAoGZm9ybWF0GAIgASgLMiAuc3ZveWtydWcucHVyY2hhc2VzLnYxLkNzdkZvcm1hdBISCgpyZXF1ZXN0X2lkGAMgASgJIk4KFlN0YXJ0Q3N2SW1wb3J0UmVzcG9uc2USNAoKY3N2X2ltcG9ydBgBIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZJbXBvcnQiaAoVVXBsb2FkQ3N2Q2h1bmtSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhUKDWNzdl9pbXBvcnRfaWQYAiABKAkSFAoMb2Zmc2V0X2J5dGVzGAMgASgDEg0KBWNodW5rGAQgASgMIjAKFlVwbG9hZENzdkNodW5rUmVzcG9uc2USFgoOcmVjZWl2ZWRfYnl0ZXMYASABKAMihwEKFkZpbmlzaENzdkltcG9ydFJlcXVlc3QSEwoLYnVzaW5lc3NfaWQYASABKAkSFQoNY3N2X2ltcG9ydF9pZBgCIAEoCRIPCgdkcnlfcnVuGAMgASgIEjAKBmZvcm1hdBgEIAEoCzIgLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZGb3JtYXQiTwoXRmluaXNoQ3N2SW1wb3J0UmVzcG9uc2USNAoJb3BlcmF0aW9uGAEgASgLMiEuc3ZveWtydWcub3BlcmF0aW9ucy52MS5PcGVyYXRpb24iQQoTR2V0Q3N2SW1wb3J0UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIVCg1jc3ZfaW1wb3J0X2lkGAIgASgJIkwKFEdldENzdkltcG9ydFJlc3BvbnNlEjQKCmNzdl9pbXBvcnQYASABKAsyIC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuQ3N2SW1wb3J0Im0KGExpc3RDc3ZSZWplY3Rpb25zUmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIVCg1jc3ZfaW1wb3J0X2lkGAIgASgJEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJImkKGUxpc3RDc3ZSZWplY3Rpb25zUmVzcG9uc2USMwoEcm93cxgBIAMoCzIlLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5Dc3ZSZWplY3RlZFJvdxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkibAobTGlzdEltcG9ydFJlamVjdGlvbnNSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCWltcG9ydF9pZBgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJpChxMaXN0SW1wb3J0UmVqZWN0aW9uc1Jlc3BvbnNlEjAKBHJvd3MYASADKAsyIi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUmVqZWN0ZWRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIlUKF0xpc3RSZWplY3RlZFJvd3NSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJImEKGExpc3RSZWplY3RlZFJvd3NSZXNwb25zZRIsCgRyb3dzGAEgAygLMh4uc3ZveWtydWcucHVyY2hhc2VzLnYxLktlcHRSb3cSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImsKF01hdGNoUmVqZWN0ZWRSb3dSZXF1ZXN0EhMKC2J1c2luZXNzX2lkGAEgASgJEg4KBnJvd19pZBgCIAEoCRIRCgd1c2VyX2lkGAMgASgJSAASDwoFcGhvbmUYBCABKAlIAEIHCgVidXllciJNChhNYXRjaFJlamVjdGVkUm93UmVzcG9uc2USMQoIcHVyY2hhc2UYASABKAsyHy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuUHVyY2hhc2UiQAoZRGlzY2FyZFJlamVjdGVkUm93UmVxdWVzdBITCgtidXNpbmVzc19pZBgBIAEoCRIOCgZyb3dfaWQYAiABKAkiHAoaRGlzY2FyZFJlamVjdGVkUm93UmVzcG9uc2Uy8xMKEFB1cmNoYXNlc1NlcnZpY2USmQEKDlJlY29yZFB1cmNoYXNlEiwuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlY29yZFB1cmNoYXNlUmVxdWVzdBotLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWNvcmRQdXJjaGFzZVJlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSqwEKFEJhdGNoUmVjb3JkUHVyY2hhc2VzEjIuc3ZveWtydWcucHVyY2hhc2VzLnYxLkJhdGNoUmVjb3JkUHVyY2hhc2VzUmVxdWVzdBozLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5CYXRjaFJlY29yZFB1cmNoYXNlc1Jlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSmQEKDlJlZnVuZFB1cmNoYXNlEiwuc3ZveWtydWcucHVyY2hhc2VzLnYxLlJlZnVuZFB1cmNoYXNlUmVxdWVzdBotLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5SZWZ1bmRQdXJjaGFzZVJlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSjwEKC0dldFB1cmNoYXNlEikuc3ZveWtydWcucHVyY2hhc2VzLnYxLkdldFB1cmNoYXNlUmVxdWVzdBoqLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRQdXJjaGFzZVJlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBJ9Cg9MaXN0TXlQdXJjaGFzZXMSLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdE15UHVyY2hhc2VzUmVxdWVzdBouLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0TXlQdXJjaGFzZXNSZXNwb25zZSILkAIByvMYBAoCAgYSlQEKDUxpc3RQdXJjaGFzZXMSKy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFB1cmNoYXNlc1JlcXVlc3QaLC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdFB1cmNoYXNlc1Jlc3BvbnNlIimQAgHK8xgiCgMDBgUSDnB1cmNoYXNlcy5yZWFkGgtidXNpbmVzc19pZBKkAQoPSW1wb3J0UHVyY2hhc2VzEi0uc3ZveWtydWcucHVyY2hhc2VzLnYxLkltcG9ydFB1cmNoYXNlc1JlcXVlc3QaLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuSW1wb3J0UHVyY2hhc2VzUmVzcG9uc2UiMJACAsrzGCMKAwMGBRIPcHVyY2hhc2VzLndyaXRlGgtidXNpbmVzc19pZNLzGAIQASgBEpkBCg5TdGFydENzdkltcG9ydBIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5TdGFydENzdkltcG9ydFJlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuU3RhcnRDc3ZJbXBvcnRSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpkBCg5VcGxvYWRDc3ZDaHVuaxIsLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5VcGxvYWRDc3ZDaHVua1JlcXVlc3QaLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuVXBsb2FkQ3N2Q2h1bmtSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpwBCg9GaW5pc2hDc3ZJbXBvcnQSLS5zdm95a3J1Zy5wdXJjaGFzZXMudjEuRmluaXNoQ3N2SW1wb3J0UmVxdWVzdBouLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5GaW5pc2hDc3ZJbXBvcnRSZXNwb25zZSIqkAICyvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEpMBCgxHZXRDc3ZJbXBvcnQSKi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuR2V0Q3N2SW1wb3J0UmVxdWVzdBorLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5HZXRDc3ZJbXBvcnRSZXNwb25zZSIqkAIByvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqIBChFMaXN0Q3N2UmVqZWN0aW9ucxIvLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0Q3N2UmVqZWN0aW9uc1JlcXVlc3QaMC5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdENzdlJlamVjdGlvbnNSZXNwb25zZSIqkAIByvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEqsBChRMaXN0SW1wb3J0UmVqZWN0aW9ucxIyLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5MaXN0SW1wb3J0UmVqZWN0aW9uc1JlcXVlc3QaMy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTGlzdEltcG9ydFJlamVjdGlvbnNSZXNwb25zZSIqkAIByvMYIwoDAwYFEg9wdXJjaGFzZXMud3JpdGUaC2J1c2luZXNzX2lkEp4BChBMaXN0UmVqZWN0ZWRSb3dzEi4uc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RSZWplY3RlZFJvd3NSZXF1ZXN0Gi8uc3ZveWtydWcucHVyY2hhc2VzLnYxLkxpc3RSZWplY3RlZFJvd3NSZXNwb25zZSIpkAIByvMYIgoDAwYFEg5wdXJjaGFzZXMucmVhZBoLYnVzaW5lc3NfaWQSnwEKEE1hdGNoUmVqZWN0ZWRSb3cSLi5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTWF0Y2hSZWplY3RlZFJvd1JlcXVlc3QaLy5zdm95a3J1Zy5wdXJjaGFzZXMudjEuTWF0Y2hSZWplY3RlZFJvd1Jlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWQSpQEKEkRpc2NhcmRSZWplY3RlZFJvdxIwLnN2b3lrcnVnLnB1cmNoYXNlcy52MS5EaXNjYXJkUmVqZWN0ZWRSb3dSZXF1ZXN0GjEuc3ZveWtydWcucHVyY2hhc2VzLnYxLkRpc2NhcmRSZWplY3RlZFJvd1Jlc3BvbnNlIiqQAgLK8xgjCgMDBgUSD3B1cmNoYXNlcy53cml0ZRoLYnVzaW5lc3NfaWRiBnByb3RvMw", [file_google_protobuf_timestamp, file_svoykrug_access_v1_access, file_svoykrug_common_v1_error_reason, file_svoykrug_common_v1_method_options, file_svoykrug_operations_v1_operation, file_svoykrug_purchases_v1_purchase]);
 
 /**
  * A purchase to write down. Its rules are checked row by row, so that one bad row refuses only itself.
@@ -99,6 +99,34 @@ export const NewPurchaseSchema: GenMessage<NewPurchase> = /*@__PURE__*/
   messageDesc(file_svoykrug_purchases_v1_purchases_service, 0);
 
 /**
+ * One thing that is wrong with a row.
+ *
+ * @generated from message svoykrug.purchases.v1.RowFault
+ */
+export type RowFault = Message<"svoykrug.purchases.v1.RowFault"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: svoykrug.common.v1.ErrorReason reason = 1;
+   */
+  reason: ErrorReason;
+
+  /**
+   * The field that is wrong.
+   *
+   * @generated from field: string field = 2;
+   */
+  field: string;
+};
+
+/**
+ * Describes the message svoykrug.purchases.v1.RowFault.
+ * Use `create(RowFaultSchema)` to create a new message.
+ */
+export const RowFaultSchema: GenMessage<RowFault> = /*@__PURE__*/
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 1);
+
+/**
  * Why one row was not written.
  *
  * @generated from message svoykrug.purchases.v1.RejectedRow
@@ -131,6 +159,13 @@ export type RejectedRow = Message<"svoykrug.purchases.v1.RejectedRow"> & {
    * @generated from field: string field = 4;
    */
   field: string;
+
+  /**
+   * What else is wrong with the row by itself; what only the other purchases and the members tell is said of rows without such a fault.
+   *
+   * @generated from field: repeated svoykrug.purchases.v1.RowFault further_faults = 5;
+   */
+  furtherFaults: RowFault[];
 };
 
 /**
@@ -138,7 +173,7 @@ export type RejectedRow = Message<"svoykrug.purchases.v1.RejectedRow"> & {
  * Use `create(RejectedRowSchema)` to create a new message.
  */
 export const RejectedRowSchema: GenMessage<RejectedRow> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 1);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 2);
 
 /**
  * Records one purchase.
@@ -166,7 +201,7 @@ export type RecordPurchaseRequest = Message<"svoykrug.purchases.v1.RecordPurchas
  * Use `create(RecordPurchaseRequestSchema)` to create a new message.
  */
 export const RecordPurchaseRequestSchema: GenMessage<RecordPurchaseRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 2);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 3);
 
 /**
  * Holds the recorded purchase.
@@ -194,7 +229,7 @@ export type RecordPurchaseResponse = Message<"svoykrug.purchases.v1.RecordPurcha
  * Use `create(RecordPurchaseResponseSchema)` to create a new message.
  */
 export const RecordPurchaseResponseSchema: GenMessage<RecordPurchaseResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 3);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 4);
 
 /**
  * Records purchases of one business.
@@ -222,7 +257,7 @@ export type BatchRecordPurchasesRequest = Message<"svoykrug.purchases.v1.BatchRe
  * Use `create(BatchRecordPurchasesRequestSchema)` to create a new message.
  */
 export const BatchRecordPurchasesRequestSchema: GenMessage<BatchRecordPurchasesRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 4);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 5);
 
 /**
  * Says what became of the rows.
@@ -257,7 +292,7 @@ export type BatchRecordPurchasesResponse = Message<"svoykrug.purchases.v1.BatchR
  * Use `create(BatchRecordPurchasesResponseSchema)` to create a new message.
  */
 export const BatchRecordPurchasesResponseSchema: GenMessage<BatchRecordPurchasesResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 5);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 6);
 
 /**
  * Gives money back.
@@ -329,7 +364,7 @@ export type RefundPurchaseRequest = Message<"svoykrug.purchases.v1.RefundPurchas
  * Use `create(RefundPurchaseRequestSchema)` to create a new message.
  */
 export const RefundPurchaseRequestSchema: GenMessage<RefundPurchaseRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 6);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 7);
 
 /**
  * Holds the purchase and its refund.
@@ -364,7 +399,7 @@ export type RefundPurchaseResponse = Message<"svoykrug.purchases.v1.RefundPurcha
  * Use `create(RefundPurchaseResponseSchema)` to create a new message.
  */
 export const RefundPurchaseResponseSchema: GenMessage<RefundPurchaseResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 7);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 8);
 
 /**
  * Names a purchase.
@@ -392,7 +427,7 @@ export type GetPurchaseRequest = Message<"svoykrug.purchases.v1.GetPurchaseReque
  * Use `create(GetPurchaseRequestSchema)` to create a new message.
  */
 export const GetPurchaseRequestSchema: GenMessage<GetPurchaseRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 8);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 9);
 
 /**
  * Holds the purchase.
@@ -413,7 +448,7 @@ export type GetPurchaseResponse = Message<"svoykrug.purchases.v1.GetPurchaseResp
  * Use `create(GetPurchaseResponseSchema)` to create a new message.
  */
 export const GetPurchaseResponseSchema: GenMessage<GetPurchaseResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 9);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 10);
 
 /**
  * Asks for a page of the caller's purchases.
@@ -441,7 +476,7 @@ export type ListMyPurchasesRequest = Message<"svoykrug.purchases.v1.ListMyPurcha
  * Use `create(ListMyPurchasesRequestSchema)` to create a new message.
  */
 export const ListMyPurchasesRequestSchema: GenMessage<ListMyPurchasesRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 10);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 11);
 
 /**
  * Holds a page of the caller's purchases.
@@ -469,7 +504,7 @@ export type ListMyPurchasesResponse = Message<"svoykrug.purchases.v1.ListMyPurch
  * Use `create(ListMyPurchasesResponseSchema)` to create a new message.
  */
 export const ListMyPurchasesResponseSchema: GenMessage<ListMyPurchasesResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 11);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 12);
 
 /**
  * Asks for a page of a business's purchases.
@@ -504,7 +539,7 @@ export type ListPurchasesRequest = Message<"svoykrug.purchases.v1.ListPurchasesR
  * Use `create(ListPurchasesRequestSchema)` to create a new message.
  */
 export const ListPurchasesRequestSchema: GenMessage<ListPurchasesRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 12);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 13);
 
 /**
  * Holds a page of a business's purchases.
@@ -532,7 +567,7 @@ export type ListPurchasesResponse = Message<"svoykrug.purchases.v1.ListPurchases
  * Use `create(ListPurchasesResponseSchema)` to create a new message.
  */
 export const ListPurchasesResponseSchema: GenMessage<ListPurchasesResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 13);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 14);
 
 /**
  * One batch of an import.
@@ -560,7 +595,7 @@ export type ImportPurchasesRequest = Message<"svoykrug.purchases.v1.ImportPurcha
  * Use `create(ImportPurchasesRequestSchema)` to create a new message.
  */
 export const ImportPurchasesRequestSchema: GenMessage<ImportPurchasesRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 14);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 15);
 
 /**
  * Says what became of the rows.
@@ -597,18 +632,26 @@ export type ImportPurchasesResponse = Message<"svoykrug.purchases.v1.ImportPurch
   rejectedCount: bigint;
 
   /**
-   * The first 10,000 rows that were refused; ListImportRejections gives all.
+   * The first 10,000 rows that were refused; ListImportRejections gives more.
    *
    * @generated from field: repeated svoykrug.purchases.v1.RejectedRow rejected_rows = 5;
    */
   rejectedRows: RejectedRow[];
 
   /**
-   * By what ListImportRejections knows this call, a UUID.
+   * By what ListImportRejections knows this call, a UUID; the initial metadata `x-import-id` says it, too.
    *
    * @generated from field: string import_id = 6;
    */
   importId: string;
+
+  /**
+   * How many of the rejected rows, the first ones, ListImportRejections gives: all of them, unless more were rejected than a business's reports
+   * hold (1,000,000), or a newer import took their room.
+   *
+   * @generated from field: int64 reported_count = 7;
+   */
+  reportedCount: bigint;
 };
 
 /**
@@ -616,7 +659,7 @@ export type ImportPurchasesResponse = Message<"svoykrug.purchases.v1.ImportPurch
  * Use `create(ImportPurchasesResponseSchema)` to create a new message.
  */
 export const ImportPurchasesResponseSchema: GenMessage<ImportPurchasesResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 15);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 16);
 
 /**
  * Describes the file to upload.
@@ -651,7 +694,7 @@ export type StartCsvImportRequest = Message<"svoykrug.purchases.v1.StartCsvImpor
  * Use `create(StartCsvImportRequestSchema)` to create a new message.
  */
 export const StartCsvImportRequestSchema: GenMessage<StartCsvImportRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 16);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 17);
 
 /**
  * Holds the started import.
@@ -672,7 +715,7 @@ export type StartCsvImportResponse = Message<"svoykrug.purchases.v1.StartCsvImpo
  * Use `create(StartCsvImportResponseSchema)` to create a new message.
  */
 export const StartCsvImportResponseSchema: GenMessage<StartCsvImportResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 17);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 18);
 
 /**
  * A piece of the file.
@@ -714,7 +757,7 @@ export type UploadCsvChunkRequest = Message<"svoykrug.purchases.v1.UploadCsvChun
  * Use `create(UploadCsvChunkRequestSchema)` to create a new message.
  */
 export const UploadCsvChunkRequestSchema: GenMessage<UploadCsvChunkRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 18);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 19);
 
 /**
  * Says how much has arrived.
@@ -735,7 +778,7 @@ export type UploadCsvChunkResponse = Message<"svoykrug.purchases.v1.UploadCsvChu
  * Use `create(UploadCsvChunkResponseSchema)` to create a new message.
  */
 export const UploadCsvChunkResponseSchema: GenMessage<UploadCsvChunkResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 19);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 20);
 
 /**
  * Asks to read the file.
@@ -777,7 +820,7 @@ export type FinishCsvImportRequest = Message<"svoykrug.purchases.v1.FinishCsvImp
  * Use `create(FinishCsvImportRequestSchema)` to create a new message.
  */
 export const FinishCsvImportRequestSchema: GenMessage<FinishCsvImportRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 20);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 21);
 
 /**
  * Holds the operation that reads the file.
@@ -798,7 +841,7 @@ export type FinishCsvImportResponse = Message<"svoykrug.purchases.v1.FinishCsvIm
  * Use `create(FinishCsvImportResponseSchema)` to create a new message.
  */
 export const FinishCsvImportResponseSchema: GenMessage<FinishCsvImportResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 21);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 22);
 
 /**
  * Names a CSV import.
@@ -826,7 +869,7 @@ export type GetCsvImportRequest = Message<"svoykrug.purchases.v1.GetCsvImportReq
  * Use `create(GetCsvImportRequestSchema)` to create a new message.
  */
 export const GetCsvImportRequestSchema: GenMessage<GetCsvImportRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 22);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 23);
 
 /**
  * Holds the CSV import.
@@ -847,7 +890,7 @@ export type GetCsvImportResponse = Message<"svoykrug.purchases.v1.GetCsvImportRe
  * Use `create(GetCsvImportResponseSchema)` to create a new message.
  */
 export const GetCsvImportResponseSchema: GenMessage<GetCsvImportResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 23);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 24);
 
 /**
  * Asks for a page of the refused rows of a CSV file.
@@ -889,7 +932,7 @@ export type ListCsvRejectionsRequest = Message<"svoykrug.purchases.v1.ListCsvRej
  * Use `create(ListCsvRejectionsRequestSchema)` to create a new message.
  */
 export const ListCsvRejectionsRequestSchema: GenMessage<ListCsvRejectionsRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 24);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 25);
 
 /**
  * Holds a page of the refused rows of a CSV file.
@@ -917,7 +960,7 @@ export type ListCsvRejectionsResponse = Message<"svoykrug.purchases.v1.ListCsvRe
  * Use `create(ListCsvRejectionsResponseSchema)` to create a new message.
  */
 export const ListCsvRejectionsResponseSchema: GenMessage<ListCsvRejectionsResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 25);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 26);
 
 /**
  * Asks for a page of the refused rows of an ImportPurchases call.
@@ -933,7 +976,7 @@ export type ListImportRejectionsRequest = Message<"svoykrug.purchases.v1.ListImp
   businessId: string;
 
   /**
-   * `ImportPurchasesResponse.import_id`.
+   * `ImportPurchasesResponse.import_id`, or `x-import-id` of the call's initial metadata.
    *
    * @generated from field: string import_id = 2;
    */
@@ -959,7 +1002,7 @@ export type ListImportRejectionsRequest = Message<"svoykrug.purchases.v1.ListImp
  * Use `create(ListImportRejectionsRequestSchema)` to create a new message.
  */
 export const ListImportRejectionsRequestSchema: GenMessage<ListImportRejectionsRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 26);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 27);
 
 /**
  * Holds a page of the refused rows of an ImportPurchases call.
@@ -987,7 +1030,7 @@ export type ListImportRejectionsResponse = Message<"svoykrug.purchases.v1.ListIm
  * Use `create(ListImportRejectionsResponseSchema)` to create a new message.
  */
 export const ListImportRejectionsResponseSchema: GenMessage<ListImportRejectionsResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 27);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 28);
 
 /**
  * Asks for a page of kept rows.
@@ -1022,7 +1065,7 @@ export type ListRejectedRowsRequest = Message<"svoykrug.purchases.v1.ListRejecte
  * Use `create(ListRejectedRowsRequestSchema)` to create a new message.
  */
 export const ListRejectedRowsRequestSchema: GenMessage<ListRejectedRowsRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 28);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 29);
 
 /**
  * Holds a page of kept rows.
@@ -1050,7 +1093,7 @@ export type ListRejectedRowsResponse = Message<"svoykrug.purchases.v1.ListReject
  * Use `create(ListRejectedRowsResponseSchema)` to create a new message.
  */
 export const ListRejectedRowsResponseSchema: GenMessage<ListRejectedRowsResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 29);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 30);
 
 /**
  * Says whose purchase a kept row is.
@@ -1101,7 +1144,7 @@ export type MatchRejectedRowRequest = Message<"svoykrug.purchases.v1.MatchReject
  * Use `create(MatchRejectedRowRequestSchema)` to create a new message.
  */
 export const MatchRejectedRowRequestSchema: GenMessage<MatchRejectedRowRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 30);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 31);
 
 /**
  * Holds the purchase.
@@ -1122,7 +1165,7 @@ export type MatchRejectedRowResponse = Message<"svoykrug.purchases.v1.MatchRejec
  * Use `create(MatchRejectedRowResponseSchema)` to create a new message.
  */
 export const MatchRejectedRowResponseSchema: GenMessage<MatchRejectedRowResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 31);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 32);
 
 /**
  * Names the row to forget.
@@ -1150,7 +1193,7 @@ export type DiscardRejectedRowRequest = Message<"svoykrug.purchases.v1.DiscardRe
  * Use `create(DiscardRejectedRowRequestSchema)` to create a new message.
  */
 export const DiscardRejectedRowRequestSchema: GenMessage<DiscardRejectedRowRequest> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 32);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 33);
 
 /**
  * Says that the row is forgotten.
@@ -1165,7 +1208,7 @@ export type DiscardRejectedRowResponse = Message<"svoykrug.purchases.v1.DiscardR
  * Use `create(DiscardRejectedRowResponseSchema)` to create a new message.
  */
 export const DiscardRejectedRowResponseSchema: GenMessage<DiscardRejectedRowResponse> = /*@__PURE__*/
-  messageDesc(file_svoykrug_purchases_v1_purchases_service, 33);
+  messageDesc(file_svoykrug_purchases_v1_purchases_service, 34);
 
 /**
  * Purchases and refunds of the circle.
@@ -1265,7 +1308,8 @@ export const PurchasesService: GenService<{
   /**
    * Imports purchases of one business from a stream of batches, up to millions. Each batch is committed by itself, so a broken
    * stream can be sent again from the start: what is there already is counted as a duplicate. The first 10,000 rejected rows come back
-   * with their number and reason, ListImportRejections gives all of them; rows with an unknown phone are kept until someone matches them.
+   * with their number and reason, ListImportRejections gives the others; rows with an unknown phone are kept until someone matches them.
+   * The initial metadata `x-import-id` says the id of the call: of a stream that broke, what was refused until then can be listed by it.
    *
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic batch by batch. Idempotent by business
    * and external id.
@@ -1331,7 +1375,7 @@ export const PurchasesService: GenService<{
   /**
    * Returns a CSV import: how it stands, what the file looks like, which rows were refused.
    *
-   * Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+   * Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
    * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services).
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.GetCsvImport
@@ -1343,9 +1387,10 @@ export const PurchasesService: GenService<{
   },
   /**
    * Lists every row of a CSV file that was refused, or would be, in the file's order; for 7 days from the start of the import. While the
-   * file is being read it lists those found so far.
+   * file is being read it lists those found so far. Of more than `CsvImport.reported_count` rows it lists so many first ones: the reports of
+   * a business's imports hold 1,000,000 rows together and are 1,000 at most, and an older report goes when a newer one needs its room.
    *
-   * Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+   * Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
    * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN (also: the file was read again since), PERMISSION_DENIED, NOT_FOUND (to admins and services).
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.ListCsvRejections
@@ -1356,10 +1401,12 @@ export const PurchasesService: GenService<{
     output: typeof ListCsvRejectionsResponseSchema;
   },
   /**
-   * Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. Of a call that
-   * refused nothing, and of none, there are no rows.
+   * Lists every row of an ImportPurchases call that was refused, in the stream's order; for 7 days from the start of the call. The call's
+   * answer says in `reported_count` how many that are: the reports of a business's imports hold 1,000,000 rows together and are 1,000 at most,
+   * and an older report goes when a newer one needs its room. Of a call whose report has gone, that refused nothing, and of none, there are
+   * no rows.
    *
-   * Callers: staff and owner of the business, admin, service with `purchases.read`. Read only.
+   * Callers: staff and owner of the business, admin, service with `purchases.write`: who imports. Read only.
    * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED.
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.ListImportRejections
