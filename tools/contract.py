@@ -19,6 +19,24 @@ DESCRIPTOR_SET = ROOT / "generated" / "svoykrug.binpb"
 _SERVICE, _METHOD, _ENUM, _ENUM_VALUE = 6, 2, 5, 2
 _REASON_PREFIX = "ERROR_REASON_"
 _VARIABLE = re.compile(r"\{([^}]+)\}")
+_CAPITALS = re.compile(r"\b[A-Z][A-Z_]+\b")
+COMMON_REASONS = (
+    "INTERNAL",
+    "STORE_UNAVAILABLE",
+    "OVERLOADED",
+    "DEADLINE_EXCEEDED",
+    "CLIENT_TOO_OLD",
+    "METHOD_UNKNOWN",
+    "INVALID_FIELDS",
+    "PERMISSION_DENIED",
+    "TOKEN_MISSING",
+    "TOKEN_INVALID",
+    "TOKEN_EXPIRED",
+    "ACCESS_TOKEN_REVOKED",
+    "SESSION_REVOKED",
+    "USER_DELETED",
+)
+"""What any method may answer, whatever its comment names: before it is called at all, or because the server cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +90,16 @@ class Method:
     client_streaming: bool
     server_streaming: bool
     bindings: tuple[Binding, ...]
+
+    @property
+    def errors(self) -> str:
+        """The part of its comment that begins with `Errors:`, on one line; empty when there is none."""
+        return " ".join(self.comment.partition("Errors:")[2].split())
+
+    @property
+    def named_reasons(self) -> frozenset[str]:
+        """Every word in capitals there: the reasons that it names."""
+        return frozenset(_CAPITALS.findall(self.errors))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ Why this exists: who may call what, and what every error means, are stated once,
 for a person who reads.
 """
 
+import textwrap
 from collections.abc import Iterator
 from itertools import groupby
 
-from contract import Contract, Method, Reason
+from contract import COMMON_REASONS, Contract, Method, Reason
 
 CALLERS = ("PUBLIC", "MEMBER", "DELETED_MEMBER", "BUSINESS_STAFF", "BUSINESS_OWNER", "SERVICE", "ADMIN", "SUPERADMIN")
 # Who may do what another may: an owner is staff too, a superadmin is an admin too.
@@ -69,6 +70,9 @@ def error_row(reason: Reason) -> str:
 def error_lines(contract: Contract) -> Iterator[str]:
     """Yield the lines of docs/errors.md."""
     yield ERRORS_HEAD
+    common = ", ".join(f"`{name}`" for name in COMMON_REASONS)
+    yield textwrap.fill(f"The comment of a method names its errors. Beyond them any method may answer {common}.", 120)
+    yield ""
     heads = ["reason", "status code", "", "meaning", "text (en)", "text (ru)"]
     yield row(heads)
     yield row(["---"] * len(heads))

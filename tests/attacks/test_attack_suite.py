@@ -148,7 +148,7 @@ The edge
     test_no_text_in_any_string_of_any_request_breaks_or_comes_back
     test_no_text_in_any_header_breaks_or_comes_back
   random bytes and mutated messages: attacks/test_fuzz
-    test_no_message_makes_any_method_fail_unforeseen_hang_or_repeat_what_it_was_sent
+    test_no_message_makes_any_method_fail_unforeseen_or_unnamed_hang_or_repeat_what_it_was_sent
   slow readers: rpc/test_slow_readers
     test_a_stream_that_nobody_reads_stops_being_made
     test_a_reader_that_sleeps_is_sent_away_with_its_deadline

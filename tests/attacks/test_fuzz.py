@@ -5,7 +5,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -13,6 +13,7 @@ from zlib import crc32
 import grpc
 import psutil
 import pytest
+from contract import COMMON_REASONS, Contract
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -26,7 +27,7 @@ from tests.attacks.cast import Cast, ShiftedClock, renewed
 from tests.attacks.kinds import ROW_BY_METHOD, ROWS, Kind
 from tests.attacks.mutation import bent, drawn
 from tests.attacks.plausible import request_for
-from tests.attacks.wire import Metadata, answer_to, methods_of, path_of, shape_of
+from tests.attacks.wire import Metadata, answer_to, methods_of, path_of, reason_of, shape_of
 from tests.e2e.running import Running, running
 
 # What no message may make of a call. A deadline passed is a hang; unavailable is a store that broke.
@@ -60,11 +61,18 @@ class Findings:
         codes: How calls ended.
         by_caller: How many messages each kind of caller sent.
         wrong: What no message may cause, each with the method and the message.
+        reasons: What each method of ours may answer, by its path: what its comment names, and what any may.
     """
 
     codes: Counter[str] = field(default_factory=Counter)
     by_caller: Counter[Kind] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    reasons: Mapping[str, frozenset[str]] = field(default_factory=lambda: dict(_reasons()))
+
+
+def _reasons() -> Iterator[tuple[str, frozenset[str]]]:
+    for method in Contract().methods:
+        yield f"/{method.service}/{method.name}", method.named_reasons.union(COMMON_REASONS)
 
 
 @pytest.fixture
@@ -88,7 +96,7 @@ def messages_per_method(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.mark.timeout(4 * 3600)
-async def test_no_message_makes_any_method_fail_unforeseen_hang_or_repeat_what_it_was_sent(
+async def test_no_message_makes_any_method_fail_unforeseen_or_unnamed_hang_or_repeat_what_it_was_sent(
     server: Running, cast: Cast, messages_per_method: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     findings, process = Findings(), psutil.Process()
@@ -164,6 +172,9 @@ async def _send(
     what = f"{path_of(method)} by {kind}, {message[:400]!r}"
     if code in UNFORESEEN:
         findings.wrong.append(f"{code.name}: {what}: {error.details()}")
+    reason, named = reason_of(error), findings.reasons.get(path_of(method))
+    if named is not None and reason not in named:
+        findings.wrong.append(f"not among the method's errors: {reason}: {what}")
     findings.wrong += [f"echo of {text!r}: {what}" for text in _echoed(method, message, error)]
     return code
 

@@ -6,7 +6,9 @@ from typing import Any
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
+from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
 
 Metadata = tuple[tuple[str, str], ...]
 DEADLINE_SECONDS = 5.0
@@ -75,6 +77,15 @@ async def _answer_to(
     except grpc.aio.AioRpcError as error:
         return error
     return None
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """Returns the reason that an error names."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]  # it needs code, details and trailers: an aio error has them
+    info = error_details_pb2.ErrorInfo()
+    for detail in [] if status is None else status.details:
+        detail.Unpack(info)
+    return info.reason
 
 
 async def _read(running: Any, most_answers: int) -> None:

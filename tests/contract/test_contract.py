@@ -2,7 +2,7 @@
 
 import re
 
-from contract import Contract, Method
+from contract import COMMON_REASONS, Contract, Method
 
 READ_OR_WRITE = re.compile(r"\b(read only|atomic|idempotent)\b", re.IGNORECASE)
 REASON = re.compile(r"\b[A-Z]+(?:_[A-Z]+)+\b")
@@ -11,11 +11,6 @@ BUSINESS_CALLERS = {"BUSINESS_STAFF", "BUSINESS_OWNER"}
 
 def path(method: Method) -> str:
     return f"{method.service}/{method.name}"
-
-
-def errors_paragraph(method: Method) -> str:
-    """Return the part of a method's comment that begins with `Errors:`, on one line; empty when there is none."""
-    return " ".join(method.comment.partition("Errors:")[2].split())
 
 
 def test_there_are_methods_and_reasons_to_judge(contract: Contract) -> None:
@@ -68,7 +63,7 @@ def test_every_method_names_its_errors(contract: Contract) -> None:
     silent = [
         path(method)
         for method in contract.methods
-        if not REASON.search(errors_paragraph(method)) and "none of its own" not in errors_paragraph(method)
+        if not REASON.search(method.errors) and "none of its own" not in method.errors
     ]
     assert silent == []
 
@@ -76,11 +71,10 @@ def test_every_method_names_its_errors(contract: Contract) -> None:
 def test_every_error_that_a_method_names_is_in_the_catalogue(contract: Contract) -> None:
     known = {reason.name for reason in contract.reasons}
     unknown = {
-        path(method): missing
-        for method in contract.methods
-        if (missing := set(REASON.findall(errors_paragraph(method))) - known)
+        path(method): missing for method in contract.methods if (missing := set(REASON.findall(method.errors)) - known)
     }
     assert unknown == {}
+    assert set(COMMON_REASONS) <= known
 
 
 def test_every_reason_has_a_status_code(contract: Contract) -> None:

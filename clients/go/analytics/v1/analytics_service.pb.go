@@ -214,7 +214,8 @@ type GetFreshnessResponse struct {
 	Postgres *StoreTotals `protobuf:"bytes,4,opt,name=postgres,proto3" json:"postgres,omitempty"`
 	// All of the scope that ClickHouse holds; each day as it was compared last.
 	Clickhouse *StoreTotals `protobuf:"bytes,5,opt,name=clickhouse,proto3" json:"clickhouse,omitempty"`
-	// True when count, sum and hash of both are equal, and no day is disputed or unproven.
+	// True when count, sum and hash of both are equal, and no day is disputed or unproven: everything that was shipped as the call began was
+	// compared, each day at its `proven_time`. What waits is not in it: see `waiting_count`.
 	Equal bool `protobuf:"varint,6,opt,name=equal,proto3" json:"equal,omitempty"`
 	// A page of the days asked for, by business and day.
 	Days []*DayComparison `protobuf:"bytes,7,rep,name=days,proto3" json:"days,omitempty"`
@@ -222,8 +223,8 @@ type GetFreshnessResponse struct {
 	DisputedDayCount int32 `protobuf:"varint,8,opt,name=disputed_day_count,json=disputedDayCount,proto3" json:"disputed_day_count,omitempty"`
 	// Asks for the next page of days; empty on the last.
 	NextPageToken string `protobuf:"bytes,9,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
-	// How many days of the scope had something shipped since they were compared last, or are to be compared again. With 0 here and in
-	// `waiting_count` the totals are whole.
+	// How many days of the scope had something shipped since they were compared last, or may have had, or are to be compared again. With 0 here
+	// and in `waiting_count` the totals are whole.
 	UnprovenDayCount int32 `protobuf:"varint,10,opt,name=unproven_day_count,json=unprovenDayCount,proto3" json:"unproven_day_count,omitempty"`
 	// Every day of the totals was compared at this instant or later; absent before the first comparison.
 	ProvenTime    *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=proven_time,json=provenTime,proto3" json:"proven_time,omitempty"`
@@ -986,7 +987,7 @@ type GetSegmentMovementsRequest struct {
 	BusinessId string `protobuf:"bytes,1,opt,name=business_id,json=businessId,proto3" json:"business_id,omitempty"`
 	// The snapshot's id with the earlier cutoff, a UUID.
 	FromSnapshotId string `protobuf:"bytes,2,opt,name=from_snapshot_id,json=fromSnapshotId,proto3" json:"from_snapshot_id,omitempty"`
-	// The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more.
+	// The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one with the later `Snapshot.watermark`, which knows more.
 	ToSnapshotId  string `protobuf:"bytes,3,opt,name=to_snapshot_id,json=toSnapshotId,proto3" json:"to_snapshot_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -49,14 +49,16 @@ const (
 //
 // Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
 // never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-// or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-// again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+// method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+// card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+// RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+// who names it, and passed over where the latest is asked for.
 type AnalyticsServiceClient interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-	// and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-	// days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-	// told as it was proven last, and counted.
+	// and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+	// changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+	// is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+	// seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -75,37 +77,41 @@ type AnalyticsServiceClient interface {
 	// Returns the eleven segments of a snapshot with their figures.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+	// WAREHOUSE_UNAVAILABLE.
 	GetSegmentSummary(ctx context.Context, in *GetSegmentSummaryRequest, opts ...grpc.CallOption) (*GetSegmentSummaryResponse, error)
 	// Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+	// named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
 	ListSegmentMembers(ctx context.Context, in *ListSegmentMembersRequest, opts ...grpc.CallOption) (*ListSegmentMembersResponse, error)
 	// Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+	// WAREHOUSE_UNAVAILABLE.
 	StreamSegmentMembers(ctx context.Context, in *StreamSegmentMembersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamSegmentMembersResponse], error)
-	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+	// the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-	// NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+	// NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
 	GetSegmentMovements(ctx context.Context, in *GetSegmentMovementsRequest, opts ...grpc.CallOption) (*GetSegmentMovementsResponse, error)
 	// Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
 	// her, with reasons. Who bought for the first time since then is answered with neither.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
 	// WAREHOUSE_UNAVAILABLE.
 	GetMemberInsight(ctx context.Context, in *GetMemberInsightRequest, opts ...grpc.CallOption) (*GetMemberInsightResponse, error)
 	// Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-	// missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-	// WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+	// what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+	// needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
 	TrainChurnModel(ctx context.Context, in *TrainChurnModelRequest, opts ...grpc.CallOption) (*TrainChurnModelResponse, error)
 	// Lists the churn models of a scope, the newest first.
 	//
@@ -121,21 +127,23 @@ type AnalyticsServiceClient interface {
 	// than the serving one by a paired test.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+	// (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+	// compared).
 	PromoteChurnModel(ctx context.Context, in *PromoteChurnModelRequest, opts ...grpc.CallOption) (*PromoteChurnModelResponse, error)
 	// Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
 	// is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
 	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+	// snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
 	ScoreMembers(ctx context.Context, in *ScoreMembersRequest, opts ...grpc.CallOption) (*ScoreMembersResponse, error)
 	// Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-	// scope), WAREHOUSE_UNAVAILABLE.
+	// scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
 	ListAtRiskMembers(ctx context.Context, in *ListAtRiskMembersRequest, opts ...grpc.CallOption) (*ListAtRiskMembersResponse, error)
 	// Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 	//
@@ -145,7 +153,8 @@ type AnalyticsServiceClient interface {
 	// Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+	// WAREHOUSE_UNAVAILABLE.
 	GetMemberHistory(ctx context.Context, in *GetMemberHistoryRequest, opts ...grpc.CallOption) (*GetMemberHistoryResponse, error)
 	// Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
 	// only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
@@ -153,7 +162,8 @@ type AnalyticsServiceClient interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+	// risk), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(ctx context.Context, in *GetDashboardRequest, opts ...grpc.CallOption) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
@@ -161,7 +171,7 @@ type AnalyticsServiceClient interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
 	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-	// being proven or repaired), WAREHOUSE_UNAVAILABLE.
+	// being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(ctx context.Context, in *WatchDashboardRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchDashboardResponse], error)
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//
@@ -411,14 +421,16 @@ func (c *analyticsServiceClient) GetCrossBusinessMatrix(ctx context.Context, in 
 //
 // Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
 // never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
-// method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
-// or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
-// again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+// method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+// card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+// RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+// who names it, and passed over where the latest is asked for.
 type AnalyticsServiceServer interface {
 	// Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-	// and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-	// days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-	// told as it was proven last, and counted.
+	// and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+	// changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+	// is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+	// seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -437,37 +449,41 @@ type AnalyticsServiceServer interface {
 	// Returns the eleven segments of a snapshot with their figures.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+	// WAREHOUSE_UNAVAILABLE.
 	GetSegmentSummary(context.Context, *GetSegmentSummaryRequest) (*GetSegmentSummaryResponse, error)
 	// Lists the members of a snapshot, or of one of its segments, the highest net spend first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+	// named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
 	ListSegmentMembers(context.Context, *ListSegmentMembersRequest) (*ListSegmentMembersResponse, error)
 	// Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+	// WAREHOUSE_UNAVAILABLE.
 	StreamSegmentMembers(*StreamSegmentMembersRequest, grpc.ServerStreamingServer[StreamSegmentMembersResponse]) error
-	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+	// Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+	// the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-	// NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+	// NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
 	GetSegmentMovements(context.Context, *GetSegmentMovementsRequest) (*GetSegmentMovementsResponse, error)
 	// Returns what is known of one member in a scope: her place in the latest snapshot of the usual window, and what the latest forecast says of
 	// her, with reasons. Who bought for the first time since then is answered with neither.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
 	// WAREHOUSE_UNAVAILABLE.
 	GetMemberInsight(context.Context, *GetMemberInsightRequest) (*GetMemberInsightResponse, error)
 	// Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-	// missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-	// WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+	// what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+	// needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
 	TrainChurnModel(context.Context, *TrainChurnModelRequest) (*TrainChurnModelResponse, error)
 	// Lists the churn models of a scope, the newest first.
 	//
@@ -483,21 +499,23 @@ type AnalyticsServiceServer interface {
 	// than the serving one by a paired test.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-	// PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+	// (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+	// compared).
 	PromoteChurnModel(context.Context, *PromoteChurnModelRequest) (*PromoteChurnModelResponse, error)
 	// Starts scoring the members of a scope with its serving model. Scores are immutable. A forecast, published at most 36 hours after its cutoff,
 	// is graded once the horizon has closed. A later one is a backtest: it is read by ListAtRiskMembers with its id, graded, and used by nothing else.
 	//
 	// Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
 	// Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+	// of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+	// snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
 	ScoreMembers(context.Context, *ScoreMembersRequest) (*ScoreMembersResponse, error)
 	// Lists the members of the latest forecast, or of the scoring that is named, the likeliest to leave first.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-	// scope), WAREHOUSE_UNAVAILABLE.
+	// scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
 	ListAtRiskMembers(context.Context, *ListAtRiskMembersRequest) (*ListAtRiskMembersResponse, error)
 	// Lists how past forecasts turned out, the latest first: what was said in time, against who left.
 	//
@@ -507,7 +525,8 @@ type AnalyticsServiceServer interface {
 	// Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
-	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+	// Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+	// WAREHOUSE_UNAVAILABLE.
 	GetMemberHistory(context.Context, *GetMemberHistoryRequest) (*GetMemberHistoryResponse, error)
 	// Returns the figures of a period beside those of the period before. For the circle, sensitive businesses count in revenue and receipts
 	// only, and only for at least 5 members. It holds everything that was shipped when the call began. Of what it is compared with and the
@@ -515,7 +534,8 @@ type AnalyticsServiceServer interface {
 	//
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+	// business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+	// risk), WAREHOUSE_UNAVAILABLE.
 	GetDashboard(context.Context, *GetDashboardRequest) (*GetDashboardResponse, error)
 	// Streams a dashboard: at once, then within 2 seconds of each change. A slow reader gets the newest state, never a backlog. It ends when the
 	// caller's token does: get another and watch again.
@@ -523,7 +543,7 @@ type AnalyticsServiceServer interface {
 	// Callers: owner of the business, admin, service with `analytics.read`. Read only.
 	// Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
 	// business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-	// being proven or repaired), WAREHOUSE_UNAVAILABLE.
+	// being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
 	WatchDashboard(*WatchDashboardRequest, grpc.ServerStreamingServer[WatchDashboardResponse]) error
 	// Returns cohorts by the month of the first purchase, with how many members bought in each month after.
 	//

@@ -30,9 +30,9 @@ type ProofState int32
 const (
 	// Not said.
 	ProofState_PROOF_STATE_UNSPECIFIED ProofState = 0
-	// Both stores held the same when they were compared, and nothing has been shipped since.
+	// Both stores held the same when they were compared, and nothing of the day has been shipped since.
 	ProofState_PROOF_STATE_EQUAL ProofState = 1
-	// Something was shipped since the stores were compared, or they are to be compared again: the server is about to.
+	// Something of the day was shipped since the stores were compared, or may have been, or they are to be compared again: the server is about to.
 	ProofState_PROOF_STATE_UNPROVEN ProofState = 2
 	// The stores disagree, or must be feared to: until the day is proven or repaired no analytics is computed from it.
 	ProofState_PROOF_STATE_DISPUTED ProofState = 3

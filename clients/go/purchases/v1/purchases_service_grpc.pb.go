@@ -61,7 +61,7 @@ type PurchasesServiceClient interface {
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic: every row that is not refused is
 	// written, in one transaction. Idempotent by business and external id.
-	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
+	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
 	BatchRecordPurchases(ctx context.Context, in *BatchRecordPurchasesRequest, opts ...grpc.CallOption) (*BatchRecordPurchasesResponse, error)
 	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
 	// that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
@@ -109,7 +109,7 @@ type PurchasesServiceClient interface {
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
 	// arrived already is not taken twice.
 	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
-	// longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+	// longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	UploadCsvChunk(ctx context.Context, in *UploadCsvChunkRequest, opts ...grpc.CallOption) (*UploadCsvChunkResponse, error)
 	// Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
 	// a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
@@ -119,7 +119,7 @@ type PurchasesServiceClient interface {
 	// that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
 	// that does or did is returned.
 	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
-	// or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// or another format), BUSINESS_ARCHIVED (also of the operation), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	FinishCsvImport(ctx context.Context, in *FinishCsvImportRequest, opts ...grpc.CallOption) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//
@@ -353,7 +353,7 @@ type PurchasesServiceServer interface {
 	//
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic: every row that is not refused is
 	// written, in one transaction. Idempotent by business and external id.
-	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
+	// Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
 	BatchRecordPurchases(context.Context, *BatchRecordPurchasesRequest) (*BatchRecordPurchasesResponse, error)
 	// Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
 	// that breaks a rule by itself; where these are several of different reasons, the reason is INVALID_FIELDS.
@@ -401,7 +401,7 @@ type PurchasesServiceServer interface {
 	// Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
 	// arrived already is not taken twice.
 	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
-	// longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+	// longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	UploadCsvChunk(context.Context, *UploadCsvChunkRequest) (*UploadCsvChunkResponse, error)
 	// Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
 	// a dry run, after a run that was cancelled, and with another format. A file that cannot be read is no error of the operation: the
@@ -411,7 +411,7 @@ type PurchasesServiceServer interface {
 	// that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
 	// that does or did is returned.
 	// Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
-	// or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+	// or another format), BUSINESS_ARCHIVED (also of the operation), PERMISSION_DENIED, NOT_FOUND (to admins and services).
 	FinishCsvImport(context.Context, *FinishCsvImportRequest) (*FinishCsvImportResponse, error)
 	// Returns a CSV import: how it stands, what the file looks like, which rows were refused.
 	//

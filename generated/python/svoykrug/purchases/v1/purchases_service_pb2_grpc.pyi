@@ -35,7 +35,7 @@ class PurchasesServiceStub:
 
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic: every row that is not refused is
     written, in one transaction. Idempotent by business and external id.
-    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
+    Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
     """
     RefundPurchase: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.RefundPurchaseRequest, _purchases_service_pb2.RefundPurchaseResponse]
     """Gives back a part or the whole of a purchase. Several refunds are added up; they never exceed the purchase. A refusal names every field
@@ -90,7 +90,7 @@ class PurchasesServiceStub:
     Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
     arrived already is not taken twice.
     Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
-    longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+    longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     FinishCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.FinishCsvImportRequest, _purchases_service_pb2.FinishCsvImportResponse]
     """Reads the whole file and writes its purchases down, or with `dry_run` only says what would become of them. Can be called again after
@@ -101,7 +101,7 @@ class PurchasesServiceStub:
     that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
     that does or did is returned.
     Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
-    or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+    or another format), BUSINESS_ARCHIVED (also of the operation), PERMISSION_DENIED, NOT_FOUND (to admins and services).
     """
     GetCsvImport: _aio.UnaryUnaryMultiCallable[_purchases_service_pb2.GetCsvImportRequest, _purchases_service_pb2.GetCsvImportResponse]
     """Returns a CSV import: how it stands, what the file looks like, which rows were refused.
@@ -180,7 +180,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic: every row that is not refused is
         written, in one transaction. Idempotent by business and external id.
-        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
+        Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
         """
 
     @_abc_1.abstractmethod
@@ -277,7 +277,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
         arrived already is not taken twice.
         Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
-        longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+        longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod
@@ -294,7 +294,7 @@ class PurchasesServiceServicer(metaclass=_abc_1.ABCMeta):
         that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
         that does or did is returned.
         Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
-        or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+        or another format), BUSINESS_ARCHIVED (also of the operation), PERMISSION_DENIED, NOT_FOUND (to admins and services).
         """
 
     @_abc_1.abstractmethod

@@ -177,7 +177,8 @@ export type GetFreshnessResponse = Message<"svoykrug.analytics.v1.GetFreshnessRe
   clickhouse?: StoreTotals | undefined;
 
   /**
-   * True when count, sum and hash of both are equal, and no day is disputed or unproven.
+   * True when count, sum and hash of both are equal, and no day is disputed or unproven: everything that was shipped as the call began was
+   * compared, each day at its `proven_time`. What waits is not in it: see `waiting_count`.
    *
    * @generated from field: bool equal = 6;
    */
@@ -205,8 +206,8 @@ export type GetFreshnessResponse = Message<"svoykrug.analytics.v1.GetFreshnessRe
   nextPageToken: string;
 
   /**
-   * How many days of the scope had something shipped since they were compared last, or are to be compared again. With 0 here and in
-   * `waiting_count` the totals are whole.
+   * How many days of the scope had something shipped since they were compared last, or may have had, or are to be compared again. With 0 here
+   * and in `waiting_count` the totals are whole.
    *
    * @generated from field: int32 unproven_day_count = 10;
    */
@@ -599,7 +600,7 @@ export type GetSegmentMovementsRequest = Message<"svoykrug.analytics.v1.GetSegme
   fromSnapshotId: string;
 
   /**
-   * The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one that knows more.
+   * The snapshot's id with the later cutoff, a UUID; of equal cutoffs, the one with the later `Snapshot.watermark`, which knows more.
    *
    * @generated from field: string to_snapshot_id = 3;
    */
@@ -1514,18 +1515,20 @@ export const GetCrossBusinessMatrixResponseSchema: GenMessage<GetCrossBusinessMa
 /**
  * Figures from the warehouse. A scope is one business, or the circle (an empty `business_id`; admins and services only). The circle
  * never contains purchases at sensitive businesses, and a service that names a sensitive business is answered PERMISSION_DENIED by every
- * method. When the warehouse is away every method answers WAREHOUSE_UNAVAILABLE. When it was lost and is there again, what reads a snapshot
- * or a scoring answers RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made
- * again is RESULT_LOST to who names it, and passed over where the latest is asked for.
+ * method. When the warehouse is away, methods that read it answer WAREHOUSE_UNAVAILABLE; lists of snapshots, models and receipts, a model's
+ * card and what starts an operation need PostgreSQL alone. When it was lost and is there again, what reads a snapshot or a scoring answers
+ * RESULT_BEING_REMADE until that is made again, the same to the last bit and the newest first; one that cannot be made again is RESULT_LOST to
+ * who names it, and passed over where the latest is asked for.
  *
  * @generated from service svoykrug.analytics.v1.AnalyticsService
  */
 export const AnalyticsService: GenService<{
   /**
    * Says how far the warehouse has followed PostgreSQL, and proves it: count, sum and hash of both stores in total and by business
-   * and day, of the days that the warehouse still holds. The server proves all the time; the call proves what changed since and the page of
-   * days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what is not proven by then is
-   * told as it was proven last, and counted.
+   * and day, of the days that the warehouse still holds. The server proves all the time; the call looks at ClickHouse's totals, and proves what
+   * changed since and the page of days once more, but for 5 seconds at most and not where more than 1,000 days changed, as after a rebuild: what
+   * is not proven by then is told as it was proven last, and counted. Callers share what that costs: totals that were looked at within 10
+   * seconds, and a day that was compared within 60 and of which nothing was shipped since, are not read again.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, WAREHOUSE_UNAVAILABLE.
@@ -1568,7 +1571,8 @@ export const AnalyticsService: GenService<{
    * Returns the eleven segments of a snapshot with their figures.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+   * WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetSegmentSummary
    */
@@ -1581,7 +1585,8 @@ export const AnalyticsService: GenService<{
    * Lists the members of a snapshot, or of one of its segments, the highest net spend first.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when
+   * named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.ListSegmentMembers
    */
@@ -1594,7 +1599,8 @@ export const AnalyticsService: GenService<{
    * Streams all members of a snapshot, or of one of its segments, in messages of up to 1,000, the highest net spend first.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, PERMISSION_DENIED, NOT_FOUND (to admins and services), RESULT_BEING_REMADE, RESULT_LOST (when named),
+   * WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.StreamSegmentMembers
    */
@@ -1604,11 +1610,12 @@ export const AnalyticsService: GenService<{
     output: typeof StreamSegmentMembersResponseSchema;
   },
   /**
-   * Compares two snapshots of one scope, window and rules: how many members went from which segment to which.
+   * Compares two snapshots of one scope, window and rules: how many members went from which segment to which. The second must not lie before
+   * the first: the later is the one with the later cutoff, and of equal cutoffs the one with the later `Snapshot.watermark`.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS (also: the second has the earlier cutoff), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
-   * NOT_FOUND (to admins and services: no such snapshot of this scope), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS (also: the second lies before the first), SNAPSHOTS_NOT_COMPARABLE (windows or rules differ), PERMISSION_DENIED,
+   * NOT_FOUND (to admins and services: no such snapshot of this scope), RESULT_BEING_REMADE, RESULT_LOST, WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetSegmentMovements
    */
@@ -1622,7 +1629,7 @@ export const AnalyticsService: GenService<{
    * her, with reasons. Who bought for the first time since then is answered with neither.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services),
+   * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
    * WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetMemberInsight
@@ -1636,9 +1643,9 @@ export const AnalyticsService: GenService<{
    * Starts training a churn model. It learns from several cutoffs before the test cutoff and is judged by the window after it.
    *
    * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
-   * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says what is
-   * missing), CUTOFF_AHEAD_OF_WATERMARK, HISTORY_NOT_KEPT (it needs the year before each cutoff), STORES_DISAGREE,
-   * WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED; of the operation: TOO_LITTLE_DATA (metadata says
+   * what is missing), INVALID_FIELDS and CUTOFF_AHEAD_OF_WATERMARK (the horizon that it chose does not fit the cutoffs), HISTORY_NOT_KEPT (it
+   * needs the year before each cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.TrainChurnModel
    */
@@ -1678,8 +1685,9 @@ export const AnalyticsService: GenService<{
    * than the serving one by a paired test.
    *
    * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent.
-   * Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more),
-   * PERMISSION_DENIED, NOT_FOUND (to admins and services).
+   * Errors: INVALID_FIELDS, MODEL_NOT_GOOD_ENOUGH (metadata says by what), HISTORY_NOT_KEPT (it cannot be compared any more), STALE_ETAG
+   * (another model was promoted meanwhile: repeat), PERMISSION_DENIED, NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE (it has to be
+   * compared).
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.PromoteChurnModel
    */
@@ -1694,7 +1702,8 @@ export const AnalyticsService: GenService<{
    *
    * Callers: owner of the business, admin, service with `analytics.write`. Atomic. Idempotent by `request_id`, kept 7 days.
    * Errors: INVALID_FIELDS, REQUEST_ID_REUSED, NO_SERVING_MODEL (train and promote one), CUTOFF_AHEAD_OF_WATERMARK, PERMISSION_DENIED;
-   * of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, WAREHOUSE_UNAVAILABLE.
+   * of the operation: TOO_LITTLE_DATA, HISTORY_NOT_KEPT (it needs the year before the cutoff), STORES_DISAGREE, RESULT_BEING_REMADE (the
+   * snapshot that says the segments), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.ScoreMembers
    */
@@ -1708,7 +1717,7 @@ export const AnalyticsService: GenService<{
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, INVALID_PAGE_TOKEN, NOT_SCORED_YET, PERMISSION_DENIED, NOT_FOUND (to admins and services: no such scoring of this
-   * scope), WAREHOUSE_UNAVAILABLE.
+   * scope), RESULT_BEING_REMADE, RESULT_LOST (when named, or lost since the page before), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.ListAtRiskMembers
    */
@@ -1734,7 +1743,8 @@ export const AnalyticsService: GenService<{
    * Returns the segments a member went through, with the cause of each change, each as known at its `known_time`.
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
-   * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), WAREHOUSE_UNAVAILABLE.
+   * Errors: INVALID_FIELDS, PERMISSION_DENIED (also: she never bought there), NOT_FOUND (to admins and services), RESULT_BEING_REMADE,
+   * WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetMemberHistory
    */
@@ -1750,7 +1760,8 @@ export const AnalyticsService: GenService<{
    *
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
-   * business), STORES_DISAGREE (a day of the scope is being proven or repaired), WAREHOUSE_UNAVAILABLE.
+   * business), STORES_DISAGREE (a day of the scope is being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at
+   * risk), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.GetDashboard
    */
@@ -1766,7 +1777,7 @@ export const AnalyticsService: GenService<{
    * Callers: owner of the business, admin, service with `analytics.read`. Read only.
    * Errors: INVALID_FIELDS, HISTORY_NOT_KEPT (the period itself begins too early), PERMISSION_DENIED (also: a service asks for a sensitive
    * business), OVERLOADED (too many watch), TOKEN_EXPIRED, ACCESS_TOKEN_REVOKED, SESSION_REVOKED, STORES_DISAGREE (a day of the scope is
-   * being proven or repaired), WAREHOUSE_UNAVAILABLE.
+   * being proven or repaired), RESULT_BEING_REMADE (the forecast that says the value at risk), WAREHOUSE_UNAVAILABLE.
    *
    * @generated from rpc svoykrug.analytics.v1.AnalyticsService.WatchDashboard
    */

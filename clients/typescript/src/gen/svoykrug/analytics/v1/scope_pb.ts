@@ -87,14 +87,14 @@ export enum ProofState {
   UNSPECIFIED = 0,
 
   /**
-   * Both stores held the same when they were compared, and nothing has been shipped since.
+   * Both stores held the same when they were compared, and nothing of the day has been shipped since.
    *
    * @generated from enum value: PROOF_STATE_EQUAL = 1;
    */
   EQUAL = 1,
 
   /**
-   * Something was shipped since the stores were compared, or they are to be compared again: the server is about to.
+   * Something of the day was shipped since the stores were compared, or may have been, or they are to be compared again: the server is about to.
    *
    * @generated from enum value: PROOF_STATE_UNPROVEN = 2;
    */

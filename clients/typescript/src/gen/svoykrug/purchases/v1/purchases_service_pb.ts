@@ -1241,7 +1241,7 @@ export const PurchasesService: GenService<{
    *
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic: every row that is not refused is
    * written, in one transaction. Idempotent by business and external id.
-   * Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND; of rows: `RejectedRow.reason`.
+   * Errors: INVALID_FIELDS, BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services); of rows: `RejectedRow.reason`.
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.BatchRecordPurchases
    */
@@ -1345,7 +1345,7 @@ export const PurchasesService: GenService<{
    * Callers: staff and owner of the business, admin, service with `purchases.write`. Atomic. Idempotent: a chunk that has
    * arrived already is not taken twice.
    * Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (a gap before this chunk, another content under the same offset, or the import is no
-   * longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND.
+   * longer uploading; metadata received_bytes), PERMISSION_DENIED, NOT_FOUND (to admins and services).
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.UploadCsvChunk
    */
@@ -1363,7 +1363,7 @@ export const PurchasesService: GenService<{
    * that are there already count as duplicates; while the file is being read as asked, and when it has been written as asked, the operation
    * that does or did is returned.
    * Errors: INVALID_FIELDS, IMPORT_OUT_OF_ORDER (nothing uploaded, or being read otherwise), CSV_IMPORT_WRITTEN (and asked for is a dry run,
-   * or another format), BUSINESS_ARCHIVED, PERMISSION_DENIED, NOT_FOUND (to admins and services).
+   * or another format), BUSINESS_ARCHIVED (also of the operation), PERMISSION_DENIED, NOT_FOUND (to admins and services).
    *
    * @generated from rpc svoykrug.purchases.v1.PurchasesService.FinishCsvImport
    */
