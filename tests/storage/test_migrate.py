@@ -119,6 +119,37 @@ async def test_who_was_there_before_silence_was_counted_is_seen_when_she_was_the
     await connection.close()
 
 
+async def test_reports_from_before_they_were_bounded_are_counted(empty_url: str) -> None:
+    await upgrade_to(empty_url, "0022")
+    stream, file, business = (UUID(int=number) for number in range(1, 4))
+    connection = await asyncpg.connect(empty_url)
+    await connection.executemany(
+        "INSERT INTO import_rejections (import_id, row_number, business_id, external_id, reason, field) "
+        "VALUES ($1, $2, $3, '', 'INVALID_FIELDS', 'phone')",
+        [(stream, number, business) for number in range(3)],
+    )
+    await connection.execute(
+        "INSERT INTO csv_imports (id, business_id, state, told_format, create_time) "
+        "VALUES ($1, $2, 'written', '{}', now())",
+        file,
+        business,
+    )
+    await connection.executemany(
+        "INSERT INTO csv_rows (csv_import_id, role, line_number, external_id, reason, column_name) "
+        "VALUES ($1, $2, $3, '', $4, '')",
+        [(file, "preview", 2, None), (file, "rejected", 3, "MEMBER_UNKNOWN"), (file, "rejected", 4, "MEMBER_UNKNOWN")],
+    )
+    server = await Postgres.connect(PostgresOptions(empty_url))
+    await migrate_postgres(server)
+    await server.close()
+    query = "SELECT import_id, csv_import_id, business_id, kept_count, dropped FROM import_reports ORDER BY import_id"
+    assert [tuple(row) for row in await connection.fetch(query)] == [
+        (stream, None, business, 3, False),
+        (file, file, business, 2, False),
+    ]
+    await connection.close()
+
+
 @pytest.mark.parametrize("store", ["postgres/versions", "clickhouse"])
 def test_migrations_are_numbered_without_gap_or_double(store: str) -> None:
     numbers = [int(file.name[:4]) for file in numbered_files(MIGRATIONS / store)]
