@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from svoykrug_server.config import Settings, default_data_dir
+from svoykrug_server.config import Settings
+from svoykrug_server.kit.data_dir import default_data_dir
 from tests.conftest import isolated_settings
 
 

@@ -1,6 +1,5 @@
 """Every setting, read from the environment (`SVOYKRUG_...`) or a `.env` file. Nothing else reads the environment."""
 
-import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -9,14 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, IPvAnyNetwork, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def default_data_dir() -> Path:
-    """Returns the folder used when none is set: the user's data folder; for root, where services keep their state."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/svoykrug")
-    from platformdirs import user_data_path  # noqa: PLC0415  only needed when no folder is set
-
-    return user_data_path("svoykrug", appauthor=False)
+from svoykrug_server.kit.data_dir import default_data_dir
 
 
 class Settings(BaseSettings):
