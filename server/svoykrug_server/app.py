@@ -37,15 +37,19 @@ from svoykrug_server.users.composition import compose_users
 from svoykrug_server.users.servicer import UsersServicer
 
 
-async def compose(foundation: Foundation) -> RpcServer:
+async def compose(foundation: Foundation, *, shares_ports: bool = False) -> RpcServer:
     """Builds the server that every feature answers through, and starts its jobs; it takes no calls yet.
+
+    Args:
+        foundation: What it stands on.
+        shares_ports: Whether other processes take calls on the same ports.
 
     Raises:
         CannotStart: Something is wrong that a person must mend.
         AccessRuleError: A method has no access rule.
     """
     arm_failpoints(parse_failpoints(foundation.settings.failpoints))
-    options = rpc_options(foundation.settings)
+    options = rpc_options(foundation.settings, shares_ports=shares_ports)
     # Before any job runs: a job's log would hide the one line that says what is wrong.
     check_addresses(options)
     parts = build(foundation)
@@ -132,13 +136,14 @@ def _add_analytics(parts: Parts, methods: grpc.aio.Server) -> None:
     analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(servicer, methods)
 
 
-def rpc_options(settings: Settings) -> RpcOptions:
-    """Returns how the edge listens and what it allows, as the settings say."""
+def rpc_options(settings: Settings, *, shares_ports: bool = False) -> RpcOptions:
+    """Returns how the edge listens and what it allows, as the settings say; several processes may share its ports."""
     tls = None
     if settings.tls_certificate is not None and settings.tls_key is not None:
         tls = TlsOptions(settings.tls_certificate, settings.tls_key, settings.tls_client_authorities)
     return RpcOptions(
         listen=settings.listen,
+        shares_ports=shares_ports,
         tls=tls,
         allow_plaintext=settings.allow_plaintext,
         max_message_bytes=settings.max_message_bytes,

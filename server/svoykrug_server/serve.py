@@ -1,7 +1,7 @@
 """Runs the server as a process: opens the stores, serves until a signal, and stops in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -58,12 +58,14 @@ async def serve(settings: Settings, *, with_gateway: bool = False) -> None:
     async with running(settings, stopping.at_once, with_gateway=with_gateway) as started:
         if settings.ready_file is not None:
             tell(settings.ready_file, started.server.addresses, started.http_port, started.gateway)
-        greet(settings, started)
+        greet(settings, started.server.addresses, started.http_port, started.gateway)
         await stopping.wanted.wait()
 
 
 @asynccontextmanager
-async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: bool = False) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings, at_once: asyncio.Event, *, with_gateway: bool = False, one_of_several: bool = False
+) -> AsyncIterator[Running]:
     """Runs a server for the length of the block.
 
     At the end the gateway sends callers elsewhere, the server says NOT_SERVING and finishes calls, then the gateway
@@ -73,6 +75,7 @@ async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: b
         settings: Every setting.
         at_once: When it is set, the end waits for no call.
         with_gateway: Whether Envoy runs before the server, where this machine has one.
+        one_of_several: Whether it shares its ports with other processes, and the data folder is their parent's.
 
     Raises:
         CannotStart: Something is wrong that a person must mend.
@@ -91,11 +94,13 @@ async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: b
     async with AsyncExitStack() as closing:
         http_port = observability.start(settings.http_host, settings.http_port)
         closing.push_async_callback(observability.stop)
-        closing.enter_context(folder.owned({"http_port": http_port}))
+        if not one_of_several:
+            closing.enter_context(folder.owned({"http_port": http_port}))
         stores, warehouse = await open_side_by_side(closing, settings, folder)
         closing.push_async_callback(supervisor.stop)
         served = settings.behind_own_gateway() if with_gateway else settings
-        foundation, server = await _composed(served, stores, warehouse, registry, supervisor)
+        foundation = _foundation(served, stores, warehouse, registry, supervisor)
+        server = await _composed(foundation, shares_ports=one_of_several)
         foundations.append(foundation)
         await server.start()
         closing.push_async_callback(server.stop, at_once)
@@ -104,19 +109,26 @@ async def running(settings: Settings, at_once: asyncio.Event, *, with_gateway: b
         yield Running(server, http_port, gateway)
 
 
-def greet(settings: Settings, started: Running) -> None:
-    """Tells a person where the server is and how to call it."""
-    address = started.server.addresses[0]
+def greet(settings: Settings, addresses: Sequence[str], http_port: int, gateway: str = "") -> None:
+    """Tells a person where the server is and how to call it.
+
+    Args:
+        settings: Every setting.
+        addresses: Where it takes calls.
+        http_port: Where metrics, health and the doctor are served.
+        gateway: Where its gateway takes calls; empty when it has none.
+    """
+    address = addresses[0]
     secure = settings.tls_certificate is not None
     target = f"https://{address}" if secure else f"--http2-prior-knowledge http://{address}"
     lines = [
-        f"[bold]gRPC[/]  {', '.join(started.server.addresses)}",
-        f"[bold]HTTP[/]  http://{settings.http_host}:{started.http_port} /metrics /healthz /readyz /doctor",
+        f"[bold]gRPC[/]  {', '.join(addresses)}",
+        f"[bold]HTTP[/]  http://{settings.http_host}:{http_port} /metrics /healthz /readyz /doctor",
         f"[bold]data[/]  {settings.data_dir}",
     ]
-    if started.gateway:
+    if gateway:
         scheme = "http" if settings.gateway_tls_certificate is None else "https"
-        lines.insert(1, f"[bold]web[/]   {scheme}://{started.gateway}/docs/ and JSON, gRPC-Web, /openapi.json")
+        lines.insert(1, f"[bold]web[/]   {scheme}://{gateway}/docs/ and JSON, gRPC-Web, /openapi.json")
     console = Console(soft_wrap=True, highlight=False)
     console.print(Panel.fit("\n".join(lines), title="Свой Круг is ready", border_style="green", padding=(0, 2)))
     console.print(f"  List the methods:  buf curl --protocol grpc --list-methods {target}", style="dim")
@@ -145,11 +157,15 @@ async def _gateway_before(
     return gateway.address
 
 
-async def _composed(
+def _foundation(
     settings: Settings, stores: Stores, warehouse: "Warehouse", registry: CollectorRegistry, supervisor: Supervisor
-) -> "tuple[Foundation, RpcServer]":
-    from svoykrug_server.app import compose  # noqa: PLC0415  imported while the stores opened
-    from svoykrug_server.parts import Foundation  # noqa: PLC0415  as above
+) -> "Foundation":
+    from svoykrug_server.parts import Foundation  # noqa: PLC0415  imported while the stores opened
 
-    foundation = Foundation(settings, SystemClock(), stores.secrets, stores.postgres, warehouse, registry, supervisor)
-    return foundation, await compose(foundation)
+    return Foundation(settings, SystemClock(), stores.secrets, stores.postgres, warehouse, registry, supervisor)
+
+
+async def _composed(foundation: "Foundation", *, shares_ports: bool) -> "RpcServer":
+    from svoykrug_server.app import compose  # noqa: PLC0415  imported while the stores opened
+
+    return await compose(foundation, shares_ports=shares_ports)

@@ -31,11 +31,21 @@ def serve(
     gateway: Annotated[
         bool, typer.Option("--gateway", help="Also run Envoy before it, for browsers, JSON and the documentation.")
     ] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="How many processes share its ports; more than one need both stores by URL.")
+    ] = 1,
 ) -> None:
     """Start the server; without configuration it brings its own PostgreSQL and ClickHouse."""
     settings = settings_of_environment()
     import uvloop  # noqa: PLC0415  each command imports what it needs
 
+    if processes > 1:
+        from svoykrug_server.several import serve_several  # noqa: PLC0415  as above
+
+        if gateway:
+            raise typer.BadParameter("Before several processes run `svoykrug gateway` apart.", param_hint="--gateway")
+        uvloop.run(serve_several(settings, processes))
+        return
     from svoykrug_server.serve import serve as serve_until_signal  # noqa: PLC0415  as above
 
     uvloop.run(serve_until_signal(settings, with_gateway=gateway))

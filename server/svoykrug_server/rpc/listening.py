@@ -66,7 +66,7 @@ def _check(address: str, options: RpcOptions) -> None:
             "SVOYKRUG_TLS_CERTIFICATE and SVOYKRUG_TLS_KEY, or SVOYKRUG_ALLOW_PLAINTEXT=true behind a proxy with TLS.",
             ExitCode.SETTINGS,
         )
-    _check_free(address)
+    _check_free(address, options)
 
 
 def _check_form(address: str) -> None:
@@ -80,19 +80,37 @@ def _check_form(address: str) -> None:
         )
 
 
-def _check_free(address: str) -> None:
+def _check_free(address: str, options: RpcOptions) -> None:
     """Finds out whether an address can be listened on by trying: gRPC would tell in lines of its own, and not why."""
     try:
         if _is_unix(address):
             Path(address.partition(":")[2]).parent.stat()
             return
-        host, port = _host(address), address.rpartition(":")[2]
-        family, kind, protocol, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(target)
+        bound_socket(address, socket.SO_REUSEPORT if options.shares_ports else socket.SO_REUSEADDR).close()
     except OSError as error:
         raise cannot_listen(address, error, "SVOYKRUG_LISTEN to another address") from error
+
+
+def bound_socket(address: str, option: int) -> socket.socket:
+    """Returns a socket that holds an address and takes no calls.
+
+    Args:
+        address: Such as `127.0.0.1:50051`.
+        option: Who else may hold it: `SO_REUSEADDR` or `SO_REUSEPORT`.
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    host, port = _host(address), address.rpartition(":")[2]
+    family, kind, protocol, _, target = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+    holding = socket.socket(family, kind, protocol)
+    try:
+        holding.setsockopt(socket.SOL_SOCKET, option, 1)
+        holding.bind(target)
+    except BaseException:
+        holding.close()
+        raise
+    return holding
 
 
 def _is_unix(address: str) -> bool:

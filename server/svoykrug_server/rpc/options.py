@@ -31,6 +31,7 @@ class RpcOptions:
 
     Attributes:
         listen: Addresses such as `127.0.0.1:50051`; port 0 takes a free one.
+        shares_ports: Whether other servers of this machine take calls on the same ports.
         tls: None serves plaintext.
         allow_plaintext: Allows plaintext on addresses other than loopback.
         max_message_bytes: The largest request or response message.
@@ -50,6 +51,7 @@ class RpcOptions:
     """
 
     listen: tuple[str, ...] = ("127.0.0.1:50051",)
+    shares_ports: bool = False
     tls: TlsOptions | None = None
     allow_plaintext: bool = False
     max_message_bytes: int = 4 * 1024 * 1024
@@ -70,8 +72,8 @@ class RpcOptions:
     def channel_arguments(self) -> list[ChannelArgument]:
         """Returns the options as gRPC's core names them."""
         arguments = [
-            # Another server on the same port is an error to report, not one to share calls with.
-            ("grpc.so_reuseport", 0),
+            # Unless it is meant, another server on the same port is an error to report, not one to share calls with.
+            ("grpc.so_reuseport", int(self.shares_ports)),
             ("grpc.max_receive_message_length", self.max_message_bytes),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_metadata_size", self.max_metadata_bytes // 2),
