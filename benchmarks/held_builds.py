@@ -1,7 +1,7 @@
 """What it costs to know that rows are there: `python benchmarks/held_builds.py [builds] [members]`, from the root.
 
-Fills `snapshot_members` of a ClickHouse in process and asks, in turns, for one member's row (what an answer costs), for
-the UUID of the table (to be compared with a remembered one), for a row of one build, and for a row of each of all.
+Fills `snapshot_members` of a ClickHouse in process and asks, in turns, for one member's row (what an answer costs), of
+which parts the table is made, for the rows of one build and of all of them, counted anew, and for all the table's.
 Prints medians.
 """
 
@@ -30,7 +30,6 @@ FILL = """
     INSERT INTO snapshot_members
     SELECT {build_id:UUID}, intDiv(rand64(), 2), 1, 1, 1, 1, 1, 1, 1, now64(6), now64(6) FROM numbers({members:UInt32})
 """
-TABLE_ID = "SELECT uuid FROM system.tables WHERE database = currentDatabase() AND name = 'snapshot_members'"
 ONE_MEMBER = "SELECT segment FROM snapshot_members WHERE build_id = {build_id:UUID} AND member_id = 5"
 
 
@@ -42,11 +41,15 @@ async def measured(folder: Path, builds: int, members: int) -> dict[str, list[fl
         await warehouse.command(FILL, {"build_id": build_id, "members": members})
     held, one = BuildRows(warehouse, SNAPSHOT_MEMBERS), {"build_id": build_ids[0]}
     published = [Build(each, each, members) for each in build_ids]
+
+    async def counted_anew(builds: list[Build]) -> None:
+        await BuildRows(warehouse, SNAPSHOT_MEMBERS).refuse_partial(builds, anew=True)
+
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "one member's row": lambda: warehouse.query(ONE_MEMBER, one),
-        "the table's UUID": lambda: warehouse.query(TABLE_ID),
-        "a row of one build": lambda: held.refuse_missing(published[:1]),
-        "a row of each build": lambda: held.refuse_missing(published),
+        "the table's parts": held.parts,
+        "the rows of one build, not counted before": lambda: counted_anew(published[:1]),
+        "the rows of all builds, not counted before": lambda: counted_anew(published),
         "the rows of every build, in the background": held.counts,
     }
     times: dict[str, list[float]] = {name: [] for name in questions}

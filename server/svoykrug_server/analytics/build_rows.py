@@ -1,33 +1,33 @@
-"""Whether the warehouse holds the rows that PostgreSQL says are published.
+"""Whether the warehouse holds the rows that PostgreSQL says are published: all of them.
 
-The rows of a build are written once, under an id that is never used again. So where one is, the build is; and an answer
-without any row is true only if the build is there, which is asked after it: rows that went do not come back.
+The rows of a build are written once, under an id that is never used again, so as many rows as were published are those
+rows. They are counted, and counted again only after the table has changed: ClickHouse keeps rows in parts that never
+change, and knows each by a hash of its files. Rows that went do not come back, so what is found after an answer was
+read was so when it was read.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from svoykrug_server.analytics.standing import being_remade
-from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.storage.warehouse import Warehouse
 
-_LAST_MEMBER_ID = 2**63 - 1
-ENOUGH_ROWS = 1_000
+WHOLE_SECONDS = 5.0
+"""So long an answer that has rows trusts that the table is as it was last seen."""
 
-# Which of these builds have a row of a member up to this one? (a row of each is enough)
-_HELD = """
-    SELECT DISTINCT build_id FROM {table}
-    WHERE {key} IN {{keys:Array(UUID)}} AND build_id IN {{build_ids:Array(UUID)}}
-        AND member_id <= {{last_member_id:Int64}}
-    LIMIT {{limit:UInt32}}
-"""
+# How many rows has each of these builds? (and others under the same key)
+_COUNTS_OF = "SELECT build_id, count() FROM {table} WHERE {key} IN {{keys:Array(UUID)}} GROUP BY build_id"
 
 # How many rows has each build?
 _COUNTS = "SELECT build_id, count() FROM {table} GROUP BY build_id"
 
-# How many rows has the table, leftovers too? (known without reading it)
-_TOTAL = "SELECT total_rows FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"
+# Of which parts is the table made? (known without reading it; 0 also of no table)
+_PARTS = """
+    SELECT sum(cityHash64(name, rows, hash_of_all_files)) FROM system.parts
+    WHERE active AND database = currentDatabase() AND table = {table:String}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class BuildTable:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A build that was published with a row at least.
+    """A build that was published.
 
     Attributes:
         key: What the table is ordered by first.
         id: The build.
-        row_count: How many rows it had.
+        row_count: How many rows it has.
     """
 
     key: UUID
@@ -68,53 +68,66 @@ class BuildRows:
     Args:
         warehouse: The analytics copy.
         table: The table.
+        monotonic: Tells seconds that only grow.
     """
 
-    def __init__(self, warehouse: Warehouse, table: BuildTable) -> None:
+    def __init__(
+        self, warehouse: Warehouse, table: BuildTable, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._warehouse = warehouse
         self._table = table
+        self._monotonic = monotonic
+        self._parts: int | None = None
+        self._whole: set[UUID] = set()
+        self._seen_seconds = 0.0
 
-    async def refuse_missing(self, builds: Sequence[Build]) -> None:
-        """Refuses builds that have no row.
+    async def refuse_partial(self, builds: Sequence[Build], *, anew: bool) -> None:
+        """Refuses builds that lack a row; asked after they were read.
 
         Args:
             builds: The builds; none for no question.
+            anew: Whether the table is looked at now. Else it may have been up to `WHOLE_SECONDS` ago.
 
         Raises:
             Unavailable: RESULT_BEING_REMADE.
             WarehouseUnavailable: The warehouse is away.
         """
-        if not builds:
-            return
-        # Member ids are random: a part of them finds a row of each at once, and only what is not found is read whole.
-        share = min(1.0, ENOUGH_ROWS / min(build.row_count for build in builds))
-        left = await self._without_rows(builds, int(_LAST_MEMBER_ID * share))
-        if left and await self._without_rows(left, _LAST_MEMBER_ID):
-            raise being_remade()
+        is_old = self._parts is None or self._monotonic() - self._seen_seconds >= WHOLE_SECONDS
+        if builds and (anew or is_old or any(build.id not in self._whole for build in builds)):
+            await self._look(builds)
 
-    async def _without_rows(self, builds: Sequence[Build], last_member_id: int) -> Sequence[Build]:
-        values = {
-            "keys": [build.key for build in builds],
-            "build_ids": [build.id for build in builds],
-            "last_member_id": last_member_id,
-            "limit": len(builds),
-        }
-        rows = await self._warehouse.query(_HELD.format(table=self._table.name, key=self._table.key), values)
-        held = {UUID(str(row[0])) for row in rows}
-        return [build for build in builds if build.id not in held]
+    async def _look(self, builds: Sequence[Build]) -> None:
+        """Counts the builds, unless that was done since the table changed."""
+        seen_seconds, parts = self._monotonic(), await self.parts()
+        if parts != self._parts:
+            self._parts, self._whole = parts, set()
+        self._seen_seconds = seen_seconds
+        unknown = [build for build in builds if build.id not in self._whole]
+        if not unknown:
+            return
+        sql = _COUNTS_OF.format(table=self._table.name, key=self._table.key)
+        counts = _by_build(await self._warehouse.query(sql, {"keys": [build.key for build in unknown]}))
+        if any(counts.get(build.id, 0) != build.row_count for build in unknown):
+            raise being_remade()
+        if parts == self._parts:
+            self._whole.update(build.id for build in unknown)
 
     async def counts(self) -> Mapping[UUID, int]:
-        """Returns how many rows each build has."""
-        rows = await self._warehouse.query(_COUNTS.format(table=self._table.name), background=True)
-        return {UUID(str(build_id)): int(count) for build_id, count in rows}
-
-    async def total(self) -> int:
-        """Returns how many rows there are, with those of builds that nobody sees.
+        """Returns how many rows each build has.
 
         Raises:
             WarehouseUnavailable: The warehouse is away, or has no such table.
         """
-        rows = await self._warehouse.query(_TOTAL, {"table": self._table.name}, background=True)
-        if not rows:
-            raise WarehouseUnavailable
-        return int(rows[0][0])
+        return _by_build(await self._warehouse.query(_COUNTS.format(table=self._table.name), background=True))
+
+    async def parts(self) -> int:
+        """Returns a number that is another one as soon as any row comes or goes.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+        """
+        return int((await self._warehouse.query(_PARTS, {"table": self._table.name}))[0][0])
+
+
+def _by_build(rows: Sequence[tuple[object, ...]]) -> Mapping[UUID, int]:
+    return {UUID(str(build_id)): int(str(count)) for build_id, count in rows}

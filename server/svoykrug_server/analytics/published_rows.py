@@ -1,7 +1,8 @@
-"""The rows of published snapshots, as callers read them: those that the warehouse has lost are refused, never empty.
+"""The rows of published snapshots, as callers read them: those that the warehouse has lost are refused, never left out.
 
-What PostgreSQL knows to be gone is refused at once. Sums that do not come to the members of the snapshot, and an answer
-without rows, are taken for true only where the warehouse still holds the build (`build_rows`).
+What PostgreSQL knows to be gone is refused at once. Sums have to come to the members of the snapshot. Any other answer
+is taken for true only where the warehouse holds the whole build (`build_rows`): one that says of nobody, or of a member
+that a snapshot does not hold her, by what is there after it; one that has rows, by what was there a moment ago.
 """
 
 from collections.abc import Sequence
@@ -48,8 +49,7 @@ class PublishedRows:
         """Returns one member's row, or None where the snapshot does not hold her."""
         snapshot.standing.refuse_gone()
         row = await self._rows.member(snapshot.build_id, member_id)
-        if row is None:
-            await self._confirm([snapshot])
+        await self._refuse_partial([snapshot], anew=row is None)
         return row
 
     async def page(
@@ -65,8 +65,7 @@ class PublishedRows:
         """
         snapshot.standing.refuse_gone()
         rows = await self._rows.page(snapshot.build_id, segment, after, limit)
-        if not rows:
-            await self._confirm([snapshot])
+        await self._refuse_partial([snapshot], anew=not rows)
         return rows
 
     async def movements(self, earlier: Snapshot, later: Snapshot) -> list[SegmentMovement]:
@@ -86,14 +85,12 @@ class PublishedRows:
             snapshot.standing.refuse_gone()
         build_ids = [snapshot.build_id for snapshot in snapshots]
         rows, entries = await self._rows.history(business_id, build_ids, member_id)
-        await self._confirm([snapshot for snapshot in snapshots if snapshot.build_id not in rows])
+        await self._refuse_partial(snapshots, anew=len(rows) < len(snapshots))
         return rows, entries
 
-    async def _confirm(self, snapshots: Sequence[Snapshot]) -> None:
-        """Refuses snapshots of which nothing was found, unless they hold others, or nobody."""
-        await self._held.refuse_missing(
-            [Build(each.build_id, each.build_id, each.member_count) for each in snapshots if each.member_count]
-        )
+    async def _refuse_partial(self, snapshots: Sequence[Snapshot], *, anew: bool) -> None:
+        builds = [Build(each.build_id, each.build_id, each.member_count) for each in snapshots]
+        await self._held.refuse_partial(builds, anew=anew)
 
 
 def _refuse_less(found: int, snapshot: Snapshot) -> None:

@@ -12,8 +12,11 @@ from svoykrug_server.analytics.remaking.job import Remaking
 from svoykrug_server.analytics.standing import REMAKING_DELAY
 from svoykrug_server.kit.errors import DomainError, FailedPrecondition, Unavailable
 from svoykrug_server.kit.paging import PageTokens
+from tests.analytics.circles import CUTOFF
 from tests.analytics.snapshots import MOSCOW, Analytics
 
+EARLIER = CUTOFF - timedelta(days=45)
+"""The cutoff of the earlier snapshot."""
 BEING_REMADE = ("RESULT_BEING_REMADE", REMAKING_DELAY)
 
 
@@ -74,6 +77,32 @@ class Remakers:
 async def lose(analytics: Analytics, table: str = "snapshot_members") -> None:
     """Loses all rows of a table."""
     await analytics.warehouse.command(f"TRUNCATE TABLE {table}")
+
+
+async def lose_one(analytics: Analytics, table: str = "snapshot_members") -> None:
+    """Loses of each build the row of the member with the highest number."""
+    last = f"SELECT build_id, max(member_id) FROM {table} GROUP BY build_id"  # noqa: S608  a name of ours
+    sql = f"DELETE FROM {table} WHERE (build_id, member_id) IN ({last})"  # noqa: S608  as above
+    await analytics.warehouse.command(sql)
+
+
+async def put_away(analytics: Analytics, table: str, rows: str = "") -> None:
+    """Puts an empty table, or one with these rows, in the place of a table; `exchange` brings it back.
+
+    Args:
+        analytics: The circle.
+        table: The table.
+        rows: A SELECT; empty for none.
+    """
+    await analytics.warehouse.command(f"CREATE TABLE put_away AS {table}")
+    if rows:
+        await analytics.warehouse.command(f"INSERT INTO put_away {rows}")
+    await exchange(analytics, table)
+
+
+async def exchange(analytics: Analytics, table: str) -> None:
+    """Exchanges a table and the one that is put away."""
+    await analytics.warehouse.command(f"EXCHANGE TABLES {table} AND put_away")
 
 
 async def refusal_of(call: Awaitable[object]) -> tuple[str, timedelta | None]:

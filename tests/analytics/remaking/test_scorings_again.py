@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import update
 
+from svoykrug_server.analytics import build_rows
 from svoykrug_server.analytics.churn import scoring
 from svoykrug_server.analytics.churn.model import MemberScore
 from svoykrug_server.analytics.churn.risk import AskedScores, NewScoring
@@ -16,7 +17,16 @@ from svoykrug_server.storage.schema.churn import churn_models, churn_scorings
 from tests.analytics.churn.circle import HORIZON_DAYS, TEST_CUTOFF, Circle, fill, simulated
 from tests.analytics.dashboards.world import Dashboards
 from tests.analytics.horizon import keep_from
-from tests.analytics.remaking.lost import BEING_REMADE, Remakers, lose, loss_of, refusal_of
+from tests.analytics.remaking.lost import (
+    BEING_REMADE,
+    Remakers,
+    exchange,
+    lose,
+    lose_one,
+    loss_of,
+    put_away,
+    refusal_of,
+)
 from tests.analytics.snapshots import Analytics
 from tests.callers import admin
 from tests.crash.matrix.seen import end_waits
@@ -102,6 +112,8 @@ async def test_a_scoring_waits_for_the_snapshot_that_says_the_segments(
     job = remakers.job()
     await job.round()
     assert (remakers.metric("missing"), remakers.metric("missing", "scoring")) == (1, 1)
+    # Nothing was written in vain.
+    assert await row_counts(circle) == []
     await job.round()
     assert await at_risk(circle, scoring_id) == before
 
@@ -158,20 +170,22 @@ async def test_a_dashboard_does_not_take_scores_that_are_gone_for_nobody_at_risk
     shown = Dashboards(analytics.postgres, analytics.warehouse, analytics.clock)
     ends = [TEST_CUTOFF + timedelta(days=1)]
     standing = await shown.repository.standing(None, ends)
-    assert standing.scoring_ids == (scoring_id,)
-    builds = [each for each in standing.build_ids if each]
-    value = await shown.rows.at_risk_value([scoring_id], builds)
+    builds = [each for each in standing.scorings if each]
+    assert [each.key for each in builds] == [scoring_id]
+    value = await shown.rows.at_risk_value(builds)
+    await lose_one(analytics, "churn_scores")
+    assert await refusal_of(shown.rows.at_risk_value(builds)) == BEING_REMADE
     await lose(analytics, "churn_scores")
-    assert await refusal_of(shown.rows.at_risk_value([scoring_id], builds)) == BEING_REMADE
+    assert await refusal_of(shown.rows.at_risk_value(builds)) == BEING_REMADE
     await Remakers(analytics, circle.churn).job().round()
-    remade = await shown.repository.standing(None, ends)
-    assert remade.build_ids != standing.build_ids
-    assert await shown.rows.at_risk_value([scoring_id], [each for each in remade.build_ids if each]) == value
+    remade = [each for each in (await shown.repository.standing(None, ends)).scorings if each]
+    assert remade != builds
+    assert await shown.rows.at_risk_value(remade) == value
     # Of one that is lost for good, nothing is said.
     await keep_from(analytics.postgres, (TEST_CUTOFF - timedelta(days=300)).date())
     await lose(analytics, "churn_scores")
     await Remakers(analytics, circle.churn).job().round()
-    assert (await shown.repository.standing(None, ends)).scoring_ids == (None,)
+    assert (await shown.repository.standing(None, ends)).scorings == (None,)
 
 
 async def test_a_scoring_by_a_model_that_is_not_read_any_more_is_lost_for_good(
@@ -193,6 +207,35 @@ async def test_a_scoring_of_before_hashes_were_kept_is_lost_for_good(
         await tx.execute(update(churn_scorings).values(content_hash=None))
     await Remakers(analytics, circle.churn).job().round()
     assert await loss_of(at_risk(circle, scoring_id)) == LostReason.NOT_PROVABLE
+
+
+async def test_a_scoring_of_before_hashes_were_kept_counts_again_when_its_rows_are_back(
+    analytics: Analytics, circle: Circle, scoring_id: UUID
+) -> None:
+    remakers, before = Remakers(analytics, circle.churn), await at_risk(circle, scoring_id)
+    async with analytics.postgres.transaction() as tx:
+        await tx.execute(update(churn_scorings).values(content_hash=None))
+    job = remakers.job()
+    # Another warehouse is asked for a round.
+    await put_away(analytics, "churn_scores")
+    await job.round()
+    assert await loss_of(at_risk(circle, scoring_id)) == LostReason.NOT_PROVABLE
+    await exchange(analytics, "churn_scores")
+    await job.round()
+    assert (remakers.metric("missing", "scoring"), remakers.metric("lost", "scoring")) == (0, 0)
+    assert await at_risk(circle, scoring_id) == before
+
+
+async def test_scores_of_which_one_is_gone_are_refused_and_made_again(
+    analytics: Analytics, circle: Circle, scoring_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_rows, "WHOLE_SECONDS", 0.0)
+    remakers, before = Remakers(analytics, circle.churn), await at_risk(circle, scoring_id)
+    await lose_one(analytics, "churn_scores")
+    (there,) = await circle.warehouse.query("SELECT min(member_id) FROM churn_scores")
+    assert {await refusal_of(read) for read in reads(circle, scoring_id, there[0])} == {BEING_REMADE}
+    await remakers.job().round()
+    assert await at_risk(circle, scoring_id) == before
 
 
 async def test_a_scoring_of_purchases_that_are_held_no_more_is_lost_for_good(

@@ -20,25 +20,27 @@ from svoykrug_server.analytics.standing import LostReason
 from svoykrug_server.storage.schema.analytics import snapshots
 from tests.analytics.circles import BUSINESSES, CUTOFF, ingest, random_circle
 from tests.analytics.horizon import keep_from
-from tests.analytics.remaking.lost import BEING_REMADE, Remakers, lose, loss_of, refusal_of
+from tests.analytics.remaking.lost import (
+    BEING_REMADE,
+    EARLIER,
+    Remakers,
+    exchange,
+    lose,
+    lose_one,
+    loss_of,
+    put_away,
+    refusal_of,
+)
 from tests.analytics.snapshots import Analytics
 from tests.callers import admin
 
-EARLIER = CUTOFF - timedelta(days=45)
 STRANGER = 2**62
-A_KOPECK_MORE_EACH = "INSERT INTO put_away SELECT * REPLACE (amount_minor + 1 AS amount_minor) FROM purchases"
+A_KOPECK_MORE_EACH = "SELECT * REPLACE (amount_minor + 1 AS amount_minor) FROM purchases"
 
 
 async def make_wrong(analytics: Analytics) -> None:
     """Makes every amount in the warehouse wrong; `exchange` brings the right ones back."""
-    await analytics.warehouse.command("CREATE TABLE put_away AS purchases")
-    await analytics.warehouse.command(A_KOPECK_MORE_EACH)
-    await exchange(analytics, "purchases")
-
-
-async def exchange(analytics: Analytics, table: str) -> None:
-    """Exchanges a table and the one that is put away."""
-    await analytics.warehouse.command(f"EXCHANGE TABLES {table} AND put_away")
+    await put_away(analytics, "purchases", A_KOPECK_MORE_EACH)
 
 
 async def all_pages(pages: AsyncIterator[MemberPage]) -> list[object]:
@@ -58,13 +60,6 @@ def reads(analytics: Analytics, first: Snapshot, second: Snapshot, user_id: UUID
         analytics.insight.get(caller, None, user_id, None),
         analytics.insight.history(caller, None, user_id),
     ]
-
-
-@pytest.fixture
-async def two(analytics: Analytics) -> tuple[Snapshot, Snapshot]:
-    """Two snapshots of the circle, the earlier cutoff first."""
-    await ingest(analytics.warehouse, random_circle(6))
-    return await analytics.snapshot(cutoff=EARLIER), await analytics.snapshot()
 
 
 async def a_member(analytics: Analytics, snapshot: Snapshot) -> UUID:
@@ -109,11 +104,7 @@ def without_builds(answer: object) -> str:
     return words[0] + "".join(word[36:] for word in words[1:])
 
 
-async def test_a_member_whom_no_snapshot_holds_is_no_loss_however_few_rows_are_looked_at(
-    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # So that the first look finds no row of either.
-    monkeypatch.setattr(build_rows, "ENOUGH_ROWS", 1e-20)
+async def test_a_member_whom_no_snapshot_holds_is_no_loss(analytics: Analytics, two: tuple[Snapshot, Snapshot]) -> None:
     stranger = (await analytics.join([STRANGER]))[STRANGER]
     assert (await analytics.insight.get(admin(), None, stranger, None)).row is None
     steps = (await analytics.insight.history(admin(), None, stranger)).steps
@@ -213,8 +204,7 @@ async def test_a_snapshot_of_purchases_that_are_held_no_more_is_lost_for_good(
 
 async def test_rows_that_are_there_again_count_again(analytics: Analytics, two: tuple[Snapshot, Snapshot]) -> None:
     remakers = Remakers(analytics)
-    await analytics.warehouse.command("CREATE TABLE put_away AS snapshot_members")
-    await exchange(analytics, "snapshot_members")
+    await put_away(analytics, "snapshot_members")
     analytics.proofs.disputed_answers = [True, True]
     await remakers.job().round()
     assert remakers.metric("missing") == 2
@@ -223,6 +213,35 @@ async def test_rows_that_are_there_again_count_again(analytics: Analytics, two: 
     assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 0)
     found = await analytics.repository.find(None, two[0].id)
     assert found == two[0]
+
+
+async def test_what_is_left_of_a_lost_snapshot_stays_and_counts_again_with_the_rest(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot]
+) -> None:
+    remakers, before = Remakers(analytics), await analytics.service.summary(admin(), None, two[0].id)
+    async with analytics.postgres.transaction() as tx:
+        await tx.execute(update(snapshots).values(rules_version="older"))
+    await put_away(analytics, "snapshot_members", "SELECT * FROM snapshot_members WHERE member_id % 2 = 0")
+    job = remakers.job()
+    await job.round()
+    assert remakers.metric("lost") == 2
+    await analytics.warehouse.command("INSERT INTO snapshot_members SELECT * FROM put_away WHERE member_id % 2 <> 0")
+    await job.round()
+    assert (remakers.metric("missing"), remakers.metric("lost"), remakers.metric("remade_total")) == (0, 0, 0)
+    assert (await analytics.service.summary(admin(), None, two[0].id)).segments == before.segments
+
+
+async def test_every_answer_of_a_snapshot_that_lacks_one_row_is_refused(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id = await a_member(analytics, two[1])
+    monkeypatch.setattr(build_rows, "WHOLE_SECONDS", 0.0)
+    before = [await read for read in reads(analytics, *two, user_id)]
+    await lose_one(analytics)
+    assert {await refusal_of(read) for read in reads(analytics, *two, user_id)} == {BEING_REMADE}
+    await Remakers(analytics).job().round()
+    after = [await read for read in reads(analytics, *two, user_id)]
+    assert [without_builds(each) for each in after] == [without_builds(each) for each in before]
 
 
 async def test_a_part_that_is_lost_is_seen_by_a_process_that_begins(

@@ -67,6 +67,8 @@ class ScoreWriter:
             FailedPrecondition: RESULT_LOST, the rows of the snapshot are lost for good.
             Unavailable: RESULT_BEING_REMADE, they are being made again; or the warehouse is away.
         """
+        if segments is not None:
+            segments.standing.refuse_gone()
         model = await self._repository.find_model(plan.business_id, plan.model_id)
         document = await self._repository.document(plan.model_id)
         if model is None or document is None:

@@ -188,13 +188,13 @@ class ChurnWarehouse:
         return BuildContents(int(row[0]), int(row[1]))
 
     async def refuse_without_segments(self, snapshot: Snapshot) -> None:
-        """Refuses a snapshot whose rows say nobody's segment because the warehouse has lost them.
+        """Refuses a snapshot of whose rows the warehouse has lost any: somebody's segment would not be known.
 
         Raises:
             Unavailable: RESULT_BEING_REMADE.
         """
-        if snapshot.member_count:
-            await self._segments.refuse_missing([Build(snapshot.build_id, snapshot.build_id, snapshot.member_count)])
+        segments = Build(snapshot.build_id, snapshot.build_id, snapshot.member_count)
+        await self._segments.refuse_partial([segments], anew=True)
 
     async def insert_scores(self, rows: "pa.Table", token: str) -> None:
         """Adds a block of a scoring, once however often it is repeated."""
@@ -236,8 +236,7 @@ class ChurnWarehouse:
             "limit": limit,
         }
         rows = await self._warehouse.query(AT_RISK, values)
-        if not rows:
-            await self._confirm(scoring)
+        await self._refuse_partial(scoring, anew=not rows)
         return _scores(rows)
 
     async def score_of(self, scoring: Scoring, member_id: int) -> MemberScore | None:
@@ -249,16 +248,17 @@ class ChurnWarehouse:
         """
         scoring.standing.refuse_gone()
         rows = await self._warehouse.query(ONE, {**_published(scoring), "member_id": member_id})
+        await self._refuse_partial(scoring, anew=not rows)
         if not rows:
-            await self._confirm(scoring)
             return None
         (score,) = _scores([rows[0][:_SCORE_COLUMNS]])
         expected = rows[0][_SCORE_COLUMNS:]
         return score if expected[0] is None else replace(score, value=MemberValue(*expected))
 
-    async def _confirm(self, scoring: Scoring) -> None:
-        """Refuses a scoring of which nothing was found, unless it holds others."""
-        await self._scores.refuse_missing([Build(scoring.plan.scoring_id, scoring.build_id, scoring.scored_count)])
+    async def _refuse_partial(self, scoring: Scoring, *, anew: bool) -> None:
+        """Refuses a scoring that lacks rows, as last seen a moment ago or anew."""
+        scores = Build(scoring.plan.scoring_id, scoring.build_id, scoring.scored_count)
+        await self._scores.refuse_partial([scores], anew=anew)
 
     def _at(self, scope: Scope, cutoff: datetime) -> dict[str, Any]:
         return {

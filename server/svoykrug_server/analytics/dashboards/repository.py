@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from svoykrug_server.analytics.build_rows import Build
 from svoykrug_server.kit.errors import Unavailable
 from svoykrug_server.storage import outbox
 from svoykrug_server.storage.postgres import Postgres
@@ -16,10 +17,11 @@ _STANDING = """
         EXISTS (SELECT FROM businesses WHERE sensitive) AS any_sensitive,
         (SELECT sensitive FROM businesses WHERE id = $1) AS is_sensitive,
         coalesce(array_agg(latest.id ORDER BY place), '{}') AS scoring_ids,
-        coalesce(array_agg(latest.build_id ORDER BY place), '{}') AS build_ids
+        coalesce(array_agg(latest.build_id ORDER BY place), '{}') AS build_ids,
+        coalesce(array_agg(latest.scored_count ORDER BY place), '{}') AS row_counts
     FROM unnest($2::timestamptz[]) WITH ORDINALITY AS ends (at, place)
     LEFT JOIN LATERAL (
-        SELECT id, build_id FROM churn_scorings
+        SELECT id, build_id, scored_count FROM churn_scorings
         WHERE (business_id = $1 OR $1::uuid IS NULL AND business_id IS NULL) AND cutoff_time <= ends.at AND NOT backtest
             AND lost_time IS NULL
         ORDER BY cutoff_time DESC, id DESC LIMIT 1
@@ -49,15 +51,13 @@ class Standing:
         watermark: Up to here the warehouse is proven to hold everything; None before the first proof.
         any_sensitive: Whether a business of the circle is sensitive.
         is_sensitive: Whether the scope is one; None when it is no business.
-        scoring_ids: The latest forecast on or before each of the instants asked for, or None.
-        build_ids: The build of each of these scorings that counts, or None.
+        scorings: The latest forecast on or before each of the instants asked for, with the build that counts, or None.
     """
 
     watermark: datetime | None
     any_sensitive: bool
     is_sensitive: bool | None
-    scoring_ids: tuple[UUID | None, ...]
-    build_ids: tuple[UUID | None, ...]
+    scorings: tuple[Build | None, ...]
 
 
 class DashboardRepository:
@@ -85,8 +85,10 @@ class DashboardRepository:
             watermark=row["watermark"],
             any_sensitive=row["any_sensitive"],
             is_sensitive=row["is_sensitive"],
-            scoring_ids=tuple(row["scoring_ids"]),
-            build_ids=tuple(row["build_ids"]),
+            scorings=tuple(
+                None if scoring_id is None else Build(scoring_id, *build)
+                for scoring_id, *build in zip(row["scoring_ids"], row["build_ids"], row["row_counts"], strict=True)
+            ),
         )
 
     async def refuse_disputed(self, business_id: UUID | None, *, with_sensitive: bool = False) -> None:

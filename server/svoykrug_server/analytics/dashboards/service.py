@@ -113,7 +113,7 @@ class DashboardService:
         await self._history.refuse_before(self._calendar.start_of(days.from_day))
         with_sensitive = asked.business_id is None and standing.any_sensitive and caller.is_admin
         await self._refuse_disputed(asked.business_id, with_sensitive)
-        key = (asked.business_id, days, with_sensitive, standing.any_sensitive, standing.scoring_ids)
+        key = (asked.business_id, days, with_sensitive, standing.any_sensitive, standing.scorings)
         dashboard = await self._cache.get(
             key, batch_id, lambda: self._compute(asked.business_id, days, standing, with_sensitive)
         )
@@ -163,17 +163,16 @@ class DashboardService:
     async def _compute(
         self, business_id: UUID | None, days: Days, standing: Standing, with_sensitive: bool
     ) -> Dashboard:
-        scoring_ids = [scoring_id for scoring_id in dict.fromkeys(standing.scoring_ids) if scoring_id is not None]
-        build_ids = [build_id for build_id in dict.fromkeys(standing.build_ids) if build_id is not None]
+        scorings = [scoring for scoring in dict.fromkeys(standing.scorings) if scoring is not None]
         (sales, previous_sales, by_day), buyers, at_risk, sensitive = await asyncio.gather(
             self._warehouse.sales(business_id, days),
             self._warehouse.buyers(business_id, days),
-            self._warehouse.at_risk_value(scoring_ids, build_ids),
+            self._warehouse.at_risk_value(scorings),
             self._sensitive(days, with_sensitive),
         )
         held = await self._held(days)
         await self._refuse_disputed(business_id, with_sensitive)
-        values = [0 if scoring_id is None else at_risk.get(scoring_id, 0) for scoring_id in standing.scoring_ids]
+        values = [0 if scoring is None else at_risk.get(scoring.key, 0) for scoring in standing.scorings]
         return Dashboard(
             days=days,
             period=PeriodFigures(sales, held.told_by_before(buyers[0]), sensitive[0], values[0]),

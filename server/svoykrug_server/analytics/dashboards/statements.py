@@ -19,6 +19,9 @@ _BLOCK = "member_id BETWEEN {first_member_id:Int64} AND {last_member_id:Int64}"
 # How many entries has the ledger? Told without reading any.
 ENTRIES = "SELECT count() FROM purchases"
 
+# How many entries has a business?
+ENTRIES_OF_BUSINESS = f"{ENTRIES} WHERE {BUSINESS}"
+
 # What was sold in the period and the one before, and to how many members on each day of the period?
 DAYS = f"""
     SELECT toDate(purchase_time, {{zone:String}}) AS day,
@@ -92,9 +95,9 @@ SENSITIVE = f"""
     GROUP BY is_now
 """
 
-# What did the members spend whom these scorings give 50 % or more to leave? (one that is not there has lost its rows)
+# How many members does each of these scorings hold, and what did those spend whom it gives 50 % or more to leave?
 AT_RISK = """
-    SELECT scoring_id, sumIf(net_spend_minor, probability >= 0.5)
+    SELECT scoring_id, count(), sumIf(net_spend_minor, probability >= 0.5)
     FROM churn_scores
     WHERE scoring_id IN {scoring_ids:Array(UUID)} AND build_id IN {build_ids:Array(UUID)}
     GROUP BY scoring_id

@@ -9,6 +9,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from svoykrug_server.analytics.build_rows import Build
 from svoykrug_server.analytics.churn.warehouse import Block, blocks, microseconds
 from svoykrug_server.analytics.dashboards.calendar import CircleCalendar, Days, Month
 from svoykrug_server.analytics.dashboards.model import Buyers, DaySales, MatrixPlan, Sales
@@ -20,6 +21,7 @@ from svoykrug_server.analytics.dashboards.statements import (
     COHORTS,
     DAYS,
     ENTRIES,
+    ENTRIES_OF_BUSINESS,
     MATRIX_BLOCK,
     MATRIX_BUSINESSES,
     SENSITIVE,
@@ -77,7 +79,7 @@ class DashboardWarehouse:
     async def buyers(self, business_id: UUID | None, days: Days) -> tuple[Buyers, Buyers]:
         """Returns who bought in the days, and in as many days before."""
         values, counted = self._values(business_id, days), [0] * 10
-        for block in await self._blocks(BUYERS_BLOCK_ENTRIES):
+        for block in await self._blocks(business_id, BUYERS_BLOCK_ENTRIES):
             rows = await self._warehouse.query(_in_scope(BUYERS, business_id), {**values, **block.parameters()})
             counted = [count + more for count, more in zip(counted, rows[0], strict=True)]
         return Buyers(*counted[:5]), Buyers(*counted[5:])
@@ -97,23 +99,22 @@ class DashboardWarehouse:
         found = {bool(row[0]): Sales(*row[1:]) for row in await self._warehouse.query(SENSITIVE, values)}
         return found.get(True, Sales()), found.get(False, Sales())
 
-    async def at_risk_value(self, scoring_ids: Sequence[UUID], build_ids: Sequence[UUID]) -> dict[UUID, int]:
+    async def at_risk_value(self, scorings: Sequence[Build]) -> dict[UUID, int]:
         """Returns what the members spent whom scorings give 50 % or more to leave, by scoring.
 
         Args:
-            scoring_ids: The scorings.
-            build_ids: Their builds that count.
+            scorings: The scorings with their builds that count.
 
         Raises:
             Unavailable: RESULT_BEING_REMADE, rows of one are gone and are being made again.
         """
-        if not scoring_ids:
+        if not scorings:
             return {}
-        values = {"scoring_ids": list(scoring_ids), "build_ids": list(build_ids)}
-        found = {UUID(str(row[0])): row[1] for row in await self._warehouse.query(AT_RISK, values)}
-        if len(found) != len(scoring_ids):
+        values = {"scoring_ids": [each.key for each in scorings], "build_ids": [each.id for each in scorings]}
+        found = {UUID(str(row[0])): row[1:] for row in await self._warehouse.query(AT_RISK, values)}
+        if any(found.get(each.key, (0,))[0] != each.row_count for each in scorings):
             raise being_remade()
-        return found
+        return {scoring_id: value for scoring_id, (_, value) in found.items()}
 
     async def cohorts(
         self, business_id: UUID | None, first: Month, last: Month, present: Month
@@ -127,7 +128,7 @@ class DashboardWarehouse:
             "present_month": present.number,
         }
         found: dict[tuple[Month, Month], tuple[int, int]] = {}
-        for block in await self._blocks(COHORTS_BLOCK_ENTRIES):
+        for block in await self._blocks(business_id, COHORTS_BLOCK_ENTRIES):
             rows = await self._warehouse.query(_in_scope(COHORTS, business_id), {**values, **block.parameters()})
             for cohort, month, active, net_minor in rows:
                 place = Month(cohort), Month(month)
@@ -145,9 +146,10 @@ class DashboardWarehouse:
         values = {**_matrix(plan), **block.parameters(), "business_ids": list(business_ids)}
         return await self._warehouse.query_arrow(MATRIX_BLOCK, values, background=True)
 
-    async def _blocks(self, most_entries: int) -> list[Block]:
-        """Returns blocks of members that have about so many entries at most: what they need does not grow with all."""
-        entries: int = (await self._warehouse.query(ENTRIES))[0][0]
+    async def _blocks(self, business_id: UUID | None, most_entries: int) -> list[Block]:
+        """Returns blocks of members with about so many entries of the scope at most: memory grows with no scope."""
+        counting = ENTRIES if business_id is None else ENTRIES_OF_BUSINESS
+        entries: int = (await self._warehouse.query(counting, _scope(business_id)))[0][0]
         return blocks(max(1, -(-entries // most_entries)))
 
     def _values(self, business_id: UUID | None, days: Days) -> dict[str, Any]:

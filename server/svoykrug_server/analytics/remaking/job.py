@@ -1,8 +1,10 @@
 """The job that looks whether the warehouse holds what is published, and makes again what it has lost.
 
-It looks when it starts, once a day, and whenever the warehouse holds fewer rows than it has to. Rows are made again
-from the same plan under a build id of their own; only when they are as many and have the same hash do they take the
-place of the lost ones, in one step of PostgreSQL. Killed at any point, the next attempt removes what this one wrote.
+It looks when it starts, once a day, and whenever a table has changed. Rows are made again from the same plan under a
+build id of their own; only when they are as many and have the same hash do they take the place of the lost ones, in one
+step of PostgreSQL. Killed before that step, the next attempt removes what this one wrote.
+
+What comes back whole counts again, also where it was called lost for good: another warehouse may have been asked.
 
 Other rows are no proof of a loss while the purchases they came from are not whole themselves. So where they differ
 every purchase is proven first, while nobody repairs or rebuilds; what is still open then is tried again later.
@@ -62,7 +64,7 @@ class Remaking:
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._looked: dict[Kind, datetime] = {}
+        self._looked: dict[Kind, tuple[datetime, int]] = {}
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -79,22 +81,30 @@ class Remaking:
         Raises:
             StoreUnavailable: PostgreSQL is away.
             WarehouseUnavailable: ClickHouse is away.
+            ExceptionGroup: Something went wrong with one or more that nobody has foreseen; the others were tried.
         """
         for kind, rows in self._rows.items():
-            if await self._is_due(kind, rows):
-                await self._look(kind, rows)
-        gone = await self._repository.gone()
+            await self._look_if_due(kind, rows)
+        gone, failures = await self._repository.gone(), []
         if gone:
             async with self._repository.alone() as is_alone:
                 for each in gone if is_alone else ():
-                    await self._try(each)
+                    try:
+                        await self._try(each)
+                    except DomainError:
+                        raise
+                    except Exception as error:  # noqa: BLE001  raised below, when the others have had their turn
+                        failures.append(error)
         self._metrics.show(await self._repository.tally())
+        if failures:
+            raise ExceptionGroup("not made again", failures)
 
-    async def _is_due(self, kind: Kind, rows: BuildRows) -> bool:
-        last = self._looked.get(kind)
-        if last is None or self._clock.now() - last >= LOOK_EVERY:
-            return True
-        return await rows.total() < await self._repository.expected(kind)
+    async def _look_if_due(self, kind: Kind, rows: BuildRows) -> None:
+        now, parts = self._clock.now(), await rows.parts()
+        looked_time, looked_parts = self._looked.get(kind, (None, None))
+        if looked_time is None or parts != looked_parts or now - looked_time >= LOOK_EVERY:
+            await self._look(kind, rows)
+            self._looked[kind] = now, parts
 
     async def _look(self, kind: Kind, rows: BuildRows) -> None:
         """Compares what is published with what is there, read in this order: rows come before their publication."""
@@ -106,7 +116,6 @@ class Remaking:
         await self._repository.mark(kind, missing, found, self._clock.now())
         if missing or found:
             _log.error("warehouse_rows_missing", kind=kind.value, missing=len(missing), found=len(found))
-        self._looked[kind] = self._clock.now()
 
     async def _try(self, gone: Gone) -> None:
         """Makes one again; what cannot be made yet waits for the next round and keeps no other waiting.
@@ -132,8 +141,8 @@ class Remaking:
         if attempt.contents is None:
             raise CannotBeMade(LostReason.NOT_PROVABLE)
         async with self._disputes.undisputed(gone.business_id, gone.cutoff) as refuse_disputed:
-            for left in attempt.left_build_ids:
-                await maker.clear(gone, left)
+            if attempt.stopped_build_id is not None:
+                await maker.clear(gone, attempt.stopped_build_id)
             failpoint("remaking.begun")
             contents = await maker.make(gone, build_id)
             failpoint("remaking.made")
@@ -147,6 +156,8 @@ class Remaking:
         if restored:
             self._metrics.remade.labels(gone.kind.value).inc()
             _log.info("remade", kind=gone.kind.value, id=str(gone.id), rows=contents.member_count)
+        # Where it was not, the rows that were gone are back, or a later attempt has taken over.
+        await maker.clear(gone, attempt.gone_build_id if restored else build_id)
 
     async def _lose(self, gone: Gone, build_id: UUID, reason: LostReason) -> None:
         await self._makers[gone.kind].clear(gone, build_id)

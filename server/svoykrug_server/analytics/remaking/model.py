@@ -1,6 +1,5 @@
 """Words of remaking: what publishes rows, what is gone, and an attempt at making it again."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +24,7 @@ class Published:
         id: Its id.
         build_id: The build that counts.
         row_count: How many rows that has.
-        is_missing: Whether they are known to be gone.
+        is_missing: Whether they are known to be gone, or lost for good.
     """
 
     id: UUID
@@ -57,11 +56,14 @@ class Attempt:
 
     Attributes:
         contents: What its rows have to be; None where nothing is remembered that would prove it.
-        left_build_ids: Builds whose rows may lie about: the one that is gone, and an attempt that was stopped.
+        gone_build_id: The build whose rows are gone. What is left of it stays until others take its place: the rest may
+            come back.
+        stopped_build_id: An attempt that was stopped, whose rows may lie about; None where there was none.
     """
 
     contents: BuildContents | None
-    left_build_ids: Sequence[UUID]
+    gone_build_id: UUID
+    stopped_build_id: UUID | None
 
 
 class Maker(Protocol):

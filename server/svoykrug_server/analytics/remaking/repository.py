@@ -34,29 +34,23 @@ _TABLES = {
 # May this process make rows again? (as long as this connection lives; another process may already)
 _ALONE = "SELECT pg_try_advisory_lock(hashtextextended('svoykrug remaking', 0))"
 
-# How many rows is the warehouse to hold at least?
-_EXPECTED = """
-    SELECT coalesce(sum({row_count}), 0)::bigint FROM {table} WHERE {published} AND missing_since_time IS NULL
-"""
-
-# Which are published, and may be there?
+# Which are published? (what is called lost may have come back)
 _PUBLISHED = """
     SELECT id, build_id, {row_count} AS row_count, missing_since_time IS NOT NULL AS is_missing
-    FROM {table} WHERE {published} AND lost_time IS NULL
+    FROM {table} WHERE {published}
 """
 
 # From now on the rows of these are known to be gone, unless others have taken their place.
 _MARK_MISSING = """
     UPDATE {table} SET missing_since_time = $3
     WHERE (id, build_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-        AND missing_since_time IS NULL AND lost_time IS NULL
+        AND missing_since_time IS NULL
 """
 
-# The rows of these are there again: somebody put the warehouse back.
+# The rows of these are there again, also of those that were called lost: somebody put the warehouse back.
 _MARK_FOUND = """
-    UPDATE {table} SET missing_since_time = NULL, remake_build_id = NULL
-    WHERE (id, build_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[]))
-        AND missing_since_time IS NOT NULL AND lost_time IS NULL
+    UPDATE {table} SET missing_since_time = NULL, remake_build_id = NULL, lost_time = NULL, lost_reason = NULL
+    WHERE (id, build_id) IN (SELECT * FROM unnest($1::uuid[], $2::uuid[])) AND missing_since_time IS NOT NULL
 """
 
 # Whose rows are to be made again: of each scope the newest first, and a snapshot before the scoring that reads it?
@@ -129,14 +123,8 @@ class RemakingRepository:
         finally:
             await connection.close()
 
-    async def expected(self, kind: Kind) -> int:
-        """Returns how many rows the warehouse is to hold of a kind at least."""
-        async with self._postgres.read() as connection:
-            rows: int = await connection.fetchval(_TABLES[kind].fill(_EXPECTED))
-        return rows
-
     async def published(self, kind: Kind) -> Sequence[Published]:
-        """Returns what is published of a kind and not lost for good."""
+        """Returns what is published of a kind, also what is called lost."""
         async with self._postgres.read() as connection:
             rows = await connection.fetch(_TABLES[kind].fill(_PUBLISHED))
         return [Published(**row) for row in rows]
@@ -164,10 +152,10 @@ class RemakingRepository:
             if row is None:
                 return None
             await driver.execute(table.fill(_TAKE), gone.id, build_id)
-        left = [each for each in (row["build_id"], row["remake_build_id"]) if each is not None]
         if row["content_hash"] is None:
-            return Attempt(None, left)
-        return Attempt(BuildContents(row["row_count"], int(row["content_hash"])), left)
+            return Attempt(None, row["build_id"], row["remake_build_id"])
+        contents = BuildContents(row["row_count"], int(row["content_hash"]))
+        return Attempt(contents, row["build_id"], row["remake_build_id"])
 
     async def restore(self, gone: Gone, build_id: UUID) -> bool:
         """Makes an attempt's rows those that count, in one step; returns False when a later attempt has taken over."""

@@ -1,0 +1,72 @@
+"""Rounds of the job: when it looks, and what one that fails does to the others."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from svoykrug_server.analytics.model import Snapshot, SnapshotPlan
+from svoykrug_server.analytics.remaking.model import Gone
+from svoykrug_server.analytics.remaking.repository import RemakingRepository
+from svoykrug_server.analytics.warehouse import SnapshotWarehouse
+from svoykrug_server.kit.supervisor import Supervisor
+from tests.analytics.remaking.lost import Remakers, lose, lose_one
+from tests.analytics.snapshots import Analytics
+from tests.waiting import until
+
+
+async def test_a_row_that_is_lost_is_seen_by_the_next_round_however_many_lie_about(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot]
+) -> None:
+    remakers = Remakers(analytics)
+    # What an attempt that was stopped has left.
+    sql = "INSERT INTO snapshot_members SELECT * REPLACE (generateUUIDv4(1) AS build_id) FROM snapshot_members"
+    await analytics.warehouse.command(sql)
+    job = remakers.job()
+    await job.round()
+    assert remakers.metric("missing") == 0
+    await lose_one(analytics)
+    await job.round()
+    assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
+
+
+async def test_one_that_fails_unforeseen_keeps_no_other_waiting_and_is_told(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remakers, build = Remakers(analytics), SnapshotWarehouse.build
+
+    async def failing(rows: SnapshotWarehouse, plan: SnapshotPlan, build_id: UUID) -> None:
+        if plan.id == two[1].id:
+            raise DatabaseError("Code: 241. DB::Exception: memory limit exceeded")
+        await build(rows, plan, build_id)
+
+    monkeypatch.setattr(SnapshotWarehouse, "build", failing)
+    await lose(analytics)
+    job = remakers.job()
+    with pytest.raises(ExceptionGroup, match="not made again") as failures:
+        await job.round()
+    assert [type(failure) for failure in failures.value.exceptions] == [DatabaseError]
+    assert (remakers.metric("missing"), remakers.metric("remade_total")) == (1, 1)
+
+
+async def test_after_a_round_that_failed_the_job_goes_on(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remakers, gone, failed = Remakers(analytics), RemakingRepository.gone, 0
+
+    async def failing_once(repository: RemakingRepository) -> Sequence[Gone]:
+        nonlocal failed
+        failed += 1
+        if failed == 1:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        return await gone(repository)
+
+    monkeypatch.setattr(RemakingRepository, "gone", failing_once)
+    await lose(analytics)
+    supervisor = Supervisor(0.01)
+    supervisor.start("remaking", remakers.job().run)
+    await until(lambda: remakers.metric("remade_total") == len(two))
+    assert supervisor.states["remaking"].failures == 1
+    await supervisor.stop()
