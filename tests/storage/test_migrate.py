@@ -189,6 +189,17 @@ def test_a_warehouse_migration_that_was_cut_off_is_repeated(client: Client) -> N
     drop(client)
 
 
+def test_a_ledger_that_was_dropped_before_an_upgrade_is_left_to_a_rebuild(client: Client) -> None:
+    migrate_warehouse(client)
+    client.command("DELETE FROM schema_migrations WHERE version > '0006'")
+    client.command("DROP TABLE purchases")
+    migrate_warehouse(client)
+    assert warehouse_state(client).is_current
+    assert not client.query("EXISTS TABLE purchases").result_rows[0][0]
+    assert "by_business" in client.query("SHOW CREATE TABLE purchases_rebuilt").result_rows[0][0]
+    drop(client)
+
+
 def test_a_warehouse_of_a_newer_program_is_refused(client: Client) -> None:
     migrate_warehouse(client)
     client.command("INSERT INTO schema_migrations VALUES ('9999', '9999_future', now64(6, 'UTC'))")

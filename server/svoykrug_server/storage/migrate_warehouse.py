@@ -35,10 +35,18 @@ def is_new(client: Client) -> bool:
 def migrate_warehouse(client: Client) -> None:
     """Applies every pending migration; `client` uses our database.
 
+    Where somebody dropped the `purchases` of an older schema, that table is left to a rebuild.
+
     Raises:
         CannotStart: A newer program migrated the warehouse.
     """
-    _migrate(client, lambda statement: statement)
+    state = warehouse_state(client)
+    # Is the table there that pending files may alter?
+    is_there = client.query("EXISTS TABLE purchases").result_rows[0][0]
+    if _NEVER_MIGRATED < state.applied < state.newest and not is_there:
+        _migrate(client, for_rebuild, purchases_again=True)
+    else:
+        _migrate(client, lambda statement: statement)
 
 
 def migrate_lost_warehouse(client: Client) -> None:
@@ -57,14 +65,16 @@ def for_rebuild(statement: str) -> str:
     return _PURCHASES.sub(r"\1purchases_rebuilt", statement)
 
 
-def _migrate(client: Client, adapted: Callable[[str], str]) -> None:
+def _migrate(client: Client, adapted: Callable[[str], str], *, purchases_again: bool = False) -> None:
     state = warehouse_state(client)
     if state.applied > state.newest:
         raise newer(f"The ClickHouse database (schema {state.applied}, this program knows {state.newest})")
     for file in numbered_files(MIGRATIONS / "clickhouse"):
-        if file.stem[:4] > state.applied:
-            for statement in statements(file.read_text()):
+        is_pending = file.stem[:4] > state.applied
+        for statement in statements(file.read_text()):
+            if is_pending or (purchases_again and _PURCHASES.search(statement)):
                 client.command(adapted(statement))
+        if is_pending:
             # Remember that this file was applied.
             client.command(
                 "INSERT INTO schema_migrations SELECT {version:String}, {name:String}, now64(6, 'UTC')",
