@@ -54,7 +54,7 @@ async def measure(rounds: int, console: Console) -> Measured:
                 await _timed(seen, "dashboard of one business, cached", partial(alone.cached_dashboard, ONE_SHOP))
     note = (
         f"{PURCHASES:,} purchases of {PURCHASES // 50:,} members in the engine of this process; use cases are asked,"
-        " not the network. Churn is measured once: its features, training on at most 125,000 members, and scoring all."
+        " not the network. Churn is measured once: its features, training on at most 100,000 members, and scoring all."
     )
     return {name: Figure.of(values) for name, values in seen.items()}, note
 

@@ -16,17 +16,18 @@ _LEAST_COUNT = 0.5
 """An empty bin counts as half a member, so that the index stays finite."""
 
 
-def bins_of(raw: Matrix) -> tuple[FeatureBins, ...]:
+def bins_of(*raws: Matrix) -> tuple[FeatureBins, ...]:
     """Returns how each column is distributed.
 
     Args:
-        raw: The warehouse's columns `features.RAW` of the members of all training windows, shape (members, 23).
+        raws: The warehouse's columns `features.RAW` of each training window, shape (members, 23).
     """
-    edges = {name: np.unique(np.quantile(raw[:, COLUMN[name]], _DECILES, method="inverted_cdf")) for name in RAW}
-    return tuple(
-        FeatureBins(name, tuple(edges[name].tolist()), tuple((_counts(raw, name, edges[name]) / len(raw)).tolist()))
-        for name in RAW
-    )
+    return tuple(_bins(name, np.concatenate([raw[:, COLUMN[name]] for raw in raws])) for name in RAW)
+
+
+def _bins(name: str, values: Vector) -> FeatureBins:
+    edges = np.unique(np.quantile(values, _DECILES, method="inverted_cdf"))
+    return FeatureBins(name, tuple(edges.tolist()), tuple((_counts(values, edges) / len(values)).tolist()))
 
 
 class DriftMeter:
@@ -47,7 +48,7 @@ class DriftMeter:
             raw: The warehouse's columns `features.RAW`, shape (members, 23).
         """
         for number, row in enumerate(self._bins):
-            self._counts[number] += _counts(raw, row.feature, np.array(row.edges))
+            self._counts[number] += _counts(raw[:, COLUMN[row.feature]], np.array(row.edges))
 
     def indexes(self) -> dict[str, float]:
         """Returns the stability index of each feature, the most moved one first; empty when nobody was counted."""
@@ -59,8 +60,8 @@ class DriftMeter:
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _counts(raw: Matrix, name: str, edges: Vector) -> Vector:
-    bins = np.searchsorted(edges, raw[:, COLUMN[name]], side="left")
+def _counts(values: Vector, edges: Vector) -> Vector:
+    bins = np.searchsorted(edges, values, side="left")
     return np.bincount(bins, minlength=len(edges) + 1).astype(np.float64)
 
 

@@ -89,7 +89,7 @@ def learn(material: Material) -> Learned:
         training_member_counts=tuple(len(window.churned) for window in material.training),
         training_base_rates=tuple(float(window.churned.mean()) for window in material.training),
         compared_model_id=material.serving_id,
-        feature_bins=drift.bins_of(np.vstack([window.raw for window in material.training])),
+        feature_bins=drift.bins_of(*(window.raw for window in material.training)),
         borrowed_from=material.borrowed_from,
     )
     tails = value_tails(scorer.bg_nbd, material.training, material.horizon_days)

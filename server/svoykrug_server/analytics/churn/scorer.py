@@ -19,7 +19,8 @@ from svoykrug_server.analytics.churn.features import DESIGN, FEATURES_VERSION, M
 
 FORMAT = "svoykrug-churn/1"
 MAX_LEAVES = 8
-_BLOCK_ROWS = 32_768
+_BLOCK_ROWS = 16_384
+"""At a time, which bounds memory; more than a block of a scoring, whose last bits so depend on its members alone."""
 _ALL_LEAVES = np.uint8(255)
 
 
@@ -94,13 +95,7 @@ class Boosting:
     def log_odds(self, columns: Matrix) -> Vector:
         """Returns the log odds of leaving, shape (members,)."""
         tables = [tree.table() for tree in self.trees]
-        answer = np.empty(len(columns))
-        for first in range(0, len(columns), _BLOCK_ROWS):
-            block = columns[first : first + _BLOCK_ROWS]
-            answer[first : first + _BLOCK_ROWS] = self._block(np.asfortranarray(block), tables)
-        return answer
-
-    def _block(self, columns: Matrix, tables: list[Vector]) -> Vector:
+        columns = np.asfortranarray(columns)
         total = np.full(len(columns), self.start)
         for tree, table in zip(self.trees, tables, strict=True):
             possible = np.full(len(columns), _ALL_LEAVES)
@@ -150,9 +145,12 @@ class Scorer:
         Returns:
             Shape (members,).
         """
-        columns = design(raw, self.bg_nbd, self.horizon_days)
-        mean_log_odds = (self.logistic.log_odds(columns) + self.boosting.log_odds(columns)) / 2.0
-        return sigmoid(self.slope * mean_log_odds + self.offset)
+        answer = np.empty(len(raw))
+        for first in range(0, len(raw), _BLOCK_ROWS):
+            columns = design(raw[first : first + _BLOCK_ROWS], self.bg_nbd, self.horizon_days)
+            mean_log_odds = (self.logistic.log_odds(columns) + self.boosting.log_odds(columns)) / 2.0
+            answer[first : first + _BLOCK_ROWS] = sigmoid(self.slope * mean_log_odds + self.offset)
+        return answer
 
     def document(self) -> dict[str, Any]:
         """Returns the model as JSON values."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from svoykrug_server.analytics.churn.learning import Learned
 
 KIND = "train_churn_model"
-MOST_TRAINING_MEMBERS = 125_000
+MOST_TRAINING_MEMBERS = 100_000
 """Members of all training windows together; of a larger scope a random sample learns as well, in bounded memory."""
 MOST_TEST_MEMBERS = 50_000
 _WEEK_DAYS = 7
