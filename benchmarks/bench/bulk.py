@@ -103,7 +103,8 @@ async def _import(product: Stage, owner: Person, members: Sequence[Person], rows
 
 
 async def _is_shipped(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
-    return await connection.fetchval(_BEHIND) == 0
+    behind: int = await connection.fetchval(_BEHIND)
+    return behind == 0
 
 
 async def _relayed(url: str) -> list[float]:

@@ -33,15 +33,16 @@ def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
     """Draws one bar a figure, the product's in its colour, with a line from the smallest to the largest round."""
     canvas = Canvas(figsize=(8, 0.8 + 0.36 * len(figures)), layout="constrained")
     axes = canvas.subplots()
-    names = list(reversed(figures))
+    names = list(figures)[::-1]
     medians = [figures[name].median for name in names]
     below = [figures[name].median - figures[name].least for name in names]
     above = [figures[name].most - figures[name].median for name in names]
     colours = [OURS if name == getme.PRODUCT or getme.PRODUCT not in figures else OTHERS for name in names]
     axes.barh(names, medians, xerr=[below, above], color=colours, ecolor=INK, height=0.62)
-    for place, median in enumerate(medians):
-        told = f" {median:,.0f}" if median >= 100 else f" {median:.3g}"
-        axes.annotate(told, (0, place), va="center", color=INK, fontsize=9)
+    for place, name in enumerate(names):
+        told = f" {figures[name].median:,.0f}" if figures[name].median >= 100 else f" {figures[name].median:.3g}"
+        axes.annotate(told, (figures[name].most, place), va="center", color=INK, fontsize=9)
+    axes.set_xmargin(0.12)
     axes.set_title(title, loc="left", color=INK, fontsize=11)
     axes.tick_params(colors=INK, length=0)
     axes.spines[:].set_visible(False)

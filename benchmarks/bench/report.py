@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.bench import targets
+from benchmarks.bench import getme, targets
 from benchmarks.bench.charts import draw
 from benchmarks.bench.figures import Figure, Part, read, write
 from benchmarks.bench.processes import ROOT
@@ -42,8 +42,21 @@ def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
     for name, title in TITLES.items():
         if name in parts:
             lines += ["", f"### {title}", "", *_part(parts[name])]
+            lines += ["", _whole(parts)] if name == "steps" and "getme" in parts else []
             lines += ["", f"![{title}]({charts[name].relative_to(DOCUMENT.parent)})"] if name in charts else []
     return "\n".join(lines)
+
+
+def _whole(parts: Mapping[str, Part]) -> str:
+    """Returns what the layers of GetMe are of the whole call, as a real server was seen to pay for it."""
+    figures = parts["getme"].figures
+    whole, empty = (figures[f"{name}, 100 in flight: server CPU us"].median for name in (getme.PRODUCT, getme.EMPTY))
+    ours = sum(figure.median for name, figure in parts["steps"].figures.items() if not name.startswith("edge, "))
+    return (
+        f"The layers are {ours:.0f} us together; the lines of the edge are its own parts, by the clock. A server under"
+        f" load was seen to use {whole:.0f} us a call, {empty:.0f} for an empty one: what the layers do not hold,"
+        f" {whole - ours:.0f} us, is gRPC, the event loop between calls, and what caches of the processor lose."
+    )
 
 
 def _part(part: Part) -> list[str]:
