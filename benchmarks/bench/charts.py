@@ -20,7 +20,8 @@ def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
         rates = {name.removesuffix(ending): figure for name, figure in figures.items() if name.endswith(ending)}
         charts["getme"] = _bars(rates, "GetMe, calls a second, 100 in flight", folder / "getme.svg")
     if "steps" in parts:
-        layers = {name.removesuffix(": us"): figure for name, figure in parts["steps"].figures.items()}
+        steps = parts["steps"].figures.items()
+        layers = {name.removesuffix(": us"): figure for name, figure in steps if name.endswith(": us")}
         charts["steps"] = _bars(layers, "GetMe, microseconds of processor time", folder / "steps.svg")
     if "mix" in parts:
         ending = ": p99 ms"

@@ -6,8 +6,9 @@ what `getme.py` sees a server use for a call beyond this.
 """
 
 import asyncio
+import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from statistics import median
@@ -37,7 +38,9 @@ from svoykrug_server.users.convert import user_to_proto
 from svoykrug_server.users.service import UsersService
 from tests.e2e.circle import Metadata
 from tests.e2e.running import Running, running
+from tests.instructions import counted
 
+_LIBRARY = os.__file__.removesuffix("os.py")
 CALLS, AT_A_TIME = 2_000, 10
 GET_ME = STATEMENT.read_text().replace(":user_id", "$1")
 EDGE_STEPS = (
@@ -47,6 +50,7 @@ EDGE_STEPS = (
     "decode and validate",
     "metrics and a line in the log",
 )
+EDGE = "edge: every step"
 Layer = Callable[[int], Awaitable[object]]
 """Calls once, for one of those who call at a time."""
 
@@ -85,6 +89,8 @@ async def measure(rounds: int, console: Console) -> Measured:
                     below = took if on_top else below
                 for name, took in (await _edge(served, person.metadata)).items():
                     seen[f"edge, {name}: us"].append(took)
+                for name, count in (await _instructions(layers[EDGE][0])).items():
+                    seen[f"{name}: instructions"].append(count)
                 console.print(f"steps of GetMe, round {number + 1} of {rounds}", style="dim")
         await warehouse.close()
         await postgres.close()
@@ -120,9 +126,25 @@ async def _layers(
         "pool: borrow and give back": (borrowed, True),
         "row to model": (as_model, True),
         "model to message": (as_message, True),
-        "edge: every step": (lambda _: wrapped(b"", context), True),
+        EDGE: (lambda _: wrapped(b"", context), True),
         "message to bytes": (serialized, False),
     }
+
+
+async def _instructions(layer: Layer) -> Counter[str]:
+    """Returns how many of Python's instructions a call takes, by package: the same in every run, however busy."""
+    found: Counter[str] = Counter()
+    for file, count in (await counted(lambda: layer(0))).items():
+        found[f"Python, {_package(file)}"] += count
+    return found
+
+
+def _package(file: str) -> str:
+    """Returns what a file of code is part of: a package of ours, a library, or a module of Python's own."""
+    for begin, told in (("/svoykrug_server/", "svoykrug_server/"), ("/site-packages/", ""), (_LIBRARY, "")):
+        if begin in file:
+            return told + file.rpartition(begin)[2].partition("/")[0].removesuffix(".py")
+    return "made at run time"
 
 
 async def _cpu_us(layer: Layer) -> float:
