@@ -40,9 +40,9 @@ def show(console: Console, name: str, seen: Rebuilt) -> None:
         )
     console.print(table)
     console.print(
-        f"{seen.rows:,} rows in {seen.seconds:.2f} s, {seen.rows / seen.seconds:,.0f} rows/s; the command took"
-        f" {seen.command_seconds:.1f} s; {seen.rows_meanwhile:,} rows were written beside it;"
-        f" from the loss to the end {seen.away_seconds:.1f} s; load average {os.getloadavg()[0]:.1f}"
+        f"{seen.rows:,} rows in {seen.seconds:.2f} s, {seen.rows / seen.seconds:,.0f} rows/s; from the command, or the"
+        f" loss, to its end {seen.asked_seconds:.1f} s; {seen.rows_meanwhile:,} rows were written until all was"
+        f" right; load average {os.getloadavg()[0]:.1f}"
     )
     console.print(f"failures: {dict(seen.failures) or 'none'}")
     console.print(

@@ -1,4 +1,4 @@
-"""A server that starts on an emptied warehouse says that analytics is away until all of it is back, and never less."""
+"""On an emptied warehouse a server says that analytics is away until all of it is back, and never shows less."""
 
 import asyncio
 import shutil
@@ -6,6 +6,8 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import date, timedelta
+from itertools import cycle
 from pathlib import Path
 
 from google.type.date_pb2 import Date
@@ -30,20 +32,21 @@ LEISURELY = {"PROOF_INTERVAL_SECONDS": "2"}
 _ROOT = Path(__file__).parents[2]
 
 
-async def january(client: Client, circle: OwnCircle) -> Dashboard:
-    """Returns the dashboard of the days on which members bought."""
+async def january(client: Client, circle: OwnCircle, more_days: int = 0) -> Dashboard:
+    """Returns the dashboard of the days on which members bought, and some more on which nobody did."""
+    end = date(2025, 2, 1) + timedelta(days=more_days)
     request = GetDashboardRequest(
         business_id=str(circle.business_id),
         from_date=Date(year=2025, month=1, day=1),
-        to_date=Date(year=2025, month=2, day=1),
+        to_date=Date(year=end.year, month=end.month, day=end.day),
     )
     return (await client.analytics.GetDashboard(request)).dashboard
 
 
-async def asked(client: Client, circle: OwnCircle) -> Dashboard | str:
+async def asked(client: Client, circle: OwnCircle, more_days: int = 0) -> Dashboard | str:
     """Returns the dashboard, or why it is refused."""
     try:
-        return await january(client, circle)
+        return await january(client, circle, more_days)
     except SvoyKrugError as refusal:
         return refusal.reason
 
@@ -97,6 +100,30 @@ async def test_servers_and_workers_given_an_empty_clickhouse_never_show_less(dat
             async with working(data_dir, **urls, **LEISURELY):
                 await never_less(server, key, circle, truth)
     assert told == [AWAY] * ENOUGH
+
+
+async def test_a_running_server_whose_clickhouse_is_emptied_never_shows_less(data_dir: Path) -> None:
+    key, log_file = await proof.service_key(data_dir), data_dir.parent / "server.log"
+    async with AsyncExitStack() as closing:
+        postgres, postgres_url = await closing.enter_async_context(running_postgres(data_dir))
+        clickhouse_url = await closing.enter_async_context(clickhouse(data_dir))
+        urls = {"DATABASE_URL": postgres_url, "CLICKHOUSE_URL": clickhouse_url}
+        async with started(data_dir, **urls, **LEISURELY) as server:
+            circle, _ = await filled(server, key, postgres)
+            await asyncio.to_thread(drop_database, clickhouse_url)
+            async with Client(await server.target(), insecure=True, service_key=key) as client:
+                async with asyncio.timeout(BOUND_SECONDS):
+                    for days in cycle(range(1, 300)):
+                        told = await asked(client, circle, days)
+                        assert told == AWAY or is_whole(told)
+                        if is_whole(told) and "rebuild_done" in log_file.read_text("utf-8"):
+                            break
+            assert "warehouse_tables_lost" in log_file.read_text("utf-8")
+
+
+def is_whole(told: Dashboard | str) -> bool:
+    """Tells whether a dashboard shows all purchases."""
+    return isinstance(told, Dashboard) and told.period.purchase_count == BATCHES * BATCH_ROWS
 
 
 def drop_database(url: str) -> None:

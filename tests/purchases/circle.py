@@ -41,8 +41,6 @@ from svoykrug_server.purchases.service import PurchaseService
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
-from svoykrug_server.storage.migrate import MIGRATIONS, numbered_files
-from svoykrug_server.storage.migrate_warehouse import statements
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 from svoykrug_server.users.membership.tiers import TiersFollowPurchases
@@ -104,10 +102,8 @@ class Circle:
         self.copy = PurchaseWarehouse(warehouse, TIME_ZONE)
         self.relay = self.make_relay()
         self.reconciler = Reconciler(postgres, self.pipeline, self.copy, clock, self.metrics, 7)
-        files = numbered_files(MIGRATIONS / "clickhouse")
-        definitions = [statement for file in files for statement in statements(file.read_text())]
         self.retention = self.make_retention(24)
-        self.rebuild = Rebuild(postgres, self.pipeline, self.copy, self.relay, self.retention, clock, 3, definitions)
+        self.rebuild = Rebuild(postgres, self.pipeline, self.copy, self.relay, self.retention, clock, 3)
 
     def make_relay(self, most_batch_entries: int = 200_000) -> Relay:
         """Returns a relay of another process."""

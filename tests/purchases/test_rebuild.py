@@ -7,6 +7,8 @@ import pyarrow as pa
 import pytest
 
 from svoykrug_server.kit.errors import WarehouseUnavailable
+from svoykrug_server.purchases.pipeline import Upkeep
+from svoykrug_server.storage.migrate_warehouse import is_new, table_names
 from tests.purchases.circle import Circle
 
 DROPPED = ["DROP TABLE purchases SYNC", "DROP DATABASE `{database}` SYNC"]
@@ -58,3 +60,56 @@ async def test_a_rebuilt_table_is_as_the_migrations_make_it(circle: Circle) -> N
     before = await circle.warehouse.query(asked)
     await circle.rebuild.run(uuid4())
     assert await circle.warehouse.query(asked) == before
+
+
+def upkeep_of(circle: Circle) -> Upkeep:
+    """Returns the upkeep of a process that is running."""
+    return Upkeep(circle.postgres, circle.relay, circle.reconciler, circle.rebuild, 1.0)
+
+
+async def tables(circle: Circle) -> set[str]:
+    """Returns which tables there are."""
+    return {name for (name,) in await circle.warehouse.query("SHOW TABLES")}
+
+
+@pytest.mark.parametrize("drop", DROPPED, ids=["table", "database"])
+async def test_what_was_dropped_under_a_running_process_is_back_after_a_round(circle: Circle, drop: str) -> None:
+    await bought(circle)
+    upkeep = upkeep_of(circle)
+    await upkeep.round()
+    before = await circle.warehouse_rows()
+    await circle.warehouse.command(drop.format(database=circle.warehouse.database))
+    with pytest.raises(WarehouseUnavailable):
+        await circle.warehouse_rows()
+    await upkeep.round()
+    assert await circle.warehouse_rows() == before == await circle.ledger()
+    assert await tables(circle) == table_names()
+    # Whoever starts next does not take it for lost.
+    seen: list[bool] = []
+    await circle.warehouse.migrate(lambda client: seen.append(is_new(client)))
+    assert seen == [False]
+
+
+@pytest.mark.parametrize("table", sorted(table_names() - {"purchases"}))
+async def test_another_table_that_was_dropped_is_made_again_and_purchases_stay(circle: Circle, table: str) -> None:
+    await bought(circle)
+    upkeep, asked = (
+        upkeep_of(circle),
+        "SELECT uuid FROM system.tables WHERE name = 'purchases' AND database = currentDatabase()",
+    )
+    await upkeep.round()
+    before = await circle.warehouse.query(asked)
+    await circle.warehouse.command(f"DROP TABLE {table} SYNC")
+    await upkeep.round()
+    assert await tables(circle) == table_names()
+    assert await circle.warehouse.query(asked) == before
+
+
+async def test_purchases_that_were_emptied_under_a_running_process_are_back_after_a_round(circle: Circle) -> None:
+    await bought(circle)
+    upkeep = upkeep_of(circle)
+    await upkeep.round()
+    before = await circle.warehouse_rows()
+    await circle.warehouse.command("TRUNCATE TABLE purchases")
+    await upkeep.round()
+    assert await circle.warehouse_rows() == before

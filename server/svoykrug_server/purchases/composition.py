@@ -37,8 +37,6 @@ from svoykrug_server.purchases.service import PurchaseService
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
-from svoykrug_server.storage.migrate import MIGRATIONS, numbered_files
-from svoykrug_server.storage.migrate_warehouse import statements
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
 
@@ -134,7 +132,7 @@ def compose_purchases(
         postgres, horizon, pipeline, RetentionWarehouse(warehouse), reconciler, zone, options.retention_months, clock
     )
     most_entries = options.relay.most_batch_entries
-    rebuild = Rebuild(postgres, pipeline, copy, relay, retention, clock, most_entries, _table_definitions())
+    rebuild = Rebuild(postgres, pipeline, copy, relay, retention, clock, most_entries)
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
     purchases = PurchaseRepository(hashes)
     announcer, refunds = Announcer(listener, relay.wake), RefundRepository(hashes)
@@ -158,9 +156,3 @@ def compose_purchases(
         background={"relay": relay.run, "upkeep": upkeep.run, "csv_housekeeping": csv.housekeeping.run},
         work=csv.work,
     )
-
-
-def _table_definitions() -> list[str]:
-    """Returns the statements that make the warehouse's tables where they are missing."""
-    files = numbered_files(MIGRATIONS / "clickhouse")
-    return [statement for file in files for statement in statements(file.read_text())]

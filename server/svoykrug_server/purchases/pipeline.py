@@ -48,7 +48,7 @@ class Upkeep:
         """Rebuilds when that is wanted, else proves and repairs; does nothing while another process leads.
 
         Whoever begins to lead looks first whether the warehouse is still what was proven: it may have been lost or
-        put back from a copy while nobody served.
+        put back from a copy while nobody served. That it was emptied since, whole or table by table, each round sees.
 
         Raises:
             StoreUnavailable: PostgreSQL is away.
@@ -59,9 +59,10 @@ class Upkeep:
         if lead.holder != self._relay.holder:
             self._is_compared = False
             return
-        if lead.rebuild_id is not None:
-            await self._rebuild.run(lead.rebuild_id)
-        if not self._is_compared:
+        rebuild_id = lead.rebuild_id or await self._rebuild.mend_tables()
+        if rebuild_id is not None:
+            await self._rebuild.run(rebuild_id)
+        if not self._is_compared or await self._reconciler.lacks_rows():
             await self._reconciler.prove_changed()
             self._is_compared = await self._reconciler.compare_totals()
         await self._reconciler.step()

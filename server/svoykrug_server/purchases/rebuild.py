@@ -5,7 +5,6 @@ identical. What has been let go goes there too, before anybody sees it. When it 
 moment it takes to exchange the two tables. A rebuild that was cut short begins again.
 """
 
-from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import structlog
@@ -34,7 +33,6 @@ class Rebuild:
         retention: What has been let go.
         clock: The time.
         most_insert_entries: How many rows go into one insert.
-        table_definitions: The statements that make the warehouse's tables where they are missing.
     """
 
     def __init__(
@@ -46,7 +44,6 @@ class Rebuild:
         retention: Retention,
         clock: Clock,
         most_insert_entries: int,
-        table_definitions: Sequence[str],
     ) -> None:
         self._postgres = postgres
         self._pipeline = pipeline
@@ -55,7 +52,27 @@ class Rebuild:
         self._retention = retention
         self._clock = clock
         self._most_insert_entries = most_insert_entries
-        self._table_definitions = table_definitions
+
+    async def mend_tables(self) -> UUID | None:
+        """Makes tables again that somebody dropped; returns the rebuild that is wanted if `purchases` is one of them.
+
+        Asked by the one process that rebuilds, when no rebuild is wanted: so what is missing was dropped.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        dropped = await self._warehouse.dropped_tables()
+        if not dropped:
+            return None
+        log.error("warehouse_tables_lost", tables=sorted(dropped))
+        if "purchases" in dropped:
+            rebuild_id = uuid4()
+            async with self._postgres.transaction() as tx:
+                await self._pipeline.want_rebuild(tx, rebuild_id)
+            return rebuild_id
+        await self._warehouse.begin_rebuild()
+        await self._warehouse.drop_replaced()
+        return None
 
     async def run(self, rebuild_id: UUID) -> None:
         """Rebuilds, and says so in PostgreSQL when it is done; every day is then proven again.
@@ -64,7 +81,7 @@ class Rebuild:
             WarehouseUnavailable: ClickHouse is away.
         """
         log.info("rebuild_begun", rebuild_id=str(rebuild_id))
-        await self._warehouse.begin_rebuild(self._table_definitions)
+        await self._warehouse.begin_rebuild()
         last_id = await self._copy(rebuild_id, 0)
         async with writing_old_rows(self._postgres):
             await self._retention.thin_rebuilt()

@@ -119,6 +119,15 @@ class Reconciler:
         except TimeoutError:
             log.warning("proof_left_to_upkeep", asked_days=len(days))
 
+    async def lacks_rows(self) -> bool:
+        """Tells whether the warehouse has fewer rows than are proven, which it knows without reading them.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away.
+        """
+        proven = await self._standing()
+        return await self._warehouse.row_count() < proven.total[0]
+
     async def compare_totals(self) -> bool:
         """Looks whether the warehouse holds as much as was proven; where it does not, every day is disputed.
 

@@ -5,8 +5,9 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
-from svoykrug_server.storage.migrate_warehouse import for_rebuild
+from svoykrug_server.storage.migrate_warehouse import migrate_lost_warehouse, table_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,12 @@ _DELETE_BATCH = """
     DELETE FROM purchases
     WHERE ingest_time = {ingest_time:DateTime64(6, 'UTC')} AND batch_id = {batch_id:Int64}
 """
+
+# Which tables are there?
+_TABLES = "SELECT name FROM system.tables WHERE database = currentDatabase()"
+
+# How many rows has the copy, deleted ones too? (known without reading it)
+_ROW_COUNT = "SELECT total_rows FROM system.tables WHERE database = currentDatabase() AND name = 'purchases'"
 
 # Is the copy there?
 _THERE = "SELECT 1 FROM purchases LIMIT 1"
@@ -155,21 +162,33 @@ class PurchaseWarehouse:
         }
         await self._warehouse.command(_DELETE_DAY, parameters, background=True)
 
-    async def begin_rebuild(self, table_definitions: Sequence[str]) -> None:
-        """Makes an empty table beside the real one.
+    async def dropped_tables(self) -> frozenset[str]:
+        """Returns which tables somebody dropped, with the database or alone; makes the database again."""
+        await self._warehouse.make_database()
+        return table_names() - {name for (name,) in await self._warehouse.query(_TABLES)}
+
+    async def row_count(self) -> int:
+        """Returns how many rows there are, at most: some of them may be deleted.
+
+        Raises:
+            WarehouseUnavailable: ClickHouse is away, or somebody dropped the table.
+        """
+        found = await self._warehouse.query(_ROW_COUNT)
+        if not found:
+            raise WarehouseUnavailable
+        return int(found[0][0])
+
+    async def begin_rebuild(self) -> None:
+        """Makes an empty table beside the real one, and every other table that is missing.
 
         A real one that somebody dropped stays away until the rebuilt one takes its place: an empty one would be read as
         if nobody had ever bought anything.
-
-        Args:
-            table_definitions: The statements that make the warehouse's tables where they are missing.
         """
         await self._warehouse.make_database()
         # Is anything left of a rebuild that was cut short?
         await self._warehouse.command("DROP TABLE IF EXISTS purchases_rebuilt")
         # Where do the rows go until all are there?
-        for definition in table_definitions:
-            await self._warehouse.command(for_rebuild(definition))
+        await self._warehouse.migrate(migrate_lost_warehouse)
 
     async def insert_rebuilt(self, rows: "pa.Table", deduplication_token: str) -> None:
         """Inserts rows into the table that is being rebuilt."""

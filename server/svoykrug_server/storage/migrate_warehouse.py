@@ -12,6 +12,7 @@ from svoykrug_server.storage.folder import newer
 from svoykrug_server.storage.migrate import MIGRATIONS, SchemaState, newest_number, numbered_files
 
 _PURCHASES = re.compile(r"(TABLE (?:IF NOT EXISTS )?)purchases\b")
+_MADE = re.compile(r"^CREATE TABLE IF NOT EXISTS (\w+)", re.MULTILINE)
 _NEVER_MIGRATED = "0000"
 
 
@@ -44,20 +45,26 @@ def migrate_warehouse(client: Client) -> None:
     # Is the table there that pending files may alter?
     is_there = client.query("EXISTS TABLE purchases").result_rows[0][0]
     if _NEVER_MIGRATED < state.applied < state.newest and not is_there:
-        _migrate(client, for_rebuild, purchases_again=True)
+        migrate_lost_warehouse(client)
     else:
         _migrate(client, lambda statement: statement)
 
 
 def migrate_lost_warehouse(client: Client) -> None:
-    """Applies every migration to a warehouse that was lost, but makes no `purchases`.
+    """Applies every migration to a warehouse that was lost, or that lost some tables, but makes no `purchases`.
 
     That table comes back whole, by a rebuild: an empty one would be read as if nobody had ever bought anything.
 
     Raises:
         CannotStart: A newer program migrated the warehouse.
     """
-    _migrate(client, for_rebuild)
+    _migrate(client, for_rebuild, again=True)
+
+
+def table_names() -> frozenset[str]:
+    """Returns which tables a warehouse has."""
+    files = numbered_files(MIGRATIONS / "clickhouse")
+    return frozenset(name for file in files for name in _MADE.findall(file.read_text())) | {"schema_migrations"}
 
 
 def for_rebuild(statement: str) -> str:
@@ -65,14 +72,14 @@ def for_rebuild(statement: str) -> str:
     return _PURCHASES.sub(r"\1purchases_rebuilt", statement)
 
 
-def _migrate(client: Client, adapted: Callable[[str], str], *, purchases_again: bool = False) -> None:
+def _migrate(client: Client, adapted: Callable[[str], str], *, again: bool = False) -> None:
     state = warehouse_state(client)
     if state.applied > state.newest:
         raise newer(f"The ClickHouse database (schema {state.applied}, this program knows {state.newest})")
     for file in numbered_files(MIGRATIONS / "clickhouse"):
         is_pending = file.stem[:4] > state.applied
-        for statement in statements(file.read_text()):
-            if is_pending or (purchases_again and _PURCHASES.search(statement)):
+        if is_pending or again:
+            for statement in statements(file.read_text()):
                 client.command(adapted(statement))
         if is_pending:
             # Remember that this file was applied.

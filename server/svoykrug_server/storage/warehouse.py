@@ -230,6 +230,14 @@ class Warehouse:
         statement = _create_database(self.options.database)
         await self._run(lambda client, _: client.command(statement, use_database=False), False)
 
+    async def migrate(self, migrate: Callable[[Client], None]) -> None:
+        """Makes tables by a function that gets a client that uses our database.
+
+        Raises:
+            WarehouseUnavailable: The warehouse is away.
+        """
+        await self._run(lambda client, _: migrate(client), False)
+
     async def version(self) -> str:
         """Returns the engine's version."""
         # Which version is this engine?
