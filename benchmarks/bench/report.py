@@ -44,6 +44,8 @@ def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
             lines += ["", f"### {title}", "", *_part(parts[name])]
             lines += ["", _whole(parts)] if name == "steps" and "getme" in parts else []
             lines += ["", f"![{title}]({charts[name].relative_to(DOCUMENT.parent)})"] if name in charts else []
+    if parts:
+        lines += ["", _machine(max(parts.values(), key=lambda part: part.machine["date"]))]
     return "\n".join(lines)
 
 
@@ -65,15 +67,18 @@ def _whole(parts: Mapping[str, Part]) -> str:
 
 
 def _part(part: Part) -> list[str]:
-    bare = ("date", "processor")
-    facts = ", ".join(value if name in bare else f"{name} {value}" for name, value in part.machine.items())
     rounds = max(figure.rounds for figure in part.figures.values())
-    busy = f"{part.busy:.0%} of the machine was busy with other work before it began"
-    lines = [
-        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {busy}. {facts}.".strip(),
-        "",
-    ]
-    return lines + _table(part.figures)
+    told = (
+        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {part.machine['date']}, when"
+        f" {part.busy:.0%} of the machine was busy with other work."
+    )
+    return [told.strip(), "", *_table(part.figures)]
+
+
+def _machine(part: Part) -> str:
+    """Returns what the figures depend on."""
+    facts = [f"{name} {value}" for name, value in part.machine.items() if name not in ("date", "processor")]
+    return f"The machine of {part.machine['date']}: {part.machine['processor']}, {', '.join(facts)}."
 
 
 def _table(figures: Mapping[str, Figure]) -> list[str]:
