@@ -77,7 +77,8 @@ def _part(part: Part) -> list[str]:
 
 def _machine(part: Part) -> str:
     """Returns what the figures depend on."""
-    facts = [f"{name} {value}" for name, value in part.machine.items() if name not in ("date", "processor")]
+    bare = ("date", "processor")
+    facts = [f"{name} {value}" for name, value in part.machine.items() if name not in bare]
     return f"The machine of {part.machine['date']}: {part.machine['processor']}, {', '.join(facts)}."
 
 
