@@ -69,8 +69,8 @@ def _whole(parts: Mapping[str, Part]) -> str:
 def _part(part: Part) -> list[str]:
     rounds = max(figure.rounds for figure in part.figures.values())
     told = (
-        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {part.machine['date']}, when"
-        f" {part.busy:.0%} of the machine was busy with other work."
+        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {part.machine['date']},"
+        f" when {part.busy:.0%} of the machine was busy with other work."
     )
     return [told.strip(), "", *_table(part.figures)]
 
