@@ -24,8 +24,8 @@ IMPORTS = {"`svoykrug_client`": "svoykrug_client", "`svoykrug_client.sync`": "sv
 
 PAGE = """# What a client brings along
 
-Measured by `python benchmarks/client_sizes.py`, which writes this page. The clients themselves, and the scenario that
-all of them run: [clients](../clients).
+Measured by `python benchmarks/client_sizes.py`, which writes this page but its last section. The clients themselves,
+and the scenario that all of them run: [clients](../clients).
 
 ## TypeScript
 The bundle of an application for browsers, minified by esbuild, then gzip -9. A service that is not imported is not in
@@ -156,6 +156,8 @@ def kotlin() -> str:
 def main() -> None:
     """Measures, and writes the page."""
     packages, imports = python()
+    # What follows is another program's: `client_readmes.py`.
+    _, section, rest = DOCUMENT.read_text("utf-8").partition("\n## From a clone to the first call\n")
     load, version = os.getloadavg()[0], ".".join(map(str, sys.version_info[:3]))
     DOCUMENT.write_text(
         PAGE.format(
@@ -168,7 +170,9 @@ def main() -> None:
             typescript=typescript(),
             go=go(),
             kotlin=kotlin(),
-        ),
+        )
+        + section
+        + rest,
         "utf-8",
     )
 

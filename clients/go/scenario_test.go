@@ -73,6 +73,9 @@ func (s *scenario) steps() []step {
 		{"server_restart_in_mid_call", s.serverRestartInMidCall},
 		{"lost_refresh_answer", s.lostRefreshAnswer},
 		{"two_sign_ins", s.twoSignIns},
+		{"aeroplane_mode", s.aeroplaneMode},
+		{"expired_certificate", s.expiredCertificate},
+		{"wrong_clock", s.wrongClock},
 	}
 }
 

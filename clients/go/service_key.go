@@ -18,6 +18,9 @@ import (
 
 const assertionLife = 2 * time.Minute
 
+// wallClock dates assertions; it may be minutes wrong.
+var wallClock = time.Now
+
 // ServiceKey is what a service needs to sign in. It prints without its secret.
 type ServiceKey struct {
 	accountID, keyID, audience string
@@ -74,7 +77,7 @@ func (k *ServiceKey) Format(state fmt.State, _ rune) {
 
 // assertion signs a new assertion (RFC 7523); each is good once.
 func (k *ServiceKey) assertion() (string, error) {
-	now := time.Now()
+	now := wallClock()
 	// The server takes one audience, as a string and not as a list.
 	token := jwt.NewWithClaims(k.algorithm, jwt.MapClaims{
 		"iss": k.accountID,

@@ -40,7 +40,7 @@ SCORES = ListAtRiskMembersResponse(
             user_id=USER_ID,
             probability=0.8125,
             net_spend_minor=123_456,
-            reasons=[ChurnReason(feature="recency_days"), ChurnReason(feature="orders")],
+            reasons=[ChurnReason(feature="recency_days", text="away for 41 days"), ChurnReason(feature="orders")],
         )
     ]
 )
@@ -106,6 +106,16 @@ async def test_signing_in_asks_for_the_code_until_it_is_right_and_keeps_the_sess
     assert mode_of(session) == 0o600
 
 
+async def test_a_first_sign_in_says_how_to_agree_to_the_terms(run: Run, server: StagedServer, session: Path) -> None:
+    forget(session)
+    server.plays("StartSignIn", StartSignInResponse(challenge=Challenge(challenge_id="challenge-1")))
+    server.plays("CompleteSignIn", Refusal("CONSENT_REQUIRED", grpc.StatusCode.FAILED_PRECONDITION))
+    code, _, said = await run("sign-in", "+79991234567", typed="123456\n")
+    assert code == 1
+    assert "--accept-terms VERSION" in said
+    assert FileTokenStore(session).load() is None
+
+
 async def test_signing_out_ends_the_session_and_removes_the_file(run: Run, server: StagedServer, session: Path) -> None:
     server.plays("SignOut", SignOutResponse())
     assert await run("sign-out") == (0, "", "Signed out.\n")
@@ -114,7 +124,7 @@ async def test_signing_out_ends_the_session_and_removes_the_file(run: Run, serve
 
 async def test_nobody_signed_in_is_said_before_any_call(run: Run, session: Path) -> None:
     forget(session)
-    assert await run("find-user", "4567") == (1, "", "svoykrug-cli: nobody is signed in: svoykrug-cli sign-in PHONE\n")
+    assert await run("find-user", "4567") == (4, "", "svoykrug-cli: nobody is signed in: svoykrug-cli sign-in PHONE\n")
 
 
 async def test_a_session_file_with_something_else_is_one_line(run: Run, session: Path) -> None:
@@ -152,7 +162,7 @@ async def test_members_at_risk_are_a_table_or_csv(run: Run, server: StagedServer
     assert (code, said) == (0, "")
     assert rows.splitlines() == [
         "user_id,probability,net_spend,reasons",
-        f"{USER_ID},0.812,1234.56,recency_days; orders",
+        f"{USER_ID},0.812,1234.56,away for 41 days; orders",
     ]
     assert [request.min_probability for request in server.requests("ListAtRiskMembers")] == [0.8, 0.5]
 

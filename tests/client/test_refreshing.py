@@ -1,6 +1,7 @@
 """A session lives on whatever happens to a refresh (zitadel#9631: a lost answer logged 30 % of users out weekly)."""
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -160,6 +161,28 @@ async def test_a_call_waits_for_a_token_no_longer_than_its_own_deadline(client: 
     gate.open()
     assert await patient == ME
     assert len(server.received("GetMe")) == 1
+
+
+async def test_a_refresh_that_fails_when_nobody_waits_any_more_is_no_unheard_exception(
+    client: Client, server: StagedServer
+) -> None:
+    unheard: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, problem: unheard.append(problem))
+    gate = Gate(RefreshTokensResponse())  # Without a token in it: the renewal fails.
+    server.plays("RefreshTokens", gate)
+    with pytest.raises(errors.DeadlineExceeded):
+        await client.users.GetMe(GetMeRequest(), timeout=0.05)
+    await until(lambda: gate.waiting == 1)
+    renewals = [task for task in asyncio.all_tasks() if "_renew" in str(task.get_coro())]
+    assert len(renewals) == 1
+    gate.open()
+    await asyncio.wait(renewals)
+    assert "exception=DecodeError" in repr(renewals)
+    renewals.clear()
+    server.plays("RefreshTokens", refreshed("second refresh token"))
+    assert await client.users.GetMe(GetMeRequest()) == ME  # From here on nobody holds the renewal that failed.
+    gc.collect()
+    assert unheard == []
 
 
 async def test_a_sign_in_during_a_refresh_wins(server: StagedServer, store: MemoryTokenStore) -> None:

@@ -5,6 +5,7 @@
 
 import ast
 import concurrent.futures
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,11 @@ from types import ModuleType
 from typing import Any
 
 CANCELLED = concurrent.futures.CancelledError
-_MODULES = {"svoykrug_client": "svoykrug_client.sync", "tests.clients.asynchronous": "tests.clients.blocking"}
+_MODULES = {
+    "svoykrug_client": "svoykrug_client.sync",
+    "tests.clients.asynchronous": "tests.clients.blocking",
+    "tests.clients.steps": "blocking_steps",
+}
 _NAMES = {"aiter": "iter", "anext": "next"}
 
 
@@ -32,9 +37,10 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 def blocking(source: Path) -> ModuleType:
-    """Returns an asynchronous module as one whose functions block."""
+    """Returns an asynchronous module as one whose functions block; the next one may import from it."""
     tree = _WithoutAsync().visit(ast.parse(source.read_text("utf-8")))
     module = ModuleType(f"blocking_{source.stem}")
+    sys.modules[module.__name__] = module
     exec(compile(ast.fix_missing_locations(tree), str(source), "exec"), vars(module))  # noqa: S102  # our own test
     return module
 

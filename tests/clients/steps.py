@@ -54,7 +54,8 @@ class Scenario:
         self._store = CountingStore()
         self._anna = self._client(token_store=self._store)
         self._admin = self._client(token_store=world.admin_session)
-        self._service = self._client(service_key=ServiceKey.from_file(world.key_file))
+        self._key = ServiceKey.from_file(world.key_file)
+        self._service = self._client(service_key=self._key)
         self._anna_id = self._business_id = self._purchase_id = ""
         self._yesterday = _days_ago(1)
 

@@ -69,6 +69,7 @@ class Credentials(ABC):
             return self._access.value
         if self._renewal is None or self._renewal.done():
             self._renewal = asyncio.create_task(self._renew())
+            self._renewal.add_done_callback(_seen)
         return await asyncio.shield(self._renewal)
 
     def discard(self, token: str) -> None:
@@ -79,6 +80,12 @@ class Credentials(ABC):
     @abstractmethod
     async def _renew(self) -> str | None:
         """Gets a new token from the server."""
+
+
+def _seen(renewal: "asyncio.Task[str | None]") -> None:
+    """Takes note of a failure that nobody waits for any more, as when every call's deadline has passed."""
+    if not renewal.cancelled():
+        renewal.exception()
 
 
 class SessionCredentials(Credentials):

@@ -1,9 +1,13 @@
+import assert from "node:assert/strict";
+import { request } from "node:https";
+import { Readable } from "node:stream";
 import type { Interceptor, Transport } from "@connectrpc/connect";
-import { Client, ErrorReason, MemoryTokenStore, SvoyKrugError, type TokenStore } from "@svoykrug/client";
+import { Client, ConnectionLost, ErrorReason, MemoryTokenStore, SvoyKrugError, type TokenStore } from "@svoykrug/client";
 import { grpcTransport } from "@svoykrug/client/node";
 import { ConsentKind } from "@svoykrug/client/svoykrug/users/v1/user_pb";
+import { UsersService } from "@svoykrug/client/svoykrug/users/v1/users_service_pb";
 import { grpcWebTransport } from "@svoykrug/client/web";
-import type { RunningServer } from "./server.js";
+import { type RunningServer, until } from "./server.js";
 
 export const CONSENTS = [ConsentKind.TERMS, ConsentKind.PERSONAL_DATA].map((kind) => ({
   kind,
@@ -16,7 +20,8 @@ export interface Way {
   name: string;
   hasUploads: boolean;
   address(server: RunningServer): string;
-  transport(baseUrl: string, interceptors: Interceptor[]): Transport;
+  /** `authority` is whom to trust over TLS, a certificate in PEM, when not the usual ones. */
+  transport(baseUrl: string, interceptors: Interceptor[], authority?: string): Transport;
 }
 
 export const WAYS: Way[] = [
@@ -24,13 +29,15 @@ export const WAYS: Way[] = [
     name: "grpc",
     hasUploads: true,
     address: (server) => server.grpc,
-    transport: (baseUrl, interceptors) => grpcTransport(baseUrl, { interceptors }),
+    transport: (baseUrl, interceptors, authority) =>
+      grpcTransport(baseUrl, { interceptors, ...(authority && { nodeOptions: { ca: authority } }) }),
   },
   {
     name: "grpc-web",
     hasUploads: false,
     address: (server) => server.web,
-    transport: (baseUrl, interceptors) => grpcWebTransport(baseUrl, { interceptors }),
+    transport: (baseUrl, interceptors, authority) =>
+      grpcWebTransport(baseUrl, { interceptors, ...(authority && { fetch: fetchTrusting(authority) }) }),
   },
 ];
 
@@ -77,4 +84,35 @@ export async function refusal(call: Promise<unknown>): Promise<SvoyKrugError> {
     throw error;
   }
   throw new Error("the call was not refused");
+}
+
+/** Calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind. */
+export async function whenBack({ client }: Pick<Device, "client">): Promise<string | undefined> {
+  let id: string | undefined;
+  await until(async () => {
+    try {
+      id = (await client.of(UsersService).getMe({})).user?.id;
+      return true;
+    } catch (error) {
+      assert.ok(error instanceof ConnectionLost, String(error));
+      return false;
+    }
+  }, 200_000);
+  return id;
+}
+
+/** Returns a `fetch` that trusts one authority: that of Node can be told of others by its environment alone. */
+function fetchTrusting(authority: string): typeof globalThis.fetch {
+  return (url, init = {}) =>
+    new Promise((resolve, reject) => {
+      const headers = Object.fromEntries(new Headers(init.headers));
+      const options = { method: init.method, headers, ca: authority, signal: init.signal ?? undefined };
+      const sent = request(url.toString(), options as Parameters<typeof request>[1] & object, (answer) => {
+        const received = Object.entries(answer.headers).map(([name, value]): [string, string] => [name, String(value)]);
+        const body = Readable.toWeb(answer) as ReadableStream<Uint8Array>;
+        resolve(new Response(body, { status: answer.statusCode ?? 0, headers: received }));
+      });
+      sent.on("error", reject);
+      sent.end(init.body);
+    });
 }

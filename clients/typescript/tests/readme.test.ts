@@ -21,11 +21,13 @@ const FLAGS = ["--noEmit", "--ignoreConfig", "--strict", "--target", "es2022", "
 /** What the blocks take from around them. */
 const SURROUNDINGS = `{
   ask: (question: string) => Promise<string>;
+  createInterface: (streams: object) => { question: (question: string) => Promise<string>; close: () => void };
   localStorage: import("@svoykrug/client").KeyValueStorage;
   phone: string;
   businessId: string;
   purchaseTime: import("@bufbuild/protobuf/wkt").Timestamp;
 }`;
+const TERMINAL = '"node:readline/promises";';
 let server: RunningServer;
 
 before(async () => {
@@ -57,9 +59,10 @@ test("the version is the same everywhere", async () => {
 /** Makes one module of all blocks: each sees what those before it named. */
 function moduleOf(readme: string): string {
   const lines = [...readme.matchAll(/^```ts\n(.*?)^```$/gms)].flatMap(([, block]) => (block ?? "").split("\n"));
-  const imports = lines.filter((line) => line.startsWith("import "));
+  // She who types at the terminal is played by the test.
+  const imports = lines.filter((line) => line.startsWith("import ") && !line.endsWith(TERMINAL));
   const body = lines.filter((line) => !line.startsWith("import "));
-  const names = "{ ask, localStorage, phone, businessId, purchaseTime }";
+  const names = "{ ask, createInterface, localStorage, phone, businessId, purchaseTime }";
   return `${imports.join("\n")}\nexport async function run(${names}: ${SURROUNDINGS}) {\n${body.join("\n")}\n}\n`;
 }
 
@@ -79,6 +82,12 @@ async function surroundings() {
   const request = { name: "Salon", category: Category.BEAUTY, requestId: crypto.randomUUID() };
   const { business } = await admin.of(BusinessesService).createBusiness(request);
   const kept = new Map<string, string>();
+  // She takes her time to type: so long that the next code may be sent.
+  const ask = async () => {
+    const code = await server.codeFor(PHONE);
+    await new Promise((proceed) => setTimeout(proceed, 2_500));
+    return code;
+  };
   return {
     phone: PHONE,
     businessId: business?.id,
@@ -88,11 +97,7 @@ async function surroundings() {
       setItem: (key: string, value: string) => kept.set(key, value),
       removeItem: (key: string) => kept.delete(key),
     },
-    // She takes her time to type: so long that the next code may be sent.
-    ask: async () => {
-      const code = await server.codeFor(PHONE);
-      await new Promise((proceed) => setTimeout(proceed, 2_500));
-      return code;
-    },
+    ask,
+    createInterface: () => ({ question: ask, close: () => {} }),
   };
 }

@@ -13,7 +13,8 @@ import { BusinessesService } from "@svoykrug/client/svoykrug/businesses/v1/busin
 import { PurchasesService } from "@svoykrug/client/svoykrug/purchases/v1/purchases_service_pb";
 import { StaffRole } from "@svoykrug/client/svoykrug/users/v1/user_pb";
 import { UsersService } from "@svoykrug/client/svoykrug/users/v1/users_service_pb";
-import { type Device, device, refusal, signIn, WAYS, type Way } from "./people.js";
+import { aeroplaneMode, type Circle, expiredCertificate, gatewayRestart, wrongClock } from "./bad_days.js";
+import { type Device, device, refusal, signIn, WAYS, type Way, whenBack } from "./people.js";
 import { Proxy } from "./proxy.js";
 import { RunningServer, until } from "./server.js";
 
@@ -267,6 +268,18 @@ function scenario(way: Way, phone: string): void {
     assert.equal((await refusal(tablet.client.of(UsersService).getMe({}))).reason, ErrorReason.TOKEN_MISSING);
     assert.equal((await anna.client.of(UsersService).getMe({})).user?.id, annaId);
   });
+
+  const circle = (): Circle => ({ way, server, anna, annaId, businessId, phone, serviceKeyFile });
+
+  step("aeroplane_mode", () => aeroplaneMode(circle()));
+
+  step("expired_certificate", () => expiredCertificate(circle()));
+
+  step("wrong_clock", () => wrongClock(circle()));
+
+  if (!way.hasUploads) {
+    test("a gateway that restarts signs nobody out and doubles nothing", { timeout: 240_000 }, () => gatewayRestart(circle()));
+  }
 }
 
 async function newBusiness(admin: Client, name: string): Promise<string> {
@@ -314,19 +327,4 @@ async function drained(stream: AsyncIterable<unknown>, onAnswer: () => void): Pr
   for await (const _ of stream) {
     onAnswer();
   }
-}
-
-/** Calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind. */
-async function whenBack(person: Device): Promise<string | undefined> {
-  let id: string | undefined;
-  await until(async () => {
-    try {
-      id = (await person.client.of(UsersService).getMe({})).user?.id;
-      return true;
-    } catch (error) {
-      assert.ok(error instanceof ConnectionLost, String(error));
-      return false;
-    }
-  }, 200_000);
-  return id;
 }

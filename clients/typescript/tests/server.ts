@@ -4,10 +4,12 @@ import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import { createServer as createTcpServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 
 const PROGRAM = process.env["SVOYKRUG_BIN"] ?? resolve(import.meta.dirname, "../../../../.venv/bin/svoykrug");
+/** The Python that the server runs on. */
+export const PYTHON = join(dirname(PROGRAM), "python");
 
 /** The real server with its gateway, on fresh stores; its SMS come to the test, as a provider would get them. */
 export class RunningServer {
@@ -53,27 +55,12 @@ export class RunningServer {
   async run(): Promise<void> {
     const ready = join(this.#folder, "ready.json");
     await rm(ready, { force: true });
-    const started = spawn(PROGRAM, ["serve", "--gateway"], {
-      env: this.#environment,
-      stdio: ["ignore", "ignore", "inherit"],
-    });
-    this.#process = started;
-    await until(async () => {
-      if (started.exitCode !== null) {
-        throw new Error(`the server ended with ${started.exitCode}`);
-      }
-      return readFile(ready, "utf8").then((text) => JSON.parse(text).gateway !== "", () => false);
-    }, 240_000);
+    this.#process = await launched(["serve", "--gateway"], this.#environment, ready);
   }
 
   /** Stops the process as an operator does. */
   async stop(): Promise<void> {
-    const running = this.#process;
-    if (running && running.exitCode === null) {
-      const ended = once(running, "exit");
-      running.kill("SIGTERM");
-      await ended;
-    }
+    await ended(this.#process);
   }
 
   /** Stops everything and removes what it wrote. */
@@ -81,6 +68,13 @@ export class RunningServer {
     await this.stop();
     this.#sms.close();
     await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Starts a gateway of its own before the server, which can restart alone. */
+  async anotherGateway(): Promise<RunningGateway> {
+    const gateway = new RunningGateway(this.#folder, this.#environment, await freePort());
+    await gateway.run();
+    return gateway;
   }
 
   /** Makes whoever has a phone a superadmin, as an operator does. */
@@ -103,6 +97,55 @@ export class RunningServer {
 
   async #command(...command: string[]): Promise<void> {
     await promisify(execFile)(PROGRAM, command, { env: this.#environment });
+  }
+}
+
+/** A gateway that is a process of its own. */
+export class RunningGateway {
+  readonly url: string;
+  readonly #ready: string;
+  readonly #environment: NodeJS.ProcessEnv;
+  #process: ChildProcess | undefined;
+
+  constructor(folder: string, environment: NodeJS.ProcessEnv, port: number) {
+    this.url = `http://127.0.0.1:${port}`;
+    this.#ready = join(folder, "gateway.json");
+    this.#environment = {
+      ...environment,
+      SVOYKRUG_GATEWAY_LISTEN: `127.0.0.1:${port}`,
+      SVOYKRUG_READY_FILE: this.#ready,
+    };
+  }
+
+  /** Starts the process and waits until it takes calls. */
+  async run(): Promise<void> {
+    await rm(this.#ready, { force: true });
+    this.#process = await launched(["gateway"], this.#environment, this.#ready);
+  }
+
+  /** Stops the process as an operator does. */
+  async stop(): Promise<void> {
+    await ended(this.#process);
+  }
+}
+
+/** Starts the program and waits until it has told where it takes calls. */
+async function launched(command: string[], env: NodeJS.ProcessEnv, ready: string): Promise<ChildProcess> {
+  const started = spawn(PROGRAM, command, { env, stdio: ["ignore", "ignore", "inherit"] });
+  await until(async () => {
+    if (started.exitCode !== null) {
+      throw new Error(`svoykrug ${command.join(" ")} ended with ${started.exitCode}`);
+    }
+    return readFile(ready, "utf8").then((text) => JSON.parse(text).gateway !== "", () => false);
+  }, 240_000);
+  return started;
+}
+
+async function ended(running: ChildProcess | undefined): Promise<void> {
+  if (running && running.exitCode === null) {
+    const end = once(running, "exit");
+    running.kill("SIGTERM");
+    await end;
   }
 }
 

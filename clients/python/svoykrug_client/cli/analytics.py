@@ -41,7 +41,8 @@ def at_risk(
 
 def _row(member: ChurnScore) -> tuple[str, str, str, str]:
     spend = f"{member.net_spend_minor / 100:.2f}"
-    return member.user_id, f"{member.probability:.3f}", spend, "; ".join(reason.feature for reason in member.reasons)
+    reasons = "; ".join(reason.text or reason.feature for reason in member.reasons)
+    return member.user_id, f"{member.probability:.3f}", spend, reasons
 
 
 def _show(rows: Iterable[tuple[str, str, str, str]]) -> None:

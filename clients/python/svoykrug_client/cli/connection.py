@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from svoykrug_client.cli.problems import CommandRefused
+from svoykrug_client.cli.problems import CommandRefused, NotSignedIn
 from svoykrug_client.sync import Client, FileTokenStore
 
 
@@ -52,10 +52,11 @@ class Connection:
         """Returns the client of whoever signed in.
 
         Raises:
-            CommandRefused: Nobody did, or a file cannot be read.
+            NotSignedIn: Nobody did.
+            CommandRefused: A file cannot be read.
         """
         if not self.session.exists():
-            raise CommandRefused("nobody is signed in: svoykrug-cli sign-in PHONE")
+            raise NotSignedIn("nobody is signed in: svoykrug-cli sign-in PHONE")
         return self.open()
 
 

@@ -20,11 +20,17 @@ class CommandRefused(Exception):
     """What a person asked for cannot be done; the message says why in one line."""
 
 
+class NotSignedIn(CommandRefused):
+    """Nobody is signed in here."""
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Ends the process with one line on standard error when the block meets something that a person must mend."""
     try:
         yield
+    except NotSignedIn as refusal:
+        _end(str(refusal), ExitCode.NOT_SIGNED_IN)
     except CommandRefused as refusal:
         _end(str(refusal), ExitCode.REFUSED)
     except (errors.ConnectionLost, errors.Unavailable, errors.DeadlineExceeded) as error:

@@ -9,6 +9,7 @@ from svoykrug.users.v1.user_pb2 import CONSENT_KIND_PERSONAL_DATA, CONSENT_KIND_
 from svoykrug_client import errors
 from svoykrug_client.cli.connection import connection_of
 from svoykrug_client.cli.output import PROGRESS
+from svoykrug_client.cli.problems import CommandRefused
 from svoykrug_client.sync import Client
 
 
@@ -34,6 +35,9 @@ def _is_right(client: Client, challenge: Challenge, code: str, consents: list[Co
         client.complete_sign_in(challenge, code.strip(), consents=consents, device_name="svoykrug-cli")
     except errors.CodeWrong:
         return False
+    except errors.ConsentRequired as refusal:
+        what = "agree to the terms and the data policy with --accept-terms VERSION, such as --accept-terms 2026-11"
+        raise CommandRefused(f"this phone signs in for the first time: {what}") from refusal
     return True
 
 

@@ -37,11 +37,14 @@ public class ServiceKey(
     // Java's own form of an ECDSA signature is DER; a JWT has the two numbers side by side.
     private val algorithm = if (private is ECPrivateKey) "SHA256withECDSAinP1363Format" else "SHA256withRSA"
 
+    /** Dates assertions, in milliseconds since 1970; it may be minutes wrong. */
+    internal var wallClock: () -> Long = System::currentTimeMillis
+
     override fun toString(): String = "key $keyId of service account $accountId"
 
     /** Signs a new assertion (RFC 7523); each is good once. */
     internal fun assertion(): String {
-        val issued = System.currentTimeMillis() / 1_000
+        val issued = wallClock() / 1_000
         val header = mapOf("alg" to if (private is ECPrivateKey) "ES256" else "RS256", "kid" to keyId, "typ" to "JWT")
         val claims = mapOf(
             "iss" to accountId,

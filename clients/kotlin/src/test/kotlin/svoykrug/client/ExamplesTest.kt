@@ -14,15 +14,14 @@ import org.junit.jupiter.api.io.TempDir
 import svoykrug.analytics.v1.createSnapshotRequest
 import svoykrug.analytics.v1.getFreshnessRequest
 import svoykrug.analytics.v1.watchDashboardRequest
-import svoykrug.auth.v1.completeSignInRequest
 import svoykrug.auth.v1.getJwksRequest
 import svoykrug.businesses.v1.listBusinessesRequest
+import svoykrug.client.example.main
 import svoykrug.common.v1.ErrorReason
 import svoykrug.purchases.v1.newPurchase
-import svoykrug.users.v1.ConsentKind
-import svoykrug.users.v1.consentGrant
-import svoykrug.users.v1.getMeRequest
+import java.io.ByteArrayOutputStream
 import java.io.File
+import java.io.PrintStream
 import java.time.Instant
 import java.util.UUID
 import kotlin.test.assertEquals
@@ -50,36 +49,30 @@ class ExamplesTest(private val world: World) {
 
     @Test
     fun `every example of the README is run`() {
-        val run = words(File("src/test/kotlin/svoykrug/client/ExamplesTest.kt").readText())
+        val (run, program) = listOf("ExamplesTest", "FirstProgram").map { name ->
+            words(File("src/test/kotlin/svoykrug/client/$name.kt").readText())
+        }
         val blocks = README_BLOCK.findAll(File("README.md").readText()).map { it.groupValues[1] }.toList()
         assertTrue(blocks.isNotEmpty())
         for (block in blocks) {
             val example = READERS_OWN.entries.fold(block) { text, (theirs, ours) -> text.replace(theirs, ours) }
-            assertTrue(words(example) in run, "ExamplesTest.kt does not run this:\n$block")
+            assertTrue(words(example) in run || words(block) in program, "nothing runs this:\n$block")
         }
     }
 
     @Test
-    fun `sign in`(): Unit = runBlocking {
-        val phone = VERA
-        val client = SvoyKrugClient(address, insecure = true)
-        val challenge = client.startSignIn(phone)
-        client.completeSignIn(
-            completeSignInRequest {
-                challengeId = challenge.challengeId
-                code = askForCode()
-                consents += listOf(ConsentKind.CONSENT_KIND_TERMS, ConsentKind.CONSENT_KIND_PERSONAL_DATA).map {
-                    consentGrant {
-                        kind = it
-                        version = "2026-11"
-                        granted = true
-                    }
-                }
-            },
-        )
-        println(client.users.getMe(getMeRequest {}).user.phone)
-        client.close()
-        prints(VERA)
+    fun `the first program signs in`() {
+        val (input, output) = System.`in` to System.out
+        val shown = ByteArrayOutputStream()
+        System.setIn("$DEMO_CODE\n".byteInputStream())
+        System.setOut(PrintStream(shown))
+        try {
+            main(arrayOf(address))
+        } finally {
+            System.setIn(input)
+            System.setOut(output)
+        }
+        assertTrue(shown.toString().trimEnd().endsWith(READER), shown.toString())
     }
 
     @Test
@@ -210,8 +203,6 @@ class ExamplesTest(private val world: World) {
         service.close()
         prints("OPERATION_STATE_SUCCEEDED")
     }
-
-    private fun askForCode() = DEMO_CODE
 
     private fun println(value: Any?) {
         printed += value.toString()

@@ -14,6 +14,7 @@ import kotlin.test.assertEquals
 class ScenarioTest(world: World) {
     private val scenario = Scenario(world)
     private val badDays = BadDays(world, scenario)
+    private val badNetwork = BadNetwork(world, scenario)
     private val steps: Map<String, suspend () -> Unit> = linkedMapOf(
         "sign_in" to scenario::signIn,
         "refresh_under_way" to scenario::refreshUnderWay,
@@ -29,6 +30,9 @@ class ScenarioTest(world: World) {
         "server_restart_in_mid_call" to badDays::serverRestartInMidCall,
         "lost_refresh_answer" to badDays::lostRefreshAnswer,
         "two_sign_ins" to badDays::twoSignIns,
+        "aeroplane_mode" to badNetwork::aeroplaneMode,
+        "expired_certificate" to badNetwork::expiredCertificate,
+        "wrong_clock" to badNetwork::wrongClock,
     )
 
     @Test

@@ -11,6 +11,10 @@ import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TimeSource
 
 private val START = 2.minutes
+private val BINARY = File(System.getenv("SVOYKRUG_BIN") ?: "../../.venv/bin/svoykrug").absoluteFile
+
+/** The Python that the server runs on. */
+val PYTHON: String = BINARY.resolveSibling("python").path
 private val SMS_CODE = Regex("""@\S+ #(\d{6})""")
 
 /** The real server as a client's users meet it, in a folder of its own; it stays on one port over its restarts. */
@@ -57,8 +61,7 @@ class ServerProcess(private val folder: File) {
     }
 
     private fun command(vararg arguments: String): ProcessBuilder {
-        val binary = System.getenv("SVOYKRUG_BIN") ?: File("../../.venv/bin/svoykrug").absolutePath
-        return ProcessBuilder(binary, *arguments).apply {
+        return ProcessBuilder(BINARY.path, *arguments).apply {
             environment().keys.removeIf { it.startsWith("SVOYKRUG_") }
             environment() += mapOf(
                 "SVOYKRUG_DATA_DIR" to folder.resolve("data").path,

@@ -35,6 +35,8 @@ import kotlin.time.Duration.Companion.hours
 const val ANNA = "+79990000002"
 const val BORIS = "+79990000010"
 const val VERA = "+79990000011"
+/** Who follows the README. */
+const val READER = "+79991234567"
 const val UNCLAIMED = "+79990000005"
 const val DEMO_CODE = "424242"
 private const val ADMIN = "+79990000001"
@@ -102,7 +104,7 @@ class World : AutoCloseable {
     private suspend fun prepare(): String {
         signInByConsole(admin, ADMIN)
         admin.users.batchCreateUsers(batchCreateUsersRequest { users += listOf(ANNA, UNCLAIMED).map { newUser { phone = it } } })
-        for (demo in listOf(BORIS, VERA)) {
+        for (demo in listOf(BORIS, VERA, READER)) {
             admin.authAdmin.setDemoPhone(
                 setDemoPhoneRequest {
                     phone = demo

@@ -1,0 +1,180 @@
+package svoykrug_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"svoykrug"
+	purchasesv1 "svoykrug/purchases/v1"
+	usersv1 "svoykrug/users/v1"
+)
+
+// Longer than a call with a deadline of a second takes on any machine, shorter than the method's own of 10 s.
+const soon = 9 * time.Second
+
+// The link goes while a purchase is under way, and is back seconds later: it counts once, and nobody is signed out.
+func (s *scenario) aeroplaneMode(t *testing.T) {
+	network := newProxy(t)
+	store := &svoykrug.MemoryTokenStore{}
+	before := signInDemo(t, newClient(t, svoykrug.WithTokenStore(store)), demoPhone)
+	phone := clientOf(t, network.address, svoykrug.WithTokenStore(store))
+	key, err := svoykrug.ReadServiceKey(keyFile)
+	succeeds(t, err)
+	till := clientOf(t, network.address, svoykrug.WithServiceKey(key))
+	equal(t, me(t, phone).GetId(), before.GetUserId())
+	purchase := &purchasesv1.RecordPurchaseRequest{BusinessId: businessID, Purchase: s.receipt("aeroplane", 1)}
+	request := &purchasesv1.RecordPurchaseRequest{BusinessId: businessID, Purchase: s.receipt("aeroplane", 0)}
+	_, err = till.Purchases.RecordPurchase(t.Context(), request)
+	succeeds(t, err)
+	kept, err := store.Load()
+	succeeds(t, err)
+
+	begin := time.Now()
+	network.stalled.Store(true)
+	fails(t, func(ctx context.Context) error {
+		_, err := till.Purchases.RecordPurchase(ctx, purchase)
+		return err
+	})
+	network.away.Store(true)
+	getMe := func(client *svoykrug.Client) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := client.Users.GetMe(ctx, &usersv1.GetMeRequest{})
+			return err
+		}
+	}
+	// An application that is started in the air has no token yet.
+	cold := clientOf(t, network.address, svoykrug.WithTokenStore(store))
+	fails(t, getMe(phone))
+	fails(t, getMe(cold))
+	if took := time.Since(begin); took > 3*soon {
+		t.Fatalf("three calls with a deadline of a second took %s", took)
+	}
+	still, err := store.Load()
+	succeeds(t, err)
+	equal(t, still.RefreshToken, kept.RefreshToken)
+
+	network.stalled.Store(false)
+	network.away.Store(false)
+	network.endConnections()
+	for _, client := range []*svoykrug.Client{phone, cold} {
+		isBack(t, client, before.GetUserId())
+	}
+	succeeds(t, until(time.Minute, "the purchase is recorded", func() bool {
+		_, err := till.Purchases.RecordPurchase(t.Context(), purchase)
+		return err == nil
+	}))
+	again, err := till.Purchases.RecordPurchase(t.Context(), purchase)
+	succeeds(t, err)
+	equal(t, again.GetDuplicate(), true)
+	count := 0
+	of := (*purchasesv1.ListMyPurchasesResponse).GetPurchases
+	listed := svoykrug.Items(t.Context(), s.anna.Purchases.ListMyPurchases, &purchasesv1.ListMyPurchasesRequest{}, of)
+	for row, err := range listed {
+		succeeds(t, err)
+		if row.GetExternalId() == purchase.GetPurchase().GetExternalId() {
+			count++
+		}
+	}
+	equal(t, count, 1)
+}
+
+// The server's certificate has expired; then it gets another.
+func (s *scenario) expiredCertificate(t *testing.T) {
+	folder := certificates(t)
+	var shown atomic.Pointer[tls.Certificate]
+	show := func(name string) {
+		certificate, err := tls.LoadX509KeyPair(filepath.Join(folder, name+".pem"), filepath.Join(folder, "key.pem"))
+		succeeds(t, err)
+		shown.Store(&certificate)
+	}
+	show("expired")
+	front := newTLSProxy(t, shown.Load)
+	store := &svoykrug.MemoryTokenStore{}
+	before := signInDemo(t, newClient(t, svoykrug.WithTokenStore(store)), demoPhone)
+	authority, err := os.ReadFile(filepath.Join(folder, "authority.pem"))
+	succeeds(t, err)
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(authority)
+	client, err := svoykrug.New(
+		front.address, svoykrug.WithTLS(&tls.Config{RootCAs: trusted}), svoykrug.WithTokenStore(store),
+	)
+	succeeds(t, err)
+	defer client.Close()
+	begin := time.Now()
+	fails(t, func(ctx context.Context) error {
+		_, err := client.Users.GetMe(ctx, &usersv1.GetMeRequest{})
+		return err
+	})
+	if took := time.Since(begin); took > soon {
+		t.Fatalf("a call with a deadline of a second took %s", took)
+	}
+	kept, err := store.Load()
+	succeeds(t, err)
+	equal(t, kept.RefreshToken, before.GetTokens().GetRefreshToken())
+	show("valid")
+	isBack(t, client, before.GetUserId())
+}
+
+// The clock of a service is five minutes slow, and then as much fast. That of a person's device is never read: see
+// TestATokenIsRenewedAMinuteBeforeItDiesWhateverTheClockSays.
+func (s *scenario) wrongClock(t *testing.T) {
+	purchases := []*purchasesv1.NewPurchase{s.receipt("wrong-clock", 1)}
+	for _, wrong := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
+		func() {
+			defer svoykrug.SetWallClock(wrong)()
+			answer, err := newService(t).Purchases.BatchRecordPurchases(t.Context(), &purchasesv1.BatchRecordPurchasesRequest{
+				BusinessId: businessID, Purchases: purchases,
+			})
+			succeeds(t, err)
+			equal(t, answer.GetRecordedCount()+answer.GetDuplicateCount(), 1)
+		}()
+	}
+}
+
+// fails makes a call with a deadline of a second, which must end with a typed error that leaves open what became of it.
+func fails(t *testing.T, call func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := call(ctx); !isLost(err) {
+		t.Fatalf("got %v, want a lost connection or a deadline", err)
+	}
+}
+
+func isLost(err error) bool {
+	typed, ok := err.(*svoykrug.Error)
+	return ok && typed.Reason == "" && (typed.Code == codes.Unavailable || typed.Code == codes.DeadlineExceeded)
+}
+
+// isBack calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind.
+func isBack(t *testing.T, client *svoykrug.Client, userID string) {
+	t.Helper()
+	succeeds(t, until(time.Minute, "the server is back", func() bool {
+		answer, err := client.Users.GetMe(t.Context(), &usersv1.GetMeRequest{})
+		if err != nil && !isLost(err) {
+			t.Fatal(err)
+		}
+		return err == nil && answer.GetUser().GetId() == userID
+	}))
+}
+
+// certificates returns a folder with what tests/clients/certificates.py writes, by the Python of the server.
+func certificates(t *testing.T) string {
+	t.Helper()
+	folder := t.TempDir()
+	python := filepath.Join(filepath.Dir(running.command().Path), "python")
+	output, err := exec.Command(python, "../../tests/clients/certificates.py", folder).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return folder
+}

@@ -1,0 +1,152 @@
+package svoykrug.client
+
+import io.grpc.Status
+import io.grpc.TlsChannelCredentials
+import kotlinx.coroutines.flow.count
+import svoykrug.common.v1.ErrorReason
+import svoykrug.purchases.v1.batchRecordPurchasesRequest
+import svoykrug.purchases.v1.listMyPurchasesRequest
+import svoykrug.purchases.v1.recordPurchaseRequest
+import svoykrug.users.v1.getMeRequest
+import java.io.File
+import java.nio.file.Files
+import java.security.KeyFactory
+import java.security.KeyStore
+import java.security.cert.CertificateFactory
+import java.security.spec.PKCS8EncodedKeySpec
+import java.util.Base64
+import java.util.concurrent.atomic.AtomicReference
+import javax.net.ssl.KeyManagerFactory
+import javax.net.ssl.SSLContext
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+import kotlin.time.Duration.Companion.minutes
+import kotlin.time.Duration.Companion.seconds
+import kotlin.time.measureTime
+
+// Longer than a call with a deadline of a second takes on any machine, shorter than the method's own of 10 s.
+private val SOON = 9.seconds
+
+/** The steps of the scenario in which the link, a certificate or a clock fails. */
+class BadNetwork(private val world: World, private val scenario: Scenario) {
+    /** The link goes while a purchase is under way, and is back seconds later: it counts once, and nobody is signed out. */
+    suspend fun aeroplaneMode() {
+        val store = MemoryTokenStore()
+        val before = world.client(store = store).use { world.signInDemo(it, BORIS) }
+        val request = purchase("aeroplane", 1)
+        CuttingProxy(world.server.address).use { network ->
+            val phone = world.client(network.address, store)
+            val till = world.client(network.address, key = ServiceKey.fromFile(world.keyFile))
+            till.purchases.recordPurchase(purchase("aeroplane", 0))
+            phone.me()
+            val kept = store.load()
+            // An application that is started in the air has no token yet.
+            val cold = world.client(network.address, store)
+            val took = measureTime {
+                network.stalled = true
+                fails { till.purchases.recordPurchase(request, deadline = 1.seconds) }
+                network.away = true
+                fails { phone.users.getMe(getMeRequest {}, deadline = 1.seconds) }
+                fails { cold.users.getMe(getMeRequest {}, deadline = 1.seconds) }
+            }
+            assertTrue(took < SOON * 3, "three calls with a deadline of a second took $took")
+            assertEquals(kept?.refreshToken, store.load()?.refreshToken)
+            network.stalled = false
+            network.away = false
+            network.endConnections()
+            for (client in listOf(phone, cold)) isBack { assertEquals(before.userId, client.me().id) }
+            isBack { till.purchases.recordPurchase(request) }
+            assertTrue(till.purchases.recordPurchase(request).duplicate)
+            listOf(phone, cold, till).forEach(SvoyKrugClient::close)
+        }
+        val pages = pages({ it.nextPageToken }) { token ->
+            scenario.anna.purchases.listMyPurchases(listMyPurchasesRequest { pageToken = token })
+        }
+        assertEquals(1, pages.items { it.purchasesList }.count { it.externalId == request.purchase.externalId })
+    }
+
+    /** The server's certificate has expired; then it gets another. */
+    suspend fun expiredCertificate() {
+        val folder = certificates()
+        val shown = AtomicReference(identity(folder, "expired"))
+        val store = MemoryTokenStore()
+        val before = world.client(store = store).use { world.signInDemo(it, BORIS) }
+        val trust = TlsChannelCredentials.newBuilder().trustManager(folder.resolve("authority.pem")).build()
+        CuttingProxy(world.server.address, shown::get).use { front ->
+            SvoyKrugClient(front.address, tokenStore = store, credentials = trust).use { client ->
+                val took = measureTime { fails { client.users.getMe(getMeRequest {}, deadline = 1.seconds) } }
+                assertTrue(took < SOON, "a call with a deadline of a second took $took")
+                assertEquals(before.tokens.refreshToken, store.load()?.refreshToken)
+                shown.set(identity(folder, "valid"))
+                isBack { assertEquals(before.userId, client.me().id) }
+            }
+        }
+        folder.deleteRecursively()
+    }
+
+    /** The clock of a service is five minutes slow, and then as much fast. That of a person's device is never read: see [TokensTest]. */
+    suspend fun wrongClock() {
+        val batch = batchRecordPurchasesRequest {
+            businessId = world.businessId
+            purchases += scenario.receipt("wrong-clock", 1)
+        }
+        for (wrong in listOf((-5).minutes, 5.minutes)) {
+            val key = ServiceKey.fromFile(world.keyFile)
+            key.wallClock = { System.currentTimeMillis() + wrong.inWholeMilliseconds }
+            world.client(key = key).use { service ->
+                val answer = service.purchases.batchRecordPurchases(batch)
+                assertEquals(1, answer.recordedCount + answer.duplicateCount)
+            }
+        }
+    }
+
+    private fun purchase(kind: String, number: Int) = recordPurchaseRequest {
+        businessId = world.businessId
+        purchase = scenario.receipt(kind, number)
+    }
+}
+
+/** Makes a call that must end with a typed error which leaves open what became of it. */
+private suspend fun fails(call: suspend () -> Any) {
+    val failure = assertFailsWith<SvoyKrugException> { call() }
+    assertTrue(failure.isLost, failure.message)
+}
+
+private val SvoyKrugException.isLost: Boolean
+    get() = reason == ErrorReason.ERROR_REASON_UNSPECIFIED && code in setOf(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED)
+
+/** Calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind. */
+private suspend fun isBack(call: suspend () -> Any) = until("the server is back") {
+    try {
+        call()
+        true
+    } catch (failure: SvoyKrugException) {
+        assertTrue(failure.isLost, failure.message)
+        false
+    }
+}
+
+/** Returns a folder with what tests/clients/certificates.py writes. */
+private fun certificates(): File {
+    val folder = Files.createTempDirectory("svoykrug-certificates-").toFile()
+    val script = File("../../tests/clients/certificates.py").path
+    assertEquals(0, ProcessBuilder(PYTHON, script, folder.path).inheritIO().start().waitFor())
+    return folder
+}
+
+/** Returns what a server talks TLS with that shows one of the certificates. */
+private fun identity(folder: File, name: String): SSLContext {
+    val pem = folder.resolve("key.pem").readLines().filterNot { it.startsWith("-----") }.joinToString("")
+    val key = KeyFactory.getInstance("EC").generatePrivate(PKCS8EncodedKeySpec(Base64.getDecoder().decode(pem)))
+    val certificate = folder.resolve("$name.pem").inputStream().use {
+        CertificateFactory.getInstance("X.509").generateCertificate(it)
+    }
+    val store = KeyStore.getInstance(KeyStore.getDefaultType()).apply {
+        load(null, null)
+        setKeyEntry(name, key, charArrayOf(), arrayOf(certificate))
+    }
+    val managers = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm())
+    managers.init(store, charArrayOf())
+    return SSLContext.getInstance("TLS").apply { init(managers.keyManagers, null, null) }
+}

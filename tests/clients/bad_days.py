@@ -1,0 +1,121 @@
+"""The steps of the scenario in which the network, a certificate or a clock fails; `steps.py` has the others.
+
+As those they stand here once, for both clients.
+"""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from svoykrug.purchases.v1.purchases_service_pb2 import (
+    BatchRecordPurchasesRequest,
+    ListMyPurchasesRequest,
+    RecordPurchaseRequest,
+)
+
+from svoykrug_client import Client, MemoryTokenStore, StoredSession, errors, items
+from tests.clients import certificates
+from tests.clients.asynchronous import until
+from tests.clients.bad_network import bad_network
+from tests.clients.steps import ME, SOON_SECONDS, Scenario
+from tests.clients.wrong_clock import wrong_clock
+
+LOST = (errors.ConnectionLost, errors.DeadlineExceeded)
+
+
+class BadDays(Scenario):
+    """The steps after those of `Scenario`."""
+
+    async def aeroplane_mode(self) -> None:
+        store = MemoryTokenStore()
+        signed_in = await self._sign_in_boris(self._client(token_store=store))
+        request = RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("aeroplane", 1))
+        with bad_network(self._server.target) as network:
+            till = self._client(network.target, service_key=self._key)
+            phone = self._client(network.target, token_store=store)
+            await till.purchases.RecordPurchase(self._another())
+            await self._me(phone)
+            before = store.load()
+            begin = time.monotonic()
+            network.stalled = True
+            with pytest.raises(LOST):
+                await till.purchases.RecordPurchase(request, timeout=1.0)
+            network.away = True
+            # An application that is started in the air has no token yet.
+            cold = self._client(network.target, token_store=store)
+            for client in (phone, cold):
+                with pytest.raises(LOST):
+                    await client.users.GetMe(ME, timeout=1.0)
+            assert time.monotonic() - begin < 3 * SOON_SECONDS
+            assert _token_of(store.load()) == _token_of(before)
+            network.stalled = network.away = False
+            network.end_connections()
+            for client in (phone, cold):
+                await self._is_back(client, signed_in.user_id)
+
+            async def recorded() -> bool:
+                try:
+                    await till.purchases.RecordPurchase(request)
+                except LOST:
+                    return False
+                return True
+
+            await until(recorded, 60)
+            assert (await till.purchases.RecordPurchase(request)).duplicate
+            for client in (till, phone, cold):
+                await client.close()
+        listed = items(self._anna.purchases.ListMyPurchases, ListMyPurchasesRequest(), lambda page: page.purchases)
+        ids = [purchase.external_id async for purchase in listed]
+        assert ids.count(request.purchase.external_id) == 1
+
+    async def expired_certificate(self) -> None:
+        store = MemoryTokenStore()
+        signed_in = await self._sign_in_boris(self._client(token_store=store))
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            certificates.write(folder)
+            with bad_network(self._server.target, folder) as network:
+                authority = (folder / "authority.pem").read_bytes()
+                client = Client(network.target, root_certificates_pem=authority, token_store=store)
+                begin = time.monotonic()
+                with pytest.raises(LOST):
+                    await client.users.GetMe(ME, timeout=1.0)
+                assert time.monotonic() - begin < SOON_SECONDS
+                assert _token_of(store.load()) == signed_in.tokens.refresh_token
+                network.show("valid")
+                await self._is_back(client, signed_in.user_id)
+                await client.close()
+
+    async def wrong_clock(self) -> None:
+        batch = BatchRecordPurchasesRequest(business_id=self._business_id, purchases=[self._receipt("wrong-clock", 1)])
+        for minutes in (-5, 5):
+            with wrong_clock(timedelta(minutes=minutes)):
+                refreshes = self._store.refreshes
+                started = self._client(token_store=self._store)
+                for _ in range(3):
+                    assert (await self._me(started)).id == self._anna_id
+                assert self._store.refreshes == refreshes + 1
+                service = self._client(service_key=self._key)
+                answer = await service.purchases.BatchRecordPurchases(batch)
+                assert answer.recorded_count + answer.duplicate_count == 1
+
+    def _another(self) -> RecordPurchaseRequest:
+        return RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("aeroplane", 0))
+
+    async def _is_back(self, client: Client, user_id: str) -> None:
+        """Calls until the server is back: she has to do nothing for it, and no failure on the way is another."""
+
+        async def answered() -> bool:
+            try:
+                return (await self._me(client)).id == user_id
+            except LOST:
+                return False
+
+        await until(answered, 60)
+
+
+def _token_of(session: StoredSession | None) -> str:
+    assert session is not None
+    return session.refresh_token
