@@ -45,7 +45,7 @@ def migrate_warehouse(client: Client) -> None:
     # Is the table there that pending files may alter?
     is_there = client.query("EXISTS TABLE purchases").result_rows[0][0]
     if _NEVER_MIGRATED < state.applied < state.newest and not is_there:
-        migrate_lost_warehouse(client)
+        _migrate(client, for_rebuild, again=_PURCHASES.search)
     else:
         _migrate(client, lambda statement: statement)
 
@@ -58,7 +58,7 @@ def migrate_lost_warehouse(client: Client) -> None:
     Raises:
         CannotStart: A newer program migrated the warehouse.
     """
-    _migrate(client, for_rebuild, again=True)
+    _migrate(client, for_rebuild, again=lambda _: True)
 
 
 def table_names() -> frozenset[str]:
@@ -72,14 +72,17 @@ def for_rebuild(statement: str) -> str:
     return _PURCHASES.sub(r"\1purchases_rebuilt", statement)
 
 
-def _migrate(client: Client, adapted: Callable[[str], str], *, again: bool = False) -> None:
+def _migrate(
+    client: Client, adapted: Callable[[str], str], *, again: Callable[[str], object] = lambda _: False
+) -> None:
+    """Applies the files that are pending, and of the others the statements that are to be repeated."""
     state = warehouse_state(client)
     if state.applied > state.newest:
         raise newer(f"The ClickHouse database (schema {state.applied}, this program knows {state.newest})")
     for file in numbered_files(MIGRATIONS / "clickhouse"):
         is_pending = file.stem[:4] > state.applied
-        if is_pending or again:
-            for statement in statements(file.read_text()):
+        for statement in statements(file.read_text()):
+            if is_pending or again(statement):
                 client.command(adapted(statement))
         if is_pending:
             # Remember that this file was applied.
