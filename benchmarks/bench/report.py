@@ -39,6 +39,8 @@ def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
     """Returns everything as Markdown."""
     lines = [_row("what", "target", "measured", "met", "by"), _row("---", "---:", "---:", "---", "---")]
     lines += [_row(*row) for row in targets.rows(parts)]
+    if missed := targets.reasons(parts):
+        lines += ["", "Why targets are missed, as far as it was found:", "", *missed]
     for name, title in TITLES.items():
         if name in parts:
             lines += ["", f"### {title}", "", *_part(parts[name])]
