@@ -65,8 +65,8 @@ class Elsewhere:
 
 SCALE = "Analytics at scale"
 INSTRUCTIONS = (
-    "of the 3,400 Python instructions of a call 1,440 are asyncpg's and asyncio's, whose pool takes a connection back in a"
-    " task of its own; 1,290 are the edge's, 300 of those for the line in the log"
+    "of the 3,400 Python instructions of a call 1,440 are asyncpg's and asyncio's, whose pool takes a connection back"
+    " in a task of its own; 1,290 are the edge's, 300 of those for the line in the log"
 )
 JOIN = "1.8 s of processor time at ten million, most of it the join with corrections: two cores take 0.9 s at best"
 AT_100 = f"{getme.PRODUCT}, 100 in flight"
