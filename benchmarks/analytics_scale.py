@@ -104,6 +104,8 @@ class Bench:
             if purchases <= MOST_COMPARED:
                 await self._compare(postgres, pandas)
             others = _other_calls(postgres, pandas, purchases)
+        if not self._only:
+            await self._beside.cached_dashboard()  # From now on it is remembered.
         for what, call in calls.items():
             size.lines.append(await self._line(what, call, peaks.get(what), others, rounds))
             size.load = os.getloadavg()[2]
