@@ -102,11 +102,12 @@ SELECT
     first_purchase_time,
     last_purchase_time
 FROM placed
-SETTINGS max_block_size = 16384
+SETTINGS max_block_size = 16384, query_plan_join_swap_table = 'false'
 """
 """Who is in which segment? Written for every member with a purchase in the window, in one pass over the purchases.
 
-Blocks of 16,384 rows need less memory than the usual ones, four times as large, and no more time.
+Blocks of 16,384 rows need less memory than the usual ones, four times as large, and no more time. Corrections are what
+is held in memory, never purchases: the engine would guess which are fewer.
 """
 
 _CONTENTS = """

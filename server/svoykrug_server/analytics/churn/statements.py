@@ -39,12 +39,13 @@ _RETURNED = """
     GROUP BY purchase_id HAVING sum(amount_minor) <= 0
 """
 
-# Which known purchases were corrected: were they wholly given back, and made before the year that is read?
-_CORRECTED = """
-    SELECT purchase_id, sum(amount_minor) <= 0 AS is_returned,
-        maxIf(days_ago, kind = 'purchase') > $look_back AS is_older
+# What was given back of each known purchase: in all, in the year that is read, and lately? It counts on its own day.
+_CORRECTIONS = """
+    SELECT purchase_id, count() AS correction_count, sum(amount_minor) AS returned_minor,
+        sumIf(amount_minor, days_ago <= $look_back) AS read_returned_minor,
+        sumIf(amount_minor, days_ago <= least($look_back, 4 * {horizon_days:Int32})) AS recent_returned_minor
     FROM known
-    WHERE purchase_id IN (SELECT purchase_id FROM known WHERE kind != 'purchase')
+    WHERE kind != 'purchase'
     GROUP BY purchase_id
 """
 
@@ -54,7 +55,7 @@ _CORRECTED = """
 _MEMBERS = f"""
     SELECT member_id,
         groupArrayIf(
-            bitShiftLeft(toUInt64(days_ago), 48) + bitShiftRight(cityHash64(business_id), 16), is_read AND is_purchase
+            bitShiftLeft(toUInt64(days_ago), 48) + bitShiftRight(cityHash64(business_id), 16), is_read
         ) AS visits,
         arraySort(arrayDistinct(arrayMap(visit -> toUInt16(bitShiftRight(visit, 48)), visits))) AS days,
         arrayMap(visit -> bitAnd(visit, {2**48 - 1}), visits) AS businesses,
@@ -62,15 +63,15 @@ _MEMBERS = f"""
         arrayUniq(arrayFilter(
             (business, visit) -> bitShiftRight(visit, 48) <= 2 * {{horizon_days:Int32}}, businesses, visits
         )) AS recent_business_count,
-        maxIf(days_ago, is_purchase) AS first_days_ago,
-        sumIf(amount_minor, is_read) AS spend_minor,
-        sumIf(amount_minor, is_read AND days_ago <= 4 * {{horizon_days:Int32}}) AS recent_spend_minor,
-        sumIf(amount_minor, is_read AND days_ago <= 365) AS net_spend_minor
+        max(days_ago) AS first_days_ago,
+        sumIf(amount_minor + read_returned_minor, is_read) AS spend_minor,
+        sumIf(if(days_ago <= 4 * {{horizon_days:Int32}}, amount_minor, 0) + recent_returned_minor, is_read)
+            AS recent_spend_minor,
+        spend_minor AS net_spend_minor
     FROM (
-        SELECT member_id, business_id, amount_minor, days_ago, kind = 'purchase' AS is_purchase,
-            days_ago <= $look_back AND NOT is_older AS is_read
-        FROM known LEFT ANY JOIN corrected USING (purchase_id)
-        WHERE NOT is_returned
+        SELECT *, days_ago <= $look_back AS is_read
+        FROM known LEFT ANY JOIN corrections USING (purchase_id)
+        WHERE kind = 'purchase' AND (correction_count = 0 OR amount_minor + returned_minor > 0)
     )
     GROUP BY member_id
     HAVING notEmpty(days) AND ({{population_days:Int32}} = 0 OR days[1] <= {{population_days:Int32}})
@@ -107,11 +108,14 @@ _RAW = """
     toFloat64(arrayCount(day -> day <= 365 AND day > 365 - horizon, days)) AS last_year_days
 """
 
+# Corrections are what is held in memory, never purchases: the engine would guess which are fewer.
+_HOLD_CORRECTIONS = "SETTINGS query_plan_join_swap_table = 'false'"
+
 # What do the models read of each member of a block?
 _FEATURES = f"""
     WITH {{horizon_days:Int32}} AS horizon,
         known AS ({_KNOWN}),
-        corrected AS ({_CORRECTED}),
+        corrections AS ({_CORRECTIONS}),
         members AS ({_MEMBERS})
     SELECT member_id, {_RAW}, net_spend_minor, $extra
     FROM (
@@ -155,6 +159,7 @@ WINDOW = f"""
     {_FEATURES.replace("$extra", _LATER_COLUMNS)}
     LEFT JOIN ({_LATER}) AS later USING (member_id)
     ORDER BY member_id
+    {_HOLD_CORRECTIONS}
 """
 
 # What is known of each member of a block at a cutoff, and which segment was she in?
@@ -164,6 +169,7 @@ SCORING_BLOCK = f"""
         SELECT member_id, segment FROM snapshot_members WHERE build_id = {{build_id:UUID}} AND {_BLOCK}
     ) AS segments USING (member_id)
     ORDER BY member_id
+    {_HOLD_CORRECTIONS}
 """
 
 # How many members bought in a scope in the year before a cutoff?
