@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"svoykrug"
@@ -124,16 +125,24 @@ func (s *scenario) expiredCertificate(t *testing.T) {
 	isBack(t, client, before.GetUserId())
 }
 
-// The clock of a service is five minutes slow, and then as much fast. That of a person's device is never read: see
+// The wall clock is five minutes slow, and then as much fast. What it is to the life of a token, which the server's clock dates, shows
 // TestATokenIsRenewedAMinuteBeforeItDiesWhateverTheClockSays.
 func (s *scenario) wrongClock(t *testing.T) {
-	purchases := []*purchasesv1.NewPurchase{s.receipt("wrong-clock", 1)}
+	request := &purchasesv1.BatchRecordPurchasesRequest{
+		BusinessId: businessID, Purchases: []*purchasesv1.NewPurchase{s.receipt("wrong-clock", 1)},
+	}
 	for _, wrong := range []time.Duration{-5 * time.Minute, 5 * time.Minute} {
 		func() {
 			defer svoykrug.SetWallClock(wrong)()
-			answer, err := newService(t).Purchases.BatchRecordPurchases(t.Context(), &purchasesv1.BatchRecordPurchasesRequest{
-				BusinessId: businessID, Purchases: purchases,
-			})
+			before := s.refreshes.Load()
+			started := newClient(
+				t, svoykrug.WithTokenStore(s.store), svoykrug.WithDialOptions(grpc.WithChainUnaryInterceptor(s.count)),
+			)
+			for range 3 {
+				equal(t, me(t, started).GetId(), s.annaID)
+			}
+			equal(t, s.refreshes.Load(), before+1)
+			answer, err := newService(t).Purchases.BatchRecordPurchases(t.Context(), request)
 			succeeds(t, err)
 			equal(t, answer.GetRecordedCount()+answer.GetDuplicateCount(), 1)
 		}()

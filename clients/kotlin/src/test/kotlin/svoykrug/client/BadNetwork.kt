@@ -85,7 +85,7 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
         folder.deleteRecursively()
     }
 
-    /** The clock of a service is five minutes slow, and then as much fast. That of a person's device is never read: see [TokensTest]. */
+    /** The wall clock is five minutes slow, and then as much fast. What it is to the life of a token shows [TokensTest]. */
     suspend fun wrongClock() {
         val batch = batchRecordPurchasesRequest {
             businessId = world.businessId
@@ -94,6 +94,11 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
         for (wrong in listOf((-5).minutes, 5.minutes)) {
             val key = ServiceKey.fromFile(world.keyFile)
             key.wallClock = { System.currentTimeMillis() + wrong.inWholeMilliseconds }
+            val refreshes = Counting("svoykrug.auth.v1.AuthService/RefreshTokens")
+            world.client(store = scenario.store, interceptor = refreshes).use { started ->
+                repeat(3) { assertEquals(scenario.annaId, started.me().id) }
+                assertEquals(1, refreshes.calls.get())
+            }
             world.client(key = key).use { service ->
                 val answer = service.purchases.batchRecordPurchases(batch)
                 assertEquals(1, answer.recordedCount + answer.duplicateCount)
