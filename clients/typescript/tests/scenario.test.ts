@@ -14,7 +14,7 @@ import { PurchasesService } from "@svoykrug/client/svoykrug/purchases/v1/purchas
 import { StaffRole } from "@svoykrug/client/svoykrug/users/v1/user_pb";
 import { UsersService } from "@svoykrug/client/svoykrug/users/v1/users_service_pb";
 import { aeroplaneMode, type Circle, expiredCertificate, gatewayRestart, wrongClock } from "./bad_days.js";
-import { type Device, device, refusal, signIn, WAYS, type Way, whenBack } from "./people.js";
+import { type Device, device, isLost, refusal, signIn, WAYS, type Way, whenBack } from "./people.js";
 import { Proxy } from "./proxy.js";
 import { RunningServer, until } from "./server.js";
 
@@ -247,7 +247,7 @@ function scenario(way: Way, phone: string): void {
       proxy.lostAnswers = Number.POSITIVE_INFINITY;
       const before = await anna.store.load();
       const dying = device(way, proxy.url, anna.store).client;
-      assert.ok((await refusal(dying.of(UsersService).getMe({}))) instanceof ConnectionLost);
+      assert.ok(isLost(await refusal(dying.of(UsersService).getMe({}))));
       const kept = await anna.store.load();
       assert.equal(kept?.refreshToken, before?.refreshToken);
       assert.notEqual(kept?.requestId, "");
