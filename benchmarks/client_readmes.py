@@ -154,7 +154,7 @@ def main(wanted: list[str]) -> None:
             service.stop()
     rows = "".join(f"| {what} | {taken:.0f} | {load:.1f} |\n" for what, (taken, load) in seconds.items())
     head, _, _ = DOCUMENT.read_text("utf-8").partition(SECTION)
-    DOCUMENT.write_text(head + SECTION + ABOUT.format(processors=os.cpu_count()) + rows, "utf-8")
+    DOCUMENT.write_text(f"{head.rstrip()}\n\n{SECTION}" + ABOUT.format(processors=os.cpu_count()) + rows, "utf-8")
 
 
 ABOUT = """Measured by `python benchmarks/client_readmes.py`, which follows each README in a new folder beside a new
