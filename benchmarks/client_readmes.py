@@ -160,7 +160,7 @@ def main(wanted: list[str]) -> None:
 ABOUT = """Measured by `python benchmarks/client_readmes.py`, which follows each README in a new folder beside a new
 clone: what it says of installing, then its first program as it stands, until it has printed who signed in. The machine
 has {processors} processors, and other work to do meanwhile: the load average stands beside. Packages were in its
-caches.
+caches, and what Go had built of them.
 
 | what | seconds | load average |
 | --- | --- | --- |
