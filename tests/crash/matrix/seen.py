@@ -15,7 +15,7 @@ from tests.crash.stores_seen import WAREHOUSE_TOTALS, Pipeline, pipeline
 # How far are proof, repair and rebuild?
 _PROOF = """
     SELECT count(*) FILTER (WHERE touched_batch_id > proven_batch_id) AS unproven_days,
-        count(*) FILTER (WHERE proven_batch_id = -1) AS reopened_days, count(disputed_since_time) AS disputed_days,
+        count(*) FILTER (WHERE proven_batch_id < 0) AS reopened_days, count(disputed_since_time) AS disputed_days,
         max(proven_time) AS proven_time, (SELECT full_proof_time FROM relay_state) AS full_proof_time,
         (SELECT rebuild_id FROM relay_state) AS rebuild_id
     FROM proven_days
