@@ -12,7 +12,8 @@ from svoykrug_server.analytics.remaking.model import Gone
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.supervisor import Supervisor
-from tests.analytics.remaking.lost import Remakers, lose, lose_one
+from tests.analytics.circles import ingest, random_circle
+from tests.analytics.remaking.lost import EARLIER, Remakers, lose, lose_one
 from tests.analytics.snapshots import Analytics
 from tests.waiting import until
 
@@ -28,6 +29,20 @@ async def test_a_row_that_is_lost_is_seen_by_the_next_round_however_many_lie_abo
     await job.round()
     assert remakers.metric("missing") == 0
     await lose_one(analytics)
+    await job.round()
+    assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
+
+
+async def test_what_was_published_and_lost_between_two_rounds_is_seen_though_the_table_is_as_it_was(
+    analytics: Analytics,
+) -> None:
+    await ingest(analytics.warehouse, random_circle(6))
+    remakers = Remakers(analytics)
+    job = remakers.job()
+    await job.round()
+    await analytics.snapshot(cutoff=EARLIER)
+    await analytics.snapshot()
+    await lose(analytics)
     await job.round()
     assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
 

@@ -1,8 +1,8 @@
 """The job that looks whether the warehouse holds what is published, and makes again what it has lost.
 
-It looks when it starts, once a day, and whenever a table has changed. Rows are made again from the same plan under a
-build id of their own; only when they are as many and have the same hash do they take the place of the lost ones, in one
-step of PostgreSQL. Killed before that step, the next attempt removes what this one wrote.
+It looks when it starts, once a day, and whenever a table has changed or something was published. Rows are made again
+from the same plan under a build id of their own; only when they are as many and have the same hash do they take the
+place of the lost ones, in one step of PostgreSQL. Killed before that step, the next attempt removes what this wrote.
 
 What comes back whole counts again, also where it was called lost for good: another warehouse may have been asked.
 
@@ -28,6 +28,8 @@ from svoykrug_server.kit.errors import DomainError, StoreUnavailable, WarehouseU
 from svoykrug_server.kit.failpoints import failpoint
 
 LOOK_EVERY = timedelta(days=1)
+Seen = tuple[tuple[int, int], int]
+"""What was published, and of which parts the table was made."""
 _log = structlog.get_logger(__name__)
 
 
@@ -64,7 +66,7 @@ class Remaking:
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._looked: dict[Kind, tuple[datetime, int]] = {}
+        self._looked: dict[Kind, tuple[datetime, Seen]] = {}
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -100,11 +102,14 @@ class Remaking:
             raise ExceptionGroup("not made again", failures)
 
     async def _look_if_due(self, kind: Kind, rows: BuildRows) -> None:
-        now, parts = self._clock.now(), await rows.parts()
-        looked_time, looked_parts = self._looked.get(kind, (None, None))
-        if looked_time is None or parts != looked_parts or now - looked_time >= LOOK_EVERY:
+        # A table that gained a build and lost it since the last round is as it was, so what is published counts too.
+        # It is read first: the rows of every build in it have come before.
+        now, published = self._clock.now(), await self._repository.digest(kind)
+        seen = published, await rows.parts()
+        looked_time, looked_seen = self._looked.get(kind, (None, None))
+        if looked_time is None or seen != looked_seen or now - looked_time >= LOOK_EVERY:
             await self._look(kind, rows)
-            self._looked[kind] = now, parts
+            self._looked[kind] = now, seen
 
     async def _look(self, kind: Kind, rows: BuildRows) -> None:
         """Compares what is published with what is there, read in this order: rows come before their publication."""

@@ -40,6 +40,9 @@ _PUBLISHED = """
     FROM {table} WHERE {published}
 """
 
+# Which builds are published, in two numbers?
+_DIGEST = "SELECT count(*), coalesce(sum(uuid_hash(build_id)), 0)::bigint FROM {table} WHERE {published}"
+
 # From now on the rows of these are known to be gone, unless others have taken their place.
 _MARK_MISSING = """
     UPDATE {table} SET missing_since_time = $3
@@ -128,6 +131,12 @@ class RemakingRepository:
         async with self._postgres.read() as connection:
             rows = await connection.fetch(_TABLES[kind].fill(_PUBLISHED))
         return [Published(**row) for row in rows]
+
+    async def digest(self, kind: Kind) -> tuple[int, int]:
+        """Returns numbers that are others as soon as a build is published, or takes the place of another."""
+        async with self._postgres.read() as connection:
+            ((count, hashes),) = await connection.fetch(_TABLES[kind].fill(_DIGEST))
+        return count, hashes
 
     async def mark(self, kind: Kind, missing: Sequence[Published], found: Sequence[Published], now: datetime) -> None:
         """Notes whose rows are gone, and whose are there again."""
