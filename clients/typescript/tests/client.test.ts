@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
-import { Code, ConnectError, createRouterTransport, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { Code, ConnectError, createRouterTransport, type ConnectRouter, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
 import {
   Client,
   importPurchases,
@@ -28,27 +33,29 @@ class Server {
   refreshes = 0;
   watched: ServiceImpl<typeof OperationsService>["watchOperation"] = (_, context) => this.#endless(context);
 
-  client(store = new MemoryTokenStore()): Client {
-    const transport = createRouterTransport(({ service }) => {
-      service(AuthService, {
-        completeSignIn: () => ({ userId: "anna", tokens: tokensOf("anna") }),
-        refreshTokens: () => this.#refused(),
-        signOut: (_, context) => this.#unwelcome(context),
-      });
-      service(UsersService, { getMe: (_, context) => this.#unwelcome(context) });
-      service(OperationsService, {
-        watchOperation: (request, context) => this.watched(request, context),
-        getOperation: ({ operationId }) => ({ operation: { id: operationId, state: OperationState.SUCCEEDED } }),
-      });
-      service(PurchasesService, {
-        async importPurchases(requests) {
-          for await (const _ of requests);
-          return {};
-        },
-      });
-    });
-    return new Client({ transport, tokenStore: store });
+  /** Returns a client that calls it, here or over a transport to where it is served. */
+  client(tokenStore = new MemoryTokenStore(), transport = createRouterTransport(this.routes)): Client {
+    return new Client({ transport, tokenStore });
   }
+
+  readonly routes = ({ service }: ConnectRouter): void => {
+    service(AuthService, {
+      completeSignIn: () => ({ userId: "anna", tokens: tokensOf("anna") }),
+      refreshTokens: () => this.#refused(),
+      signOut: (_, context) => this.#unwelcome(context),
+    });
+    service(UsersService, { getMe: (_, context) => this.#unwelcome(context) });
+    service(OperationsService, {
+      watchOperation: (request, context) => this.watched(request, context),
+      getOperation: ({ operationId }) => ({ operation: { id: operationId, state: OperationState.SUCCEEDED } }),
+    });
+    service(PurchasesService, {
+      async importPurchases(requests) {
+        for await (const _ of requests);
+        return {};
+      },
+    });
+  };
 
   async signedIn(store = new MemoryTokenStore()): Promise<Client> {
     const client = this.client(store);
@@ -151,6 +158,39 @@ test("a stream ends with the loop that reads it", async () => {
   await assert.rejects(waitFor(server.client(), OPERATION, onProgress), thrown);
   await until(async () => server.watches === 0);
 });
+
+test("a stream that its loop leaves ends on the server, over gRPC and over gRPC-Web", async () => {
+  const server = new Server();
+  const handler = connectNodeAdapter({ routes: server.routes });
+  const sessions = new Set<ServerHttp2Session>();
+  const grpc = createHttp2Server(handler).on("session", (session) => sessions.add(session));
+  const web = createHttpServer(handler);
+  try {
+    const [grpcUrl, webUrl] = [await listening(grpc), await listening(web)];
+    for (const transport of [grpcTransport(grpcUrl), grpcWebTransport(webUrl)]) {
+      const operations = server.client(undefined, transport).of(OperationsService);
+      for await (const _ of operations.watchOperation({ operationId: "operation" })) {
+        assert.equal(server.watches, 1);
+        break;
+      }
+      await until(async () => server.watches === 0);
+    }
+  } finally {
+    for (const session of sessions) {
+      session.destroy();
+    }
+    grpc.close();
+    web.closeAllConnections();
+    web.close();
+  }
+});
+
+/** Starts a server on a free port and returns its address. */
+async function listening(server: NetServer): Promise<string> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
 
 test("a stream that nobody reads is not begun", async () => {
   const server = new Server();
