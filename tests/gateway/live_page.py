@@ -12,28 +12,29 @@ from tests.gateway.typescript_package import CLIENT, build_package
 PAGE = Path(__file__).parent / "live"
 
 
-async def bundle() -> str:
-    """Returns what a browser loads of the page's script."""
+async def bundle(script: str) -> str:
+    """Returns what a browser loads of a page's script."""
     await build_package()
     # The script is given on standard input, so that it finds the package as an application does.
     options = ("--bundle", "--minify", "--format=esm", "--target=es2022", "--loader=ts")
-    return await run_command(CLIENT, "node_modules/.bin/esbuild", *options, given=(PAGE / "live.ts").read_bytes())
+    return await run_command(CLIENT, "node_modules/.bin/esbuild", *options, given=(PAGE / script).read_bytes())
 
 
 @asynccontextmanager
-async def served_page(host: str) -> AsyncIterator[str]:
+async def served_page(host: str, script: str = "live.ts") -> AsyncIterator[str]:
     """Serves the page for one block, and yields its origin.
 
     Args:
         host: The name of the site, which the browser is told to look for on this machine.
+        script: The file of the page's script.
     """
-    script = await bundle()
+    loaded = await bundle(script)
 
     async def page(_: web.Request) -> web.Response:
         return web.Response(text=(PAGE / "index.html").read_text("utf-8"), content_type="text/html")
 
     async def bundled(_: web.Request) -> web.Response:
-        return web.Response(text=script, content_type="text/javascript")
+        return web.Response(text=loaded, content_type="text/javascript")
 
     application = web.Application()
     application.add_routes([web.get("/", page), web.get("/live.bundle.js", bundled)])

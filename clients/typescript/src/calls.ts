@@ -1,7 +1,7 @@
 import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 import type { Credentials } from "./credentials.js";
-import { SvoyKrugError, typedError } from "./errors.js";
+import { cancelled, SvoyKrugError, typedError } from "./errors.js";
 import { ErrorReason } from "./gen/svoykrug/common/v1/error_reason_pb.js";
 import { deadlineMs, isPublic, isRepeatable } from "./methods.js";
 import { isAway, pauseMs, wantsFreshToken } from "./repeating.js";
@@ -34,7 +34,7 @@ export class Calls implements Transport {
     contextValues?: ContextValues,
   ): Promise<UnaryResponse<I, O>> {
     const call = new Call(method, signal, timeoutMs, header);
-    return this.#run(call, (headers) =>
+    return this.#run(call, async (headers) =>
       this.#transport.unary(method, signal, call.leftMs(), headers, input, contextValues),
     );
   }
@@ -69,9 +69,14 @@ export class Calls implements Transport {
       let token: string | undefined;
       try {
         token = await this.#authorize(call, headers);
-        return await attempt(headers);
-      } catch (failure) {
-        const error = typedError(failure, call.isCancelled);
+        return await attempt(headers).catch((failure) => {
+          throw typedError(failure, call.isCancelled);
+        });
+      } catch (error) {
+        // What is wrong on this device, such as a storage that is full, is no answer of a server.
+        if (!(error instanceof SvoyKrugError)) {
+          throw error;
+        }
         if (token !== undefined && wantsFreshToken(error)) {
           this.credentials?.refused(token);
           if (!isRenewed && call.isOneRequest) {
@@ -197,11 +202,6 @@ function deadlinePassed(): SvoyKrugError {
     text: "The deadline passed before the call could be sent.",
     code: Code.DeadlineExceeded,
   });
-}
-
-function cancelled(): SvoyKrugError {
-  const text = "The caller ended the call.";
-  return new SvoyKrugError({ reason: ErrorReason.UNSPECIFIED, reasonName: "Canceled", text, code: Code.Canceled });
 }
 
 /** Returns what can be read again and again, of an input that holds one request. */

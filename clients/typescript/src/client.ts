@@ -2,6 +2,7 @@ import { create, type DescService, equals, type MessageInitShape } from "@bufbui
 import { type Client as ServiceClient, createClient, type Transport } from "@connectrpc/connect";
 import { Calls } from "./calls.js";
 import { type Credentials, isSessionOver, SessionCredentials } from "./credentials.js";
+import { SvoyKrugError } from "./errors.js";
 import {
   AuthService,
   type Challenge,
@@ -9,7 +10,9 @@ import {
   CompleteSignInRequestSchema,
   type CompleteSignInResponse,
 } from "./gen/svoykrug/auth/v1/auth_service_pb.js";
+import { ErrorReason } from "./gen/svoykrug/common/v1/error_reason_pb.js";
 import { newRequestId } from "./request_id.js";
+import { endingStreams } from "./streams.js";
 import { MemoryTokenStore, type TokenStore } from "./tokens.js";
 import { VERSION } from "./version.js";
 
@@ -49,17 +52,20 @@ export class Client {
     this.auth = this.of(AuthService);
     this.#session = new SessionCredentials(
       options.tokenStore ?? new MemoryTokenStore(),
-      async (refreshToken, requestId) => {
-        const { tokens } = await this.auth.refreshTokens({ refreshToken, requestId });
+      async (refreshToken, requestId, signal) => {
+        const { tokens } = await this.auth.refreshTokens({ refreshToken, requestId }, { signal });
         return required(tokens);
       },
     );
     this.#calls.credentials = options.credentials?.(this.auth) ?? this.#session;
   }
 
-  /** Returns the methods of a service, such as `client.of(UsersService).getMe({})`. */
+  /**
+   * Returns the methods of a service, such as `client.of(UsersService).getMe({})`. A stream of answers begins with the
+   * loop that reads it, and ends with it.
+   */
   of<S extends DescService>(service: S): ServiceClient<S> {
-    return createClient(service, this.#calls);
+    return endingStreams(service, createClient(service, this.#calls));
   }
 
   /**
@@ -103,16 +109,23 @@ export class Client {
   /**
    * Ends the session on the server, then forgets it; a session that is over already is only forgotten.
    *
-   * @throws ConnectionLost when the server could not be told; she stays signed in here, so that it can be repeated.
+   * @throws ConnectionLost when the server could not be told; she stays signed in here, so that it can be repeated. Offline,
+   *   `forget` is what signs out.
    */
   async signOut(): Promise<void> {
     try {
       await this.auth.signOut({});
     } catch (error) {
-      if (!isSessionOver(error)) {
+      // Who has no token has no session any more.
+      if (!isSessionOver(error) && !(error instanceof SvoyKrugError && error.reason === ErrorReason.TOKEN_MISSING)) {
         throw error;
       }
     }
+    await this.#session.signedOut();
+  }
+
+  /** Forgets the session on this device without a call. On the server it stays until it expires or is revoked. */
+  async forget(): Promise<void> {
     await this.#session.signedOut();
   }
 }

@@ -3,7 +3,7 @@ import { SvoyKrugError } from "./errors.js";
 import type { Tokens } from "./gen/svoykrug/auth/v1/session_pb.js";
 import { ErrorReason } from "./gen/svoykrug/common/v1/error_reason_pb.js";
 import { newRequestId } from "./request_id.js";
-import type { StoredSession, TokenStore } from "./tokens.js";
+import { isShared, type StoredSession, type TokenStore } from "./tokens.js";
 
 // A token is renewed this long before it dies, so that no call carries one that dies on the way.
 const EARLY_MS = 60_000;
@@ -51,8 +51,9 @@ export abstract class Credentials {
    * @throws SvoyKrugError when there is no good token and the server gives no new one.
    */
   async accessToken(): Promise<string | undefined> {
-    if (performance.now() < this.#access.renewAtMs) {
-      return this.#access.value;
+    const { good } = this;
+    if (good !== undefined) {
+      return good;
     }
     this.#renewal ??= this.#renewed().finally(() => {
       this.#renewal = undefined;
@@ -67,6 +68,11 @@ export abstract class Credentials {
     }
   }
 
+  /** The token that needs no renewal yet. */
+  protected get good(): string | undefined {
+    return performance.now() < this.#access.renewAtMs ? this.#access.value : undefined;
+  }
+
   /** Uses another token from now on; undefined: none. */
   protected use(token: string | undefined): void {
     this.#access = token === undefined ? noToken() : readToken(token);
@@ -78,26 +84,30 @@ export abstract class Credentials {
   async #renewed(): Promise<string | undefined> {
     const before = this.#access;
     const token = await this.renew();
-    // A sign-in that came meanwhile has brought a later token.
-    if (this.#access === before && token !== undefined) {
+    // A sign-in or a sign-out that came meanwhile knows better.
+    if (this.#access === before) {
       this.use(token);
     }
     return this.#access.value || undefined;
   }
 }
 
+/** Exchanges a refresh token for the next ones; the signal says that nobody wants them any more. */
+type Refresh = (refreshToken: string, requestId: string, signal: AbortSignal) => Promise<Tokens>;
+
 /**
  * Calls as a signed-in person; renews the access token with the rotating refresh token.
  *
- * Several clients, such as the tabs of a browser, may share a store. They need no lock: those that race present the same
- * refresh token within seconds, which the server answers with the same next one, and nobody overwrites a later token.
+ * Several clients, such as the tabs of a browser, may share a store that has a lock: it is held from reading the session
+ * to storing what follows it, the call between included. Any other store serves one client at a time.
  */
 export class SessionCredentials extends Credentials {
   readonly #store: TokenStore;
-  readonly #refresh: (refreshToken: string, requestId: string) => Promise<Tokens>;
+  readonly #refresh: Refresh;
   #lastChange: Promise<unknown> = Promise.resolve();
+  #refreshing: AbortController | undefined;
 
-  constructor(store: TokenStore, refresh: (refreshToken: string, requestId: string) => Promise<Tokens>) {
+  constructor(store: TokenStore, refresh: Refresh) {
     super();
     this.#store = store;
     this.#refresh = refresh;
@@ -105,27 +115,47 @@ export class SessionCredentials extends Credentials {
 
   /** Takes over the tokens of a new session. */
   async signedIn(userId: string, tokens: Tokens): Promise<void> {
-    await this.#alone(async () => {
-      await this.#store.save({ userId, refreshToken: tokens.refreshToken, requestId: "" });
-      this.use(tokens.accessToken);
-    });
+    await this.#replace({ userId, refreshToken: tokens.refreshToken, requestId: "" }, tokens.accessToken);
   }
 
   /** Forgets the session. */
   async signedOut(): Promise<void> {
-    await this.#alone(async () => {
-      await this.#store.save(undefined);
-      this.use(undefined);
-    });
+    await this.#replace(undefined, undefined);
   }
 
   protected async renew(): Promise<string | undefined> {
-    const session = await this.#alone(() => this.#begin());
+    // Where nobody is signed in there is nothing to lock.
+    while (await this.#store.load()) {
+      const refreshing = new AbortController();
+      this.#refreshing = refreshing;
+      try {
+        return await this.#alone(async () => this.good ?? (await this.#refreshed(refreshing.signal)));
+      } catch (error) {
+        // A sign-in or a sign-out has ended it: what that brings is waited for.
+        if (!refreshing.signal.aborted) {
+          throw error;
+        }
+      }
+    }
+    return undefined;
+  }
+
+  /** Puts a session, or none, in the place of the old one; the answer of a refresh under way is of no use then. */
+  async #replace(session: StoredSession | undefined, accessToken: string | undefined): Promise<void> {
+    this.#refreshing?.abort();
+    await this.#alone(async () => {
+      await this.#store.save(session);
+      this.use(accessToken);
+    });
+  }
+
+  async #refreshed(signal: AbortSignal): Promise<string | undefined> {
+    const session = await this.#begin();
     if (!session) {
       return undefined;
     }
     try {
-      const tokens = await this.#refresh(session.refreshToken, session.requestId);
+      const tokens = await this.#refresh(session.refreshToken, session.requestId, signal);
       await this.#moveOn(session, { ...session, refreshToken: tokens.refreshToken, requestId: "" });
       return tokens.accessToken;
     } catch (error) {
@@ -146,19 +176,18 @@ export class SessionCredentials extends Credentials {
     return begun;
   }
 
-  /** Stores what follows a session, unless the store has moved on already: a sign-in, or another client. */
+  /** Stores what follows a session, unless the store has moved on already: by a client that did not wait for the lock. */
   async #moveOn(old: StoredSession, next: StoredSession | undefined): Promise<void> {
-    await this.#alone(async () => {
-      const stored = await this.#store.load();
-      if (stored?.refreshToken === old.refreshToken) {
-        await this.#store.save(next);
-      }
-    });
+    const stored = await this.#store.load();
+    if (stored?.refreshToken === old.refreshToken) {
+      await this.#store.save(next);
+    }
   }
 
-  /** Runs one change of the store at a time: reading and writing are two steps, and another may not come between. */
+  /** Runs one change of the store at a time, in the order they were asked for, and under the store's lock if it has one. */
   #alone<T>(change: () => Promise<T>): Promise<T> {
-    const changed = this.#lastChange.then(change);
+    const store = this.#store;
+    const changed = this.#lastChange.then(() => (isShared(store) ? store.lock(change) : change()));
     // Whoever asked for the change gets its failure; the next one starts all the same.
     this.#lastChange = changed.catch(() => undefined);
     return changed;

@@ -58,6 +58,12 @@ export class ConnectionLost extends SvoyKrugError {
   override readonly name = "ConnectionLost";
 }
 
+/** Returns the error of a call that the caller herself ended. */
+export function cancelled(): SvoyKrugError {
+  const text = "The caller ended the call.";
+  return new SvoyKrugError({ reason: ErrorReason.UNSPECIFIED, reasonName: "Canceled", text, code: Code.Canceled });
+}
+
 const DOMAIN = "svoykrug";
 // What the transports say, without a status of the server, when a connection broke or could not be made.
 const BROKEN = new Set([Code.Aborted, Code.Unknown, Code.Internal]);

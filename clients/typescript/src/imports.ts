@@ -25,7 +25,8 @@ const MOST_BATCH_ROWS = 5_000;
  * @param businessId The business, a UUID.
  * @param rows Returns the purchases from the first one each time it is called.
  * @param options `batchRows`: how many rows a message holds and a transaction commits, 2,000 by default, 5,000 at most;
- *   `onSent`: called with the number of rows sent in this attempt.
+ *   `onSent`: called with the number of rows sent in this attempt; `signal`: ends the import, of which the batches before
+ *   are in.
  * @returns The counts of the last attempt, and the rejected rows with their number and reason.
  * @throws SvoyKrugError when the import was refused, or broke five times; whatever the rows throw ends the import too, and
  *   the batches before are in.
@@ -34,12 +35,13 @@ export async function importPurchases(
   client: Client,
   businessId: string,
   rows: () => Iterable<NewPurchase> | AsyncIterable<NewPurchase>,
-  options: { batchRows?: number; onSent?: (rowCount: number) => void } = {},
+  options: { batchRows?: number; onSent?: (rowCount: number) => void; signal?: AbortSignal } = {},
 ): Promise<ImportPurchasesResponse> {
   const batchRows = options.batchRows ?? BATCH_ROWS;
   if (!(batchRows >= 1 && batchRows <= MOST_BATCH_ROWS)) {
     throw new RangeError(`batchRows is 1 to ${MOST_BATCH_ROWS}, not ${batchRows}`);
   }
+  const { signal } = options;
   const purchases = client.of(PurchasesService);
   let stream: ReturnType<typeof requests> | undefined;
   return repeated(async () => {
@@ -48,11 +50,11 @@ export async function importPurchases(
     const failures: unknown[] = [];
     stream = requests(businessId, noting(rows(), failures), batchRows, options.onSent);
     try {
-      return await purchases.importPurchases(stream);
+      return await purchases.importPurchases(stream, signal && { signal });
     } catch (error) {
       throw failures.length > 0 ? failures[0] : error;
     }
-  });
+  }, signal);
 }
 
 async function* requests(

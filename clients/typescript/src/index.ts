@@ -9,6 +9,7 @@ export { items, pages } from "./paging.js";
 export {
   type KeyValueStorage,
   MemoryTokenStore,
+  type SharedTokenStore,
   StorageTokenStore,
   type StoredSession,
   type TokenStore,

@@ -2,6 +2,7 @@ import { createPrivateKey, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Client as ServiceClient, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
+import { refuseClearText, type Safety } from "./clear_text.js";
 import { Credentials } from "./credentials.js";
 import type { AuthService } from "./gen/svoykrug/auth/v1/auth_service_pb.js";
 import { newRequestId } from "./request_id.js";
@@ -13,9 +14,12 @@ const ASSERTION_LIFE_SECONDS = 120;
  * Returns a transport that speaks gRPC, for Node.
  *
  * @param baseUrl Where the service listens: `https://api.example:443`, or `http://127.0.0.1:50051` without TLS.
- * @param options What else connect-node can be told, such as `nodeOptions: {ca}`: whom to trust.
+ * @param options What else connect-node can be told, such as `nodeOptions: {ca}`: whom to trust; `insecure`: allows an
+ *   `http:` address of another machine.
+ * @throws TypeError when tokens would go to another machine in clear text.
  */
-export function grpcTransport(baseUrl: string, options?: Omit<GrpcTransportOptions, "baseUrl">): Transport {
+export function grpcTransport(baseUrl: string, options: Omit<GrpcTransportOptions, "baseUrl"> & Safety = {}): Transport {
+  refuseClearText(baseUrl, options);
   return createGrpcTransport({ pingIntervalMs: 60_000, ...options, baseUrl });
 }
 

@@ -1,5 +1,5 @@
 import { Code } from "@connectrpc/connect";
-import { ConnectionLost, SvoyKrugError } from "./errors.js";
+import { cancelled, ConnectionLost, SvoyKrugError } from "./errors.js";
 import { ErrorReason } from "./gen/svoykrug/common/v1/error_reason_pb.js";
 
 const MOST_ATTEMPTS = 5;
@@ -26,9 +26,13 @@ export function pauseMs(failed: number, error: SvoyKrugError): number {
  * Does something up to five times in a row, with a pause after each failure that passes.
  *
  * @param attempt Does it once; it says by `progressed` that it got on, and the count begins anew.
+ * @param signal Ends a pause, and with it the repetition.
  * @throws SvoyKrugError of the last attempt, or of an earlier one for a reason that does not pass.
  */
-export async function repeated<T>(attempt: (progressed: () => void) => Promise<T>): Promise<T> {
+export async function repeated<T>(
+  attempt: (progressed: () => void) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
   for (let failed = 1; ; failed++) {
     try {
       return await attempt(() => {
@@ -38,9 +42,32 @@ export async function repeated<T>(attempt: (progressed: () => void) => Promise<T
       if (!(error instanceof SvoyKrugError) || !passes(error) || failed >= MOST_ATTEMPTS) {
         throw error;
       }
-      const wait = pauseMs(failed, error);
-      await new Promise((resolve) => setTimeout(resolve, wait));
+      await pause(pauseMs(failed, error), signal);
     }
+  }
+}
+
+/**
+ * Lets some time pass.
+ *
+ * @throws SvoyKrugError of the code Canceled when the caller ends the pause.
+ */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  let end = () => {};
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    end = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted) {
+      end();
+    }
+  });
+  signal?.removeEventListener("abort", end);
+  if (signal?.aborted) {
+    throw cancelled();
   }
 }
 

@@ -11,12 +11,26 @@ export interface StoredSession {
   requestId: string;
 }
 
-/** Keeps the session of one signed-in person. */
+/** Keeps the session of one signed-in person, for one client at a time; see {@link SharedTokenStore} for several. */
 export interface TokenStore {
   /** Returns the session, or undefined when nobody is signed in. */
   load(): Promise<StoredSession | undefined>;
   /** Keeps the session, durably before it resolves; undefined forgets it. */
   save(session: StoredSession | undefined): Promise<void>;
+}
+
+/** A store that several clients, such as the tabs of a browser, may share: it has a lock. */
+export interface SharedTokenStore extends TokenStore {
+  /**
+   * Does something while no other client of the store does, a call of some seconds included. Whoever holds the lock for
+   * longer than a call takes has been stopped, and must not keep the others out for ever: then it is done all the same.
+   */
+  lock<T>(work: () => Promise<T>): Promise<T>;
+}
+
+/** Whether a store has a lock. */
+export function isShared(store: TokenStore): store is SharedTokenStore {
+  return "lock" in store;
 }
 
 /** Keeps the session as long as the program runs. */
@@ -39,8 +53,16 @@ export interface KeyValueStorage {
   removeItem(key: string): unknown;
 }
 
-/** Keeps the session under one key of a storage: `localStorage`, AsyncStorage, an encrypted one. */
-export class StorageTokenStore implements TokenStore {
+// The longest wait for a lock. A refresh ends at its deadline of 10 s.
+const LONGEST_WAIT_MS = 15_000;
+
+/**
+ * Keeps the session under one key of a storage: `localStorage`, AsyncStorage, an encrypted one.
+ *
+ * Where there are Web Locks, as in browsers over https, the tabs of one origin may share it; elsewhere it serves one
+ * client at a time.
+ */
+export class StorageTokenStore implements SharedTokenStore {
   readonly #storage: KeyValueStorage;
   readonly #key: string;
 
@@ -68,6 +90,28 @@ export class StorageTokenStore implements TokenStore {
     } else {
       await this.#storage.removeItem(this.#key);
     }
+  }
+
+  async lock<T>(work: () => Promise<T>): Promise<T> {
+    const locks = globalThis.navigator?.locks;
+    if (!locks) {
+      return work();
+    }
+    const waiting = new AbortController();
+    const timer = setTimeout(() => waiting.abort(), LONGEST_WAIT_MS);
+    let isHeld = false;
+    try {
+      return await locks.request(`svoykrug:${this.#key}`, { signal: waiting.signal }, () => {
+        isHeld = true;
+        clearTimeout(timer);
+        return work();
+      });
+    } catch (failure) {
+      if (isHeld || !waiting.signal.aborted) {
+        throw failure;
+      }
+    }
+    return work();
   }
 }
 

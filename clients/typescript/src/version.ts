@@ -1,2 +1,2 @@
 /** The version of this package; a test compares it with package.json. */
-export const VERSION = "1.0.1";
+export const VERSION = "1.1.0";

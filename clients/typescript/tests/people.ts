@@ -15,10 +15,11 @@ export const CONSENTS = [ConsentKind.TERMS, ConsentKind.PERSONAL_DATA].map((kind
   granted: true,
 }));
 
-/** A way to the server: what differs between gRPC and gRPC-Web. */
+/** A way to the server: what differs between gRPC, gRPC-Web, and gRPC-Web by a `fetch` such as React Native's. */
 export interface Way {
   name: string;
   hasUploads: boolean;
+  hasWatches: boolean;
   address(server: RunningServer): string;
   /** `authority` is whom to trust over TLS, a certificate in PEM, when not the usual ones. */
   transport(baseUrl: string, interceptors: Interceptor[], authority?: string): Transport;
@@ -28,6 +29,7 @@ export const WAYS: Way[] = [
   {
     name: "grpc",
     hasUploads: true,
+    hasWatches: true,
     address: (server) => server.grpc,
     transport: (baseUrl, interceptors, authority) =>
       grpcTransport(baseUrl, { interceptors, ...(authority && { nodeOptions: { ca: authority } }) }),
@@ -35,9 +37,20 @@ export const WAYS: Way[] = [
   {
     name: "grpc-web",
     hasUploads: false,
+    hasWatches: true,
     address: (server) => server.web,
     transport: (baseUrl, interceptors, authority) =>
       grpcWebTransport(baseUrl, { interceptors, ...(authority && { fetch: fetchTrusting(authority) }) }),
+  },
+  {
+    name: "react native",
+    hasUploads: false,
+    hasWatches: false,
+    address: (server) => server.web,
+    transport: (baseUrl, interceptors, authority) => {
+      const fetch = fetchingWhole(authority ? fetchTrusting(authority) : globalThis.fetch);
+      return grpcWebTransport(baseUrl, { interceptors, fetch, wholeAnswers: true });
+    },
   },
 ];
 
@@ -104,6 +117,16 @@ export async function whenBack({ client }: Pick<Device, "client">): Promise<stri
     }
   }, 200_000);
   return id;
+}
+
+/** Returns a `fetch` such as React Native's: it answers once the answer is whole, and there is no body to read from. */
+function fetchingWhole(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (url, init) => {
+    const answer = await fetch(url, init);
+    const bytes = await answer.arrayBuffer();
+    const { ok, status, headers } = answer;
+    return { ok, status, headers, arrayBuffer: async () => bytes } as Response;
+  };
 }
 
 /** Returns a `fetch` that trusts one authority: that of Node can be told of others by its environment alone. */

@@ -1,48 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { ErrorReason, type KeyValueStorage, MemoryTokenStore, StorageTokenStore, SvoyKrugError } from "@svoykrug/client";
-import { type Tokens, TokensSchema } from "@svoykrug/client/svoykrug/auth/v1/session_pb";
+import { ErrorReason, MemoryTokenStore, StorageTokenStore, SvoyKrugError } from "@svoykrug/client";
+import type { Tokens } from "@svoykrug/client/svoykrug/auth/v1/session_pb";
 import { SessionCredentials } from "../src/credentials.js";
+import { PromisedStorage, tokenOf, tokensOf } from "./sessions.js";
 
 const SIGNED_IN = { userId: "anna", refreshToken: "the first refresh token", requestId: "" };
-
-/** Returns an access token of 15 minutes from a server whose clock differs from ours. */
-function tokenOf(name: string, minutesAhead = 0): string {
-  const issued = Math.floor(Date.now() / 1000) + 60 * minutesAhead;
-  const claims = { sub: name, iat: issued, exp: issued + 900 };
-  return `e30.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.e30`;
-}
-
-function tokensOf(name: string, minutesAhead = 0): Tokens {
-  return create(TokensSchema, { accessToken: tokenOf(name, minutesAhead), refreshToken: `that of ${name}` });
-}
 
 async function signedIn(): Promise<MemoryTokenStore> {
   const store = new MemoryTokenStore();
   await store.save(SIGNED_IN);
   return store;
-}
-
-/** Keeps texts as AsyncStorage does: behind promises that take a turn of the loop. */
-class PromisedStorage implements KeyValueStorage {
-  readonly kept = new Map<string, string>();
-
-  async getItem(key: string): Promise<string | null> {
-    await new Promise(setImmediate);
-    return this.kept.get(key) ?? null;
-  }
-
-  async setItem(key: string, value: string): Promise<void> {
-    await new Promise(setImmediate);
-    this.kept.set(key, value);
-  }
-
-  async removeItem(key: string): Promise<void> {
-    await new Promise(setImmediate);
-    this.kept.delete(key);
-  }
 }
 
 test("a session in AsyncStorage is read back as it was saved, and is gone once it is forgotten", async () => {
