@@ -1,7 +1,6 @@
 """Streams of answers, and waiting for operations over them."""
 
 import asyncio
-from typing import Any
 
 import grpc
 import pytest
@@ -98,16 +97,18 @@ async def test_a_break_ends_a_stream_that_nobody_holds(client: Client, server: S
     await until(lambda: gate.cancelled == 1)
 
 
-async def test_leaving_the_block_of_a_stream_ends_it(client: Client, server: StagedServer) -> None:
+async def test_an_exception_ends_the_stream_in_which_it_is_raised(client: Client, server: StagedServer) -> None:
     gate = Gate(seen(DONE))
     server.plays("WatchOperation", [seen(HALF), gate])
-    watch: Any = client.operations.WatchOperation(REQUEST)
-    async with watch:
-        async for _ in watch:
+
+    async def read() -> None:
+        async for _ in client.operations.WatchOperation(REQUEST):
             await until(lambda: gate.waiting == 1)
-            break
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await read()
     await until(lambda: gate.cancelled == 1)
-    assert watch.cancelled()
 
 
 async def test_a_stream_that_is_held_goes_on_after_a_break_and_ends_with_its_client(

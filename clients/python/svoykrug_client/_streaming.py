@@ -1,8 +1,7 @@
 """Streams of answers that end when their reader stops."""
 
 from collections.abc import AsyncIterator, Callable
-from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 import grpc.aio
 
@@ -47,14 +46,6 @@ class Stream(AsyncIterator[_Answer], Generic[_Answer]):
     async def __anext__(self) -> _Answer:
         answer: _Answer = await anext(aiter(self._call))
         return answer
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._call.cancel()
 
     def __del__(self) -> None:
         if not self._call.done():
