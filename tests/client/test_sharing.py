@@ -16,6 +16,7 @@ from svoykrug.users.v1.users_service_pb2 import GetMeRequest
 from svoykrug_client import Client, FileTokenStore, StoredSession, _credentials
 from svoykrug_client._credentials import SessionCredentials
 from tests.client.conftest import ME, USER_ID, refreshed
+from tests.client.late_store import LateStore
 from tests.client.staged import Gate, StagedServer
 from tests.waiting import until
 
@@ -82,17 +83,6 @@ class Rotation:
             raise errors.SessionCompromised("SESSION_COMPROMISED", "theft", code="UNAUTHENTICATED")
 
 
-class LateStore(FileTokenStore):
-    """Its client read the session before another client began a refresh, and goes on after that."""
-
-    _stale: StoredSession | None = BEFORE
-
-    def load(self) -> StoredSession | None:
-        """Returns what the file held before, once."""
-        stale, self._stale = self._stale, None
-        return stale or super().load()
-
-
 class SlowStore(FileTokenStore):
     """Its disk takes as long as the test says."""
 
@@ -114,7 +104,7 @@ def names_in(folder: Path) -> list[str]:
 async def test_two_users_of_a_file_are_no_thieves_after_a_minute_offline(path: Path) -> None:
     server = Rotation()
     one = SessionCredentials(FileTokenStore(path), server.refresh)
-    other = SessionCredentials(LateStore(path), server.refresh)
+    other = SessionCredentials(LateStore(path, BEFORE), server.refresh)
     server.loses_answers = True
     with pytest.raises(errors.ConnectionLost):
         await one.access_token()
