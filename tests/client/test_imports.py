@@ -186,9 +186,9 @@ async def test_a_progress_bar_without_rich_says_what_to_install(
     assert (await client.import_purchases(BUSINESS_ID, ROWS)).recorded_count == 10
 
 
-def test_the_client_is_imported_without_its_extras() -> None:
+def test_the_client_is_imported_without_its_extras_and_without_what_only_services_need() -> None:
     modules = "svoykrug_client, svoykrug_client.sync"
-    absent = "import sys; sys.modules.update(dict.fromkeys(('rich', 'typer', 'opentelemetry')))"
+    absent = "import sys; sys.modules.update(dict.fromkeys(('rich', 'typer', 'opentelemetry', 'jwt', 'cryptography')))"
     subprocess.run([sys.executable, "-W", "error", "-c", f"{absent}; import {modules}"], check=True, timeout=60)
 
 
