@@ -37,7 +37,7 @@ test-clients: $(READY) ## Run the scenario of all clients whose toolchain is her
 	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements-gateway.lock
 	@$(BIN)/python tools/test_clients.py $(CLIENTS)
 
-test-pythons: $(READY) ## Run the tests of the Python client with each Python of this machine from 3.11 to 3.14; PYTHONS=3.12: with that.
+test-pythons: $(READY) ## Run the tests of the Python client with each other Python of this machine from 3.11 to 3.14; PYTHONS=3.12: that.
 	@$(BIN)/python tools/test_pythons.py $(PYTHONS)
 
 soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, every figure of a year in pandas (60 minutes).

@@ -21,10 +21,11 @@ from tests.client.staged import Gate, Plain, Refusal, StagedServer
 from tests.waiting import until
 
 GONE = Plain(grpc.StatusCode.UNAVAILABLE)
+STOPPING = Plain(grpc.StatusCode.CANCELLED)
 STORE_GONE = Refusal("STORE_UNAVAILABLE", grpc.StatusCode.UNAVAILABLE)
 
 
-@pytest.mark.parametrize("failure", [GONE, STORE_GONE])
+@pytest.mark.parametrize("failure", [GONE, STOPPING, STORE_GONE])
 async def test_an_unavailable_server_is_asked_again_where_the_method_is_idempotent(
     client: Client, server: StagedServer, failure: Plain | Refusal
 ) -> None:

@@ -99,7 +99,7 @@ async def test_a_reason_of_a_newer_server_is_its_codes_class(stranger: Client, s
         (grpc.StatusCode.UNAUTHENTICATED, errors.Unauthenticated),
         (grpc.StatusCode.UNIMPLEMENTED, errors.Unimplemented),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.ResourceExhausted),
-        (grpc.StatusCode.CANCELLED, errors.Cancelled),
+        (grpc.StatusCode.CANCELLED, errors.ConnectionLost),
         (grpc.StatusCode.UNKNOWN, errors.SvoyKrugError),
         (grpc.StatusCode.DATA_LOSS, errors.SvoyKrugError),
     ],

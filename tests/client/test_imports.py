@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
@@ -17,6 +19,7 @@ from tests.waiting import until
 BUSINESS_ID = "0198a000-0000-7000-8000-0000000000cc"
 ROWS = [NewPurchase(external_id=str(number), amount_minor=number) for number in range(10)]
 GONE = Plain(grpc.StatusCode.UNAVAILABLE)
+STOPPING = Plain(grpc.StatusCode.CANCELLED)
 EXPIRED = Refusal("TOKEN_EXPIRED", grpc.StatusCode.UNAUTHENTICATED)
 REVOKED = Refusal("ACCESS_TOKEN_REVOKED", grpc.StatusCode.UNAUTHENTICATED)
 OVERLOADED = Refusal("OVERLOADED", grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -88,14 +91,14 @@ async def test_an_import_is_given_up_after_five_attempts(client: Client, server:
     assert len(server.received("ImportPurchases")) == 5
 
 
-@pytest.mark.parametrize("refusal", [EXPIRED, REVOKED, OVERLOADED])
+@pytest.mark.parametrize("refusal", [EXPIRED, REVOKED, OVERLOADED, STOPPING])
 async def test_an_import_refused_for_a_reason_that_passes_is_sent_again(
-    client: Client, server: StagedServer, refusal: Refusal
+    client: Client, server: StagedServer, refusal: Refusal | Plain
 ) -> None:
     server.plays("ImportPurchases", refusal, Taker())
     assert (await client.import_purchases(BUSINESS_ID, ROWS)).recorded_count == 10
     first, second = server.received("ImportPurchases")
-    assert (first.token == second.token) == (refusal is OVERLOADED)
+    assert (first.token == second.token) == (refusal in (OVERLOADED, STOPPING))
 
 
 async def test_an_import_refused_for_good_is_sent_once(client: Client, server: StagedServer) -> None:
@@ -170,6 +173,23 @@ async def test_nothing_is_printed_without_being_asked(
     server.plays("ImportPurchases", Taker())
     await client.import_purchases(BUSINESS_ID, ROWS)
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_progress_bar_without_rich_says_what_to_install(
+    client: Client, server: StagedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "svoykrug_client._progress", raising=False)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    server.plays("ImportPurchases", Taker())
+    with pytest.raises(ModuleNotFoundError, match=r"svoykrug-client\[progress\]"):
+        await client.import_purchases(BUSINESS_ID, ROWS, show_progress=True)
+    assert (await client.import_purchases(BUSINESS_ID, ROWS)).recorded_count == 10
+
+
+def test_the_client_is_imported_without_its_extras_and_without_what_only_services_need() -> None:
+    modules = "svoykrug_client, svoykrug_client.sync"
+    absent = "import sys; sys.modules.update(dict.fromkeys(('rich', 'typer', 'opentelemetry', 'jwt', 'cryptography')))"
+    subprocess.run([sys.executable, "-W", "error", "-c", f"{absent}; import {modules}"], check=True, timeout=60)
 
 
 async def test_the_stub_itself_takes_written_requests_and_raises_typed_errors(

@@ -25,6 +25,7 @@ QUEUED = Operation(id=ID, state=OPERATION_STATE_QUEUED)
 HALF = Operation(id=ID, state=OPERATION_STATE_RUNNING, percent=50)
 DONE = Operation(id=ID, state=OPERATION_STATE_SUCCEEDED, percent=100)
 GONE = Plain(grpc.StatusCode.UNAVAILABLE)
+STOPPING = Plain(grpc.StatusCode.CANCELLED)
 EXPIRED = Refusal("TOKEN_EXPIRED", grpc.StatusCode.UNAUTHENTICATED)
 DENIED = Refusal("PERMISSION_DENIED", grpc.StatusCode.PERMISSION_DENIED)
 REQUEST = WatchOperationRequest(operation_id=ID)
@@ -87,13 +88,44 @@ async def test_a_stream_cancelled_before_its_first_answer_is_cancelled_on_the_se
         await anext(aiter(watch))
 
 
-async def test_a_stream_left_in_mid_way_ends_with_its_client(client: Client, server: StagedServer) -> None:
+async def test_a_break_ends_a_stream_that_nobody_holds(client: Client, server: StagedServer) -> None:
     gate = Gate(seen(DONE))
     server.plays("WatchOperation", [seen(HALF), gate])
     async for _ in client.operations.WatchOperation(REQUEST):
+        await until(lambda: gate.waiting == 1)
         break
+    await until(lambda: gate.cancelled == 1)
+
+
+async def test_an_exception_ends_the_stream_in_which_it_is_raised(client: Client, server: StagedServer) -> None:
+    gate = Gate(seen(DONE))
+    server.plays("WatchOperation", [seen(HALF), gate])
+
+    async def read() -> None:
+        async for _ in client.operations.WatchOperation(REQUEST):
+            await until(lambda: gate.waiting == 1)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await read()
+    await until(lambda: gate.cancelled == 1)
+
+
+async def test_a_stream_that_is_held_goes_on_after_a_break_and_ends_with_its_client(
+    client: Client, server: StagedServer
+) -> None:
+    gate = Gate(seen(DONE))
+    server.plays("WatchOperation", [seen(QUEUED), seen(HALF), gate])
+    watch = client.operations.WatchOperation(REQUEST)
+    async for _ in watch:
+        break
+    async for answer in watch:
+        assert answer.operation == HALF
+        break
+    await until(lambda: gate.waiting == 1)
+    assert gate.cancelled == 0
     await client.close()
-    await until(lambda: gate.waiting == gate.cancelled == 1)
+    await until(lambda: gate.cancelled == 1)
 
 
 async def test_a_cancelled_task_cancels_the_stream_it_reads(client: Client, server: StagedServer) -> None:
@@ -144,9 +176,9 @@ async def test_waiting_goes_on_over_any_number_of_broken_watches_that_got_somewh
     client: Client, server: StagedServer
 ) -> None:
     broken = [[seen(HALF), GONE]] * 3 + [[seen(HALF)]] * 3
-    server.plays("WatchOperation", *broken, [seen(DONE)])
+    server.plays("WatchOperation", *broken, [seen(HALF), STOPPING], [seen(DONE)])
     assert await client.wait_for(QUEUED) == DONE
-    assert len(server.received("WatchOperation")) == 7
+    assert len(server.received("WatchOperation")) == 8
 
 
 async def test_waiting_gives_up_when_nothing_answers_and_calls_nothing_cancelled(

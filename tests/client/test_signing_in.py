@@ -20,7 +20,7 @@ from svoykrug.users.v1.user_pb2 import CONSENT_KIND_TERMS, ConsentGrant
 from svoykrug.users.v1.users_service_pb2 import GetMeRequest
 
 from svoykrug_client import Client, MemoryTokenStore, ServiceKey, StoredSession
-from tests.client.conftest import ME, USER_ID, access_token
+from tests.client.conftest import ME, USER_ID, access_token, refreshed
 from tests.client.staged import Gate, Plain, Refusal, StagedServer
 from tests.waiting import until
 
@@ -28,6 +28,7 @@ CHALLENGE = Challenge(challenge_id="challenge")
 CONSENT = ConsentGrant(kind=CONSENT_KIND_TERMS, version="2026-11", granted=True)
 GONE = Plain(grpc.StatusCode.UNAVAILABLE)
 NO_ANSWER = Plain(grpc.StatusCode.DEADLINE_EXCEEDED)
+OVER = ("SESSION_REVOKED", "TOKEN_MISSING")
 WRONG = Refusal("CODE_WRONG", grpc.StatusCode.UNAUTHENTICATED, {"guesses_left": "4"})
 
 
@@ -109,7 +110,9 @@ async def test_a_refused_sign_in_leaves_the_session_before(
 
 
 @pytest.mark.parametrize(
-    "answer", [SignOutResponse(), Refusal("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED)], ids=["ended", "over"]
+    "answer",
+    [SignOutResponse(), *(Refusal(reason, grpc.StatusCode.UNAUTHENTICATED) for reason in OVER)],
+    ids=["ended", *OVER],
 )
 async def test_signing_out_forgets_the_session(
     client: Client, server: StagedServer, store: MemoryTokenStore, answer: SignOutResponse | Refusal
@@ -128,6 +131,44 @@ async def test_signing_out_of_a_session_that_cannot_be_refreshed_forgets_it(
     server.plays("RefreshTokens", Refusal("REFRESH_TOKEN_INVALID", grpc.StatusCode.UNAUTHENTICATED))
     await client.sign_out()
     assert store.load() is None
+
+
+async def test_signing_out_where_nobody_is_signed_in_any_more_is_no_error(
+    client: Client, server: StagedServer, store: MemoryTokenStore
+) -> None:
+    server.plays("GetMe", Refusal("TOKEN_EXPIRED", grpc.StatusCode.UNAUTHENTICATED))
+    server.plays("RefreshTokens", Refusal("SESSION_REVOKED", grpc.StatusCode.UNAUTHENTICATED))
+    server.plays("SignOut", Refusal("TOKEN_MISSING", grpc.StatusCode.UNAUTHENTICATED))
+    with pytest.raises(errors.SessionRevoked):
+        await client.users.GetMe(GetMeRequest())
+    await client.sign_out()
+    await client.sign_out()
+    assert store.load() is None
+
+
+async def test_a_session_is_forgotten_without_a_call_and_without_waiting_for_a_refresh_in_the_air(
+    client: Client, server: StagedServer, store: MemoryTokenStore
+) -> None:
+    never = Gate(refreshed("second refresh token"))
+    server.plays("RefreshTokens", never)
+    waiting = asyncio.ensure_future(client.users.GetMe(GetMeRequest()))
+    await until(lambda: never.waiting == 1)
+    async with asyncio.timeout(5):  # The refresh has 10 seconds.
+        await client.forget()
+    assert store.load() is None
+    assert await waiting == ME
+    assert [call.token for call in server.received("GetMe")] == [None]
+    assert server.received("SignOut") == []
+    await until(lambda: never.cancelled == 1)
+
+
+async def test_a_forgotten_session_gives_no_call_its_token(client: Client, server: StagedServer) -> None:
+    await client.users.GetMe(GetMeRequest())
+    await client.forget()
+    await client.users.GetMe(GetMeRequest())
+    first, second = server.received("GetMe")
+    assert first.token
+    assert second.token is None
 
 
 async def test_a_sign_out_the_server_did_not_hear_of_can_be_repeated(
@@ -165,10 +206,11 @@ async def test_any_number_of_a_services_calls_share_one_token(service: Client, s
     assert len(server.received("IssueServiceToken")) == 1
 
 
+@pytest.mark.parametrize("failure", [GONE, Plain(grpc.StatusCode.CANCELLED)], ids=["gone", "stopping"])
 async def test_a_service_asks_an_unavailable_server_again_with_a_new_assertion(
-    service: Client, server: StagedServer
+    service: Client, server: StagedServer, failure: Plain
 ) -> None:
-    server.plays("IssueServiceToken", GONE, service_token())
+    server.plays("IssueServiceToken", failure, service_token())
     assert await service.users.GetMe(GetMeRequest()) == ME
     first, second = (
         jwt.decode(request.assertion, options={"verify_signature": False})

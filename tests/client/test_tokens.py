@@ -1,5 +1,6 @@
 """A session on disk: its owner's alone, and always a whole one."""
 
+import asyncio
 import json
 import os
 import stat
@@ -77,6 +78,31 @@ def test_saving_nothing_removes_the_file_also_when_there_is_none(path: Path) -> 
     store.save(None)
     store.save(None)
     assert list(path.parent.iterdir()) == []
+
+
+async def test_the_lock_is_an_empty_file_of_its_owner_beside_the_session(path: Path) -> None:
+    store = FileTokenStore(path)
+    async with store.lock():
+        store.save(SESSION)
+    (lock,) = set(path.parent.iterdir()) - {path}
+    assert (lock.name, lock.stat().st_size) == (f"{path.name}.lock", 0)
+    assert stat.S_IMODE(lock.stat().st_mode) & ~0o600 == 0
+
+
+async def test_the_lock_keeps_others_out_until_it_is_left_and_waiting_can_be_cancelled(path: Path) -> None:
+    async def enter() -> None:
+        async with FileTokenStore(path).lock():
+            pass
+
+    async with FileTokenStore(path).lock():
+        patient, doomed = asyncio.create_task(enter()), asyncio.create_task(enter())
+        done, _ = await asyncio.wait([patient, doomed], timeout=0.2)
+        assert not done
+        doomed.cancel()
+        await asyncio.wait([doomed])
+        assert doomed.cancelled()
+        assert not patient.done()
+    await patient
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 @contextmanager
 def wrong_clock(by: dt.timedelta) -> Iterator[None]:
-    """Has the client, and what it reads tokens with, take a wrong time from the wall clock, for one block.
+    """Has the client take a wrong time from the wall clock, for one block.
 
     Not the whole process: gRPC reads the clock in C too, and the two would disagree about deadlines.
     """
@@ -23,6 +23,5 @@ def wrong_clock(by: dt.timedelta) -> Iterator[None]:
     clock = SimpleNamespace(time=lambda: time.time() + by.total_seconds(), monotonic=time.monotonic)
     with ExitStack() as patches:
         patches.enter_context(patch("svoykrug_client._credentials.time", clock))
-        for module in ("svoykrug_client._credentials", "jwt.api_jwt"):
-            patches.enter_context(patch(f"{module}.datetime", Wrong))
+        patches.enter_context(patch("svoykrug_client._assertions.datetime", Wrong))
         yield

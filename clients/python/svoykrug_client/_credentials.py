@@ -1,14 +1,17 @@
 """Who the client calls as: nobody, a person with a session, or a service account."""
 
 import asyncio
+import base64
+import json
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
-import jwt
 from svoykrug import errors
 from svoykrug.auth.v1.auth_service_pb2 import (
     IssueServiceTokenRequest,
@@ -20,13 +23,16 @@ from svoykrug.auth.v1.session_pb2 import Tokens
 
 from svoykrug_client._repeating import repeated
 from svoykrug_client.service_key import ServiceKey
-from svoykrug_client.tokens import StoredSession, TokenStore
+from svoykrug_client.tokens import SharedTokenStore, StoredSession, TokenStore
+
+_Result = TypeVar("_Result")
 
 # The answers that mean: this session is over for good. No other failure may sign her out, a proxy's 401 least of all.
 SESSION_OVER = (errors.RefreshTokenInvalid, errors.SessionRevoked, errors.SessionCompromised)
 # An access token is renewed this long before it dies, so that no call carries one that dies on the way.
 _EARLY_SECONDS = 60.0
-_ASSERTION_LIFE = timedelta(minutes=2)
+# Longer than a refresh takes, whose deadline is 10 s: who holds the store's lock so long has been stopped in mid-work.
+_LOCK_SECONDS = 15.0
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +45,8 @@ class _AccessToken:
     @classmethod
     def read(cls, value: str) -> "_AccessToken":
         """Reads a token's life from its own claims: only the server's clock counts. The server verifies it, not we."""
-        claims = jwt.decode(value, options={"verify_signature": False})
+        payload = value.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         life_seconds = float(claims["exp"] - claims["iat"])
         return cls(value, time.monotonic() + max(life_seconds - _EARLY_SECONDS, life_seconds / 2))
 
@@ -65,12 +72,13 @@ class Credentials(ABC):
         Raises:
             errors.SvoyKrugError: There is no good token and the server gives no new one.
         """
-        if self._access.is_good:
-            return self._access.value
-        if self._renewal is None or self._renewal.done():
-            self._renewal = asyncio.create_task(self._renew())
-            self._renewal.add_done_callback(_seen)
-        return await asyncio.shield(self._renewal)
+        while not self._access.is_good:
+            if self._renewal is None or self._renewal.done():
+                self._renewal = asyncio.create_task(self._renew())
+                self._renewal.add_done_callback(_seen)
+            with suppress(_Superseded):
+                return await asyncio.shield(self._renewal)
+        return self._access.value
 
     def discard(self, token: str) -> None:
         """Takes note that the server refused a token: it is not used again."""
@@ -82,17 +90,22 @@ class Credentials(ABC):
         """Gets a new token from the server."""
 
 
-def _seen(renewal: "asyncio.Task[str | None]") -> None:
+class _Superseded(Exception):
+    """A sign-in or a sign-out took the place of the session that was being renewed."""
+
+
+def _seen(work: "asyncio.Future[_Result]") -> None:
     """Takes note of a failure that nobody waits for any more, as when every call's deadline has passed."""
-    if not renewal.cancelled():
-        renewal.exception()
+    if not work.cancelled():
+        work.exception()
 
 
 class SessionCredentials(Credentials):
     """Calls as a signed-in person; renews the access token with the rotating refresh token.
 
-    Several clients, also in several processes, may share a store. They need no lock: those that race present the same
-    refresh token within seconds, which the server answers with the same next one, and nobody overwrites a later token.
+    The server takes a refresh token that is not the present one for stolen, unless its request id is the one of the
+    refresh that replaced it. So from reading the session to storing the answer a refresh is alone with the store, in
+    this client by a lock of its own, among the clients and processes of a `SharedTokenStore` by the store's.
 
     Args:
         store: Where the session is kept.
@@ -105,40 +118,101 @@ class SessionCredentials(Credentials):
         super().__init__()
         self._store = store
         self._refresh = refresh
+        self._mutex = asyncio.Lock()
+        self._call: asyncio.Future[RefreshTokensResponse] | None = None
+        self._replacements = 0
 
-    def signed_in(self, user_id: str, tokens: Tokens) -> None:
+    async def signed_in(self, user_id: str, tokens: Tokens) -> None:
         """Takes over the tokens of a new session."""
-        self._store.save(StoredSession(user_id, tokens.refresh_token))
-        self._access = _AccessToken.read(tokens.access_token)
+        await self._replace(StoredSession(user_id, tokens.refresh_token), _AccessToken.read(tokens.access_token))
 
-    def signed_out(self) -> None:
+    async def signed_out(self) -> None:
         """Forgets the session."""
-        self._store.save(None)
-        self._access = _AccessToken()
+        await self._replace(None, _AccessToken())
+
+    async def _replace(self, session: StoredSession | None, access: _AccessToken) -> None:
+        """Puts another session in the place of the one there is; the answer to its refresh is of no use any more."""
+        self._replacements += 1
+        if self._call is not None:
+            self._call.cancel()
+        async with self._alone():
+            self._access = _AccessToken()
+            await self._save(session)
+            self._access = access
 
     async def _renew(self) -> str | None:
-        before, session = self._access, self._store.load()
-        if session is None:
+        if await self._load() is None:
             return None
+        async with self._alone():
+            if self._access.is_good:  # A sign-in was before us.
+                return self._access.value
+            session = await self._load()
+            return await self._refreshed(await self._begun(session)) if session else None
+
+    async def _begun(self, session: StoredSession) -> StoredSession:
+        """Returns the session with the request id of its refresh, which is stored before the refresh is sent."""
         if not session.request_id:
             session = replace(session, request_id=str(uuid.uuid4()))
-            self._store.save(session)
-        request = RefreshTokensRequest(refresh_token=session.refresh_token, request_id=session.request_id)
-        try:
-            tokens = (await self._refresh(request)).tokens
-        except SESSION_OVER:
-            self._move_on(session, None)
-            raise
-        self._move_on(session, StoredSession(session.user_id, tokens.refresh_token))
-        if self._access is before:
-            self._access = _AccessToken.read(tokens.access_token)
-        return self._access.value or None
+            await self._save(session)
+        return session
 
-    def _move_on(self, old: StoredSession, new: StoredSession | None) -> None:
-        """Stores what follows a session, unless the store has moved on already: a sign-in, or another process."""
-        stored = self._store.load()
+    async def _refreshed(self, session: StoredSession) -> str:
+        try:
+            tokens = (await self._answer(session)).tokens
+        except SESSION_OVER:
+            await self._move_on(session, None)
+            raise
+        await self._move_on(session, StoredSession(session.user_id, tokens.refresh_token))
+        self._access = _AccessToken.read(tokens.access_token)
+        return self._access.value
+
+    async def _answer(self, session: StoredSession) -> RefreshTokensResponse:
+        replacements = self._replacements
+        request = RefreshTokensRequest(refresh_token=session.refresh_token, request_id=session.request_id)
+        self._call = asyncio.ensure_future(self._refresh(request))
+        try:
+            return await self._call
+        except asyncio.CancelledError:
+            if self._replacements == replacements:
+                raise
+            raise _Superseded from None
+        finally:
+            self._call = None
+
+    async def _move_on(self, old: StoredSession, new: StoredSession | None) -> None:
+        """Stores what follows a session, unless the store has moved on: somebody did not wait for the lock."""
+        stored = await self._load()
         if stored and stored.refresh_token == old.refresh_token:
-            self._store.save(new)
+            await self._save(new)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keeps every other change of the store out; other processes for as long as they run and the store can."""
+        async with self._mutex, AsyncExitStack() as held:
+            if isinstance(self._store, SharedTokenStore):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOCK_SECONDS):
+                        await held.enter_async_context(self._store.lock())
+            yield
+
+    async def _load(self) -> StoredSession | None:
+        return await self._stored(self._store.load)
+
+    async def _save(self, session: StoredSession | None) -> None:
+        await self._stored(partial(self._store.save, session))
+
+    async def _stored(self, work: Callable[[], _Result]) -> _Result:
+        """Has the store work: a shared one in a thread, for it waits for a disk."""
+        if not isinstance(self._store, SharedTokenStore):
+            return work()
+        working = asyncio.ensure_future(asyncio.to_thread(work))
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped, and the lock must not be let go before it is done.
+            await asyncio.wait([working])
+            _seen(working)
+            raise
 
 
 class ServiceCredentials(Credentials):
@@ -153,26 +227,13 @@ class ServiceCredentials(Credentials):
         self, key: ServiceKey, issue: Callable[[IssueServiceTokenRequest], Awaitable[IssueServiceTokenResponse]]
     ) -> None:
         super().__init__()
-        self._key = key
-        self._algorithm = key.algorithm
+        from svoykrug_client._assertions import Assertions  # noqa: PLC0415  # slow to import, and for services alone
+
+        self._assertions = Assertions(key)
         self._issue = issue
 
     async def _renew(self) -> str | None:
         # An assertion is good once, so the transport may not send it again; a new one may be sent as often as needed.
-        answer = await repeated(lambda: self._issue(IssueServiceTokenRequest(assertion=self._assertion())))
+        answer = await repeated(lambda: self._issue(IssueServiceTokenRequest(assertion=self._assertions.make())))
         self._access = _AccessToken.read(answer.access_token)
         return self._access.value
-
-    def _assertion(self) -> str:
-        now = datetime.now(UTC)
-        claims = {
-            "iss": self._key.service_account_id,
-            "sub": self._key.service_account_id,
-            "aud": self._key.audience,
-            "jti": str(uuid.uuid4()),
-            "iat": now,
-            "exp": now + _ASSERTION_LIFE,
-        }
-        return jwt.encode(
-            claims, self._key.private_key_pem, algorithm=self._algorithm, headers={"kid": self._key.key_id}
-        )

@@ -17,6 +17,9 @@ _DOMAIN = "svoykrug"
 # What grpc.aio says when the server ended a call into which it was writing; the server's own status is lost with it
 # (grpc/grpc#36066).
 _STATUS_LOST = "Internal error from Core"
+# Without a word of the server's own these say that none came from it: a server that stops answers CANCELLED to what
+# reaches it in the last milliseconds, unseen (grpc#41785). What the caller cancels is no status, but a CancelledError.
+_NO_ANSWER = (grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.CANCELLED.name)
 _Detail = TypeVar("_Detail", bound=Message)
 
 
@@ -33,7 +36,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
     """Returns the typed exception of a failed call.
 
     A status with our rich details becomes the class of its reason; one without, as a proxy or the transport itself
-    makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE or grpc.aio lost it.
+    makes it, the class of its status code, or `ConnectionLost` when it is UNAVAILABLE or CANCELLED or grpc.aio lost it.
     """
     code = failure.code().name
     trailers = dict(failure.trailing_metadata() or ())
@@ -59,7 +62,7 @@ def error_of(failure: grpc.aio.AioRpcError) -> errors.SvoyKrugError:
 def _class(reason: str, code: str) -> type[errors.SvoyKrugError]:
     if reason in errors.BY_REASON:
         return errors.BY_REASON[reason]
-    if not reason and code == grpc.StatusCode.UNAVAILABLE.name:
+    if not reason and code in _NO_ANSWER:
         return errors.ConnectionLost
     return errors.BY_CODE.get(code, errors.SvoyKrugError)
 

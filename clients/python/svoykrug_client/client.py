@@ -7,11 +7,12 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import grpc.aio
 from google.type.date_pb2 import Date
+from svoykrug import errors
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
 from svoykrug.auth.v1.auth_admin_service_pb2_grpc import AuthAdminServiceStub
 from svoykrug.auth.v1.auth_service_pb2 import (
@@ -33,6 +34,7 @@ from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
 from svoykrug_client._calls import Calls, DownloadCalls, UnaryCalls, UploadCalls
 from svoykrug_client._credentials import SESSION_OVER, ServiceCredentials, SessionCredentials
 from svoykrug_client._methods import service_config
+from svoykrug_client._streaming import CancellingChannel
 from svoykrug_client._waiting import wait_for
 from svoykrug_client.imports import BATCH_ROWS, ImportSource, import_purchases
 from svoykrug_client.service_key import ServiceKey
@@ -54,7 +56,8 @@ class Client:
         target: Where the service listens, such as `127.0.0.1:50051`.
         root_certificates_pem: Whom to trust, when not the system's authorities.
         insecure: Talk without TLS; for a service on this machine.
-        token_store: Where the session of a signed-in person is kept; in memory by default.
+        token_store: Where the session of a signed-in person is kept; in memory by default. Clients may share one that
+            is a `SharedTokenStore`, such as a `FileTokenStore`.
         service_key: Call as a service account instead.
         language: `ru` or `en`: the language of the texts for people.
         interceptors: Yours, around all that the client does with a call, such as those of `svoykrug_client.tracing`.
@@ -73,13 +76,14 @@ class Client:
     ) -> None:
         self._calls = Calls(language, f"python/{version('svoykrug-client')}")
         self._channel = self._open(target, root_certificates_pem, insecure, interceptors)
-        self.auth = AuthServiceStub(self._channel)
-        self.auth_admin = AuthAdminServiceStub(self._channel)
-        self.users = UsersServiceStub(self._channel)
-        self.businesses = BusinessesServiceStub(self._channel)
-        self.purchases = PurchasesServiceStub(self._channel)
-        self.analytics = AnalyticsServiceStub(self._channel)
-        self.operations = OperationsServiceStub(self._channel)
+        channel: Any = CancellingChannel(self._channel)
+        self.auth = AuthServiceStub(channel)
+        self.auth_admin = AuthAdminServiceStub(channel)
+        self.users = UsersServiceStub(channel)
+        self.businesses = BusinessesServiceStub(channel)
+        self.purchases = PurchasesServiceStub(channel)
+        self.analytics = AnalyticsServiceStub(channel)
+        self.operations = OperationsServiceStub(channel)
         self._session = SessionCredentials(token_store or MemoryTokenStore(), self.auth.RefreshTokens)
         self._sign_in = CompleteSignInRequest()
         self._calls.credentials = (
@@ -177,8 +181,8 @@ class Client:
             request.request_id = str(uuid.uuid4())
             self._sign_in = request
         answer = await self.auth.CompleteSignIn(request)
+        await self._session.signed_in(answer.user_id, answer.tokens)
         self._sign_in = CompleteSignInRequest()
-        self._session.signed_in(answer.user_id, answer.tokens)
         return answer
 
     async def sign_out(self) -> None:
@@ -186,10 +190,15 @@ class Client:
 
         Raises:
             errors.ConnectionLost: The server could not be told; she stays signed in here, so that it can be repeated.
+                Where that cannot wait, `forget` signs her out without the server.
         """
-        with suppress(*SESSION_OVER):
+        with suppress(*SESSION_OVER, errors.TokenMissing):
             await self.auth.SignOut(SignOutRequest())
-        self._session.signed_out()
+        await self._session.signed_out()
+
+    async def forget(self) -> None:
+        """Forgets the session here without a call, as in aeroplane mode; on the server it lives until its end."""
+        await self._session.signed_out()
 
     async def import_purchases(
         self,
@@ -207,7 +216,7 @@ class Client:
             business_id: The business, a UUID.
             rows: The purchases, or a function that returns a new iterator over them each time it is called.
             batch_rows: How many rows a message holds and a transaction commits, at most 5,000.
-            show_progress: Show a progress bar.
+            show_progress: Show a progress bar; it needs the extra `progress`.
 
         Returns:
             The counts of the last attempt, and the rejected rows with their number and reason.
@@ -215,6 +224,7 @@ class Client:
         Raises:
             errors.SvoyKrugError: The import was refused, or broke five times.
             ValueError: `batch_rows` is out of range.
+            ModuleNotFoundError: `show_progress` without the extra `progress`.
             Exception: Whatever the rows raise ends the import; the batches before are in.
         """
         source = ImportSource(rows) if callable(rows) else ImportSource(lambda: rows, len(rows))

@@ -1,18 +1,11 @@
 """Importing purchases: any number, in batches, sent again from the start when the stream breaks."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from svoykrug.purchases.v1.purchases_service_pb2 import ImportPurchasesRequest, ImportPurchasesResponse, NewPurchase
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
 
@@ -43,22 +36,19 @@ async def import_purchases(
     """Sends all rows; see `Client.import_purchases`."""
     if not 1 <= batch_rows <= _MOST_BATCH_ROWS:
         raise ValueError(f"batch_rows is 1 to {_MOST_BATCH_ROWS}, not {batch_rows}")
-    with _progress(show_progress) as progress:
-        bar = progress.add_task("importing purchases", total=source.count)
+    with _bar(show_progress, source.count) as bar:
 
         async def attempt() -> ImportPurchasesResponse:
-            progress.reset(bar)
-            return await upload(stub.ImportPurchases, _messages(business_id, source, batch_rows, progress, bar))
+            bar.restart()
+            return await upload(stub.ImportPurchases, _messages(business_id, source, batch_rows, bar))
 
         return await repeated(attempt)
 
 
-def _messages(
-    business_id: str, source: ImportSource, batch_rows: int, progress: Progress, bar: TaskID
-) -> Iterator[ImportPurchasesRequest]:
+def _messages(business_id: str, source: ImportSource, batch_rows: int, bar: "_Bar") -> Iterator[ImportPurchasesRequest]:
     for batch in _batches(source.rows(), batch_rows):
         yield ImportPurchasesRequest(business_id=business_id, purchases=batch)
-        progress.advance(bar, len(batch))
+        bar.advance(len(batch))
 
 
 def _batches(rows: Iterable[NewPurchase], batch_rows: int) -> Iterator[list[NewPurchase]]:
@@ -69,12 +59,29 @@ def _batches(rows: Iterable[NewPurchase], batch_rows: int) -> Iterator[list[NewP
         yield batch
 
 
-def _progress(shown: bool) -> Progress:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    return Progress(*columns, transient=True, disable=not shown)
+class _Bar(Protocol):
+    """Where the rows that were sent are counted."""
+
+    def restart(self) -> None: ...
+
+    def advance(self, rows: int) -> None: ...
+
+
+class _NoBar:
+    """Counts for nobody."""
+
+    def restart(self) -> None:
+        """Does nothing."""
+
+    def advance(self, rows: int) -> None:
+        """Does nothing."""
+
+
+def _bar(shown: bool, count: int | None) -> AbstractContextManager[_Bar]:
+    if not shown:
+        return nullcontext(_NoBar())
+    try:
+        from svoykrug_client._progress import progress_bar  # noqa: PLC0415  # rich is an extra, and slow to import
+    except ModuleNotFoundError as absent:
+        raise ModuleNotFoundError("show_progress needs rich: install svoykrug-client[progress]") from absent
+    return progress_bar("importing purchases", count)

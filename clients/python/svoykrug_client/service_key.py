@@ -4,9 +4,6 @@ import json
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
@@ -31,6 +28,10 @@ class ServiceKey:
         Raises:
             ValueError: The PEM holds no private key.
         """
+        # Slow to import, and for services alone.
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+
         key = serialization.load_pem_private_key(self.private_key_pem.encode(), password=None)
         return "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
 

@@ -1,11 +1,18 @@
 """Where the session of a signed-in person is kept."""
 
+import asyncio
+import fcntl
 import json
 import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+# How often a lock that another process holds is tried again.
+_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,10 @@ class StoredSession:
 
 
 class TokenStore(Protocol):
-    """Keeps the session of one signed-in person. Both methods are called in the event loop, so they must be quick."""
+    """Keeps the session of one signed-in person, for one client.
+
+    Both methods are called in the event loop, so they must be quick.
+    """
 
     def load(self) -> StoredSession | None:
         """Returns the session, or None when nobody is signed in."""
@@ -41,8 +51,20 @@ class TokenStore(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedTokenStore(TokenStore, Protocol):
+    """Keeps the session of one signed-in person, for any number of clients in any number of processes.
+
+    `load` and `save` are called in threads, one at a time by each client, so they may wait for a disk.
+    """
+
+    def lock(self) -> AbstractAsyncContextManager[None]:
+        """Waits until no other client is inside, and keeps them out until it is left; waiting can be cancelled."""
+        ...
+
+
 class MemoryTokenStore:
-    """Keeps the session as long as the program runs."""
+    """Keeps the session of one client as long as the program runs."""
 
     def __init__(self) -> None:
         self._session: StoredSession | None = None
@@ -57,7 +79,10 @@ class MemoryTokenStore:
 
 
 class FileTokenStore:
-    """Keeps the session in a file that only its owner may read.
+    """Keeps the session in a file that only its owner may read; any number of processes may share it.
+
+    The lock is one of `flock` on a file beside it, with `.lock` after its name, that is empty and stays. The system
+    takes it from a process that ends in whatever way.
 
     Args:
         path: The file; its folder must exist. It is replaced as a whole, so that a crash leaves the old or the new
@@ -99,6 +124,25 @@ class FileTokenStore:
         finally:
             os.close(folder)
 
+    @asynccontextmanager
+    async def lock(self) -> AsyncIterator[None]:
+        """Keeps out every other client that uses this file, in this process or in another.
+
+        Raises:
+            OSError: The file of the lock cannot be opened.
+        """
+        descriptor = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not _is_taken(descriptor):  # noqa: ASYNC110  # another process cannot set an event of ours
+                await asyncio.sleep(_RETRY_SECONDS)
+            try:
+                yield
+            finally:
+                # A process that was forked meanwhile has the descriptor too: closing ours would not end the lock.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
     def _replace(self, text: str) -> None:
         # mkstemp makes the file with mode 0600.
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
@@ -111,3 +155,12 @@ class FileTokenStore:
         except BaseException:
             Path(name).unlink()
             raise
+
+
+def _is_taken(descriptor: int) -> bool:
+    """Takes the lock of a file, unless another has it; returns whether it is ours now."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,13 +14,14 @@ from svoykrug import errors
 from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.sync._paging import items, pages
 from svoykrug_client.sync.client import Client, service_client
-from svoykrug_client.tokens import FileTokenStore, MemoryTokenStore, StoredSession, TokenStore
+from svoykrug_client.tokens import FileTokenStore, MemoryTokenStore, SharedTokenStore, StoredSession, TokenStore
 
 __all__ = [
     "Client",
     "FileTokenStore",
     "MemoryTokenStore",
     "ServiceKey",
+    "SharedTokenStore",
     "StoredSession",
     "TokenStore",
     "errors",

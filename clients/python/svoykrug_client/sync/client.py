@@ -49,7 +49,7 @@ class Client:
         root_certificates_pem: Whom to trust, when not the system's authorities.
         insecure: Talk without TLS; for a service on this machine.
         token_store: Where the session of a signed-in person is kept; in memory by default. It is called in the thread
-            that all synchronous clients share, so it must be quick.
+            that all synchronous clients share, so it must be quick; a `SharedTokenStore` in threads of its own.
         service_key: Call as a service account instead.
         language: `ru` or `en`: the language of the texts for people.
         interceptors: Yours, around all that the client does with a call, such as those of `svoykrug_client.tracing`;
@@ -109,6 +109,7 @@ class Client:
     start_sign_in = _blocking(asynchronous.Client.start_sign_in)
     complete_sign_in = _blocking(asynchronous.Client.complete_sign_in)
     sign_out = _blocking(asynchronous.Client.sign_out)
+    forget = _blocking(asynchronous.Client.forget)
     import_purchases = _blocking(asynchronous.Client.import_purchases)
     wait_for = _blocking(asynchronous.Client.wait_for)
 
