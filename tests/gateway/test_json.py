@@ -102,6 +102,13 @@ async def test_a_stream_is_one_json_value_a_line(front: Front) -> None:
     answer = await front.call("POST", "/v1/users/me:export", token=token)
     tables = {row["table"] for line in answer.lines for row in line["rows"]}
     assert {"users", "audit_events"} <= tables
+    assert answer.headers["content-type"] == ["application/x-ndjson"]
+
+
+async def test_a_refused_stream_is_one_json_value(front: Front) -> None:
+    refused = await front.call("POST", "/v1/users/me:export")
+    assert (refused.status, refused.reason) == (401, "TOKEN_MISSING")
+    assert refused.headers["content-type"] == ["application/json"]
 
 
 async def test_a_filter_of_times_and_enums_is_read_from_the_query(front: Front) -> None:
