@@ -102,7 +102,7 @@ async def test_where_the_documentation_is_switched_off_its_paths_are_unknown(
 
 async def test_the_pictures_of_the_documentation_are_taken(front: Front, token: str, pictures: Path) -> None:
     async with chromium() as tab:
-        await tab.look(1100, 900)
+        await tab.look(1100, 1200)
         await tab.open(front.at("/docs/"))
         await tab.shoot(pictures / "docs.png")
         await paste(tab, front, token)
@@ -110,7 +110,7 @@ async def test_the_pictures_of_the_documentation_are_taken(front: Front, token: 
         await tab.run("document.querySelector('#GetMe .trial').open = true")
         await tab.run("document.querySelector('#GetMe .trial form').requestSubmit()")
         await tab.until_true(f"document.querySelector('#GetMe .answer').textContent.includes('{ADMIN_PHONE}')")
-        await tab.run("document.querySelector('#GetMe .calls').scrollIntoView()")
+        await tab.run("document.querySelector('#GetMe').scrollIntoView()")
         await tab.shoot(pictures / "docs-try-it.png")
     for name in ("docs.png", "docs-try-it.png"):
         assert (pictures / name).stat().st_size < 200_000

@@ -3,8 +3,9 @@
 import base64
 import re
 from collections.abc import Iterator
+from typing import Any
 
-from google.api import annotations_pb2
+from google.api.annotations_pb2 import http
 
 # Whatever an error may carry must be known as well: what cannot be written as JSON would leave its body empty.
 from google.protobuf import descriptor_pb2
@@ -46,7 +47,8 @@ def stream_paths() -> Iterator[str]:
     for file in _FILES:
         for service in file.services_by_name.values():
             for method in service.methods:
-                main = method.GetOptions().Extensions[annotations_pb2.http]
+                options: Any = method.GetOptions()
+                main = options.Extensions[http]
                 for rule in (main, *main.additional_bindings) if method.server_streaming else ():
                     yield re.sub(r"\{[a-z_]+\}", "[^/]+", getattr(rule, rule.WhichOneof("pattern")))
 
