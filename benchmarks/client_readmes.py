@@ -194,8 +194,8 @@ has {processors} processors, and other work to do meanwhile: the load average st
 caches, and what Go had built of them.
 """,
     COLD: """The same by `python benchmarks/client_readmes.py --empty-caches`: every package comes from its registry and
-is built here. The programs themselves (Python, Go, Node, a JDK, Maven) were installed. The first line holds all
-packages of the server too.
+is built here, as fast as the network of the machine is. The programs themselves (Python, Go, Node, a JDK, Maven) were
+installed. The first line holds all packages of the server too.
 """,
 }
 TABLE = """
