@@ -26,6 +26,7 @@ _VIOLATION: Json = {
     "properties": {
         "field": {"type": "string", "description": "The path of the field, such as `user.email`."},
         "description": {"type": "string", "description": "The rule that its value breaks; never the value."},
+        "reason": _TEXT,
     },
     "required": ["field", "description"],
 }
