@@ -143,14 +143,14 @@ def folder() -> Iterator[Path]:
 def script(made: Made, reader: Path) -> str:
     """Returns the blocks as one script, and saves the programs among them where they are run."""
     (program,) = [block for block in REST if block.language == "python"]
-    (script,) = [block for block in GUIDE if block.language == "js"]
+    (page,) = [block for block in GUIDE if block.language == "js"]
     commands = [block.text for block in REST if block.language == "sh"]
     assert "`.venv/bin/python first.py`" in (ROOT / "README.md").read_text("utf-8")
     commands.append(".venv/bin/python first.py\n")
     commands += [block.text for block in GUIDE if block.language == "sh"]
     assert len(commands) == len(PROMISED) == len(REST) + len(GUIDE) - 1
     parts = [f"echo; echo '{MARK}'\n{command}" for command in commands]
-    texts = {"all.sh": "".join(parts), "first.py": program.text, "me.mjs": script.text}
+    texts = {"all.sh": "".join(parts), "first.py": program.text, "me.mjs": page.text}
     for name, text in texts.items():
         for place, here in made.places.items():
             text = text.replace(place, here)  # noqa: PLW2901  each place in turn
@@ -177,6 +177,7 @@ async def test_every_block_of_the_readme_and_of_the_guide_does_what_it_says(fold
         assert shell.stdout is not None
         printed = (await shell.stdout.read()).decode()
         typing.cancel()
+        await asyncio.gather(typing, return_exceptions=True)
         await shell.wait()
     _, *told = printed.split(MARK)
     assert len(told) == len(PROMISED), printed[:10_000]
@@ -185,9 +186,12 @@ async def test_every_block_of_the_readme_and_of_the_guide_does_what_it_says(fold
 
 
 async def typed(made: Made, shell: asyncio.subprocess.Process) -> None:
-    """Types each of the three codes that are asked for as soon as it is shown."""
+    """Types each of the three codes that are asked for as soon as it is shown, and nothing when none comes."""
     assert shell.stdin is not None
-    for count in (1, 2, 3):
-        await until(partial(made.has_shown, count), START_SECONDS)
-        shell.stdin.write(f"{made.codes()[-1]}\n".encode())
-        await shell.stdin.drain()
+    try:
+        for count in (1, 2, 3):
+            await until(partial(made.has_shown, count), START_SECONDS)
+            shell.stdin.write(f"{made.codes()[-1]}\n".encode())
+            await shell.stdin.drain()
+    finally:
+        shell.stdin.close()
