@@ -1,8 +1,9 @@
-"""How long it is from a clone to the first signed-in call: `python benchmarks/client_readmes.py [CLIENT ...]`.
+"""How long it is from a clone to the first call: `python benchmarks/client_readmes.py [--empty-caches] [CLIENT ...]`.
 
 Each client's README is followed as a newcomer does, in a new folder beside a new clone: its commands of installing,
 then its first program, saved and run as it stands; the code that appears on the console of `make run` is typed into it.
-It writes the last section of docs/clients.md. What is committed is cloned; caches of packages are the machine's.
+It writes one of the last two sections of docs/clients.md. What is committed is cloned. Caches of packages are the
+machine's, or with `--empty-caches` those of a machine on which nobody has installed a package before.
 """
 
 import os
@@ -12,13 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "clients.md"
-SECTION = "## From a clone to the first call\n"
+WARM, COLD = "## From a clone to the first call\n", "## From a clone to the first call, with empty caches\n"
 CODE = re.compile(r"@\S+ #(\d{6})")
 # The shortest time between two codes to one phone.
 RESEND_SECONDS = 61.0
@@ -34,6 +35,22 @@ def blocks(clone: Path, client: str, language: str) -> list[str]:
 def shell(folder: Path, commands: str) -> None:
     """Runs commands as they stand in a README."""
     subprocess.run(["bash", "-ec", commands], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def empty_caches(folder: Path) -> Mapping[str, str]:
+    """Returns the environment in which pip, uv, buf, npm, Go and Maven find nothing fetched or built before."""
+    caches = {
+        "XDG_CACHE_HOME": "cache",
+        "PIP_CACHE_DIR": "pip",
+        "UV_CACHE_DIR": "uv",
+        "BUF_CACHE_DIR": "buf",
+        "npm_config_cache": "npm",
+        "GOMODCACHE": "go-modules",
+        "GOCACHE": "go-build",
+    }
+    # Go writes its modules without the right to write, so that they could not be removed at the end.
+    others = {"GOFLAGS": "-buildvcs=false -modcacherw", "MAVEN_OPTS": f"-Dmaven.repo.local={folder / 'maven'}"}
+    return {name: str(folder / place) for name, place in caches.items()} | others
 
 
 class Service:
@@ -133,12 +150,16 @@ def timed(seconds: dict[str, tuple[float, float]], what: str) -> Iterator[None]:
     sys.stdout.write(f"{what}: {seconds[what][0]:.0f} s at a load of {seconds[what][1]:.1f}\n")
 
 
-def main(wanted: list[str]) -> None:
+def main(words: list[str]) -> None:
     """Follows the READMEs, and writes how long it took."""
+    is_cold = "--empty-caches" in words
+    wanted = [word for word in words if word != "--empty-caches"]
     seconds: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory(prefix="svoykrug-readmes-") as name:
         folder = Path(name)
         folder.chmod(0o755)
+        if is_cold:
+            os.environ.update(empty_caches(folder / "caches"))  # noqa: TID251  what is started below inherits it
         clone = folder / "svoykrug"
         with timed(seconds, "`git clone` and `make run`, until it is ready"):
             shell(folder, f"git clone -q {ROOT} svoykrug")
@@ -152,16 +173,32 @@ def main(wanted: list[str]) -> None:
                 time.sleep(RESEND_SECONDS)
         finally:
             service.stop()
+    write(COLD if is_cold else WARM, seconds)
+
+
+def write(section: str, seconds: dict[str, tuple[float, float]]) -> None:
+    """Writes one of the two sections, and leaves the other as it is."""
+    head, _, rest = DOCUMENT.read_text("utf-8").partition(WARM)
+    warm, _, cold = rest.partition(COLD)
+    texts = {WARM: warm, COLD: cold}
     rows = "".join(f"| {what} | {taken:.0f} | {load:.1f} |\n" for what, (taken, load) in seconds.items())
-    head, _, _ = DOCUMENT.read_text("utf-8").partition(SECTION)
-    DOCUMENT.write_text(f"{head.rstrip()}\n\n{SECTION}" + ABOUT.format(processors=os.cpu_count()) + rows, "utf-8")
+    texts[section] = ABOUT[section].format(processors=os.cpu_count()) + TABLE + rows
+    parts = [head, *(f"{title}{text}" for title, text in texts.items() if text)]
+    DOCUMENT.write_text("\n\n".join(part.strip() for part in parts) + "\n", "utf-8")
 
 
-ABOUT = """Measured by `python benchmarks/client_readmes.py`, which follows each README in a new folder beside a new
+ABOUT = {
+    WARM: """Measured by `python benchmarks/client_readmes.py`, which follows each README in a new folder beside a new
 clone: what it says of installing, then its first program as it stands, until it has printed who signed in. The machine
 has {processors} processors, and other work to do meanwhile: the load average stands beside. Packages were in its
 caches, and what Go had built of them.
-
+""",
+    COLD: """The same by `python benchmarks/client_readmes.py --empty-caches`: every package comes from its registry and
+is built here, as fast as the network of the machine is. The programs themselves (Python, Go, Node, a JDK, Maven) were
+installed. The first line holds all packages of the server too.
+""",
+}
+TABLE = """
 | what | seconds | load average |
 | --- | --- | --- |
 """

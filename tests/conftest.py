@@ -42,9 +42,10 @@ hypothesis.settings.load_profile("svoykrug")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds what `make soak` turns up."""
+    """Adds what `make soak` turns up, and where pictures go."""
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
     parser.addoption("--crash-runs", type=int, default=8, help="how often something is killed in the crash matrix")
+    parser.addoption("--pictures", type=Path, help="where the pictures of the documentation are written: docs/pictures")
     parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
 
 

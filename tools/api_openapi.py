@@ -6,30 +6,12 @@ Why this exists: other tools (Postman, code generators, mock servers) read this 
 import json
 from collections.abc import Iterator
 
+from api_refusals import Refusals
 from api_schema import WELL_KNOWN, Json, Schemas, reference
 from contract import Binding, Contract, Method
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 VERSION = "1.0.0"
-STATUS = "google.rpc.Status"
-_ERROR: Json = {
-    "type": "object",
-    "description": "A refusal. Branch on the `reason` of the `google.rpc.ErrorInfo` among the details.",
-    "properties": {
-        "code": {"type": "integer", "description": "The number of the `google.rpc.Code`."},
-        "message": {"type": "string", "description": "What happened, in English."},
-        "details": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"@type": {"type": "string"}},
-                "required": ["@type"],
-                "additionalProperties": True,
-            },
-        },
-    },
-    "required": ["code", "message", "details"],
-}
 _INFO = {
     "title": "Свой Круг",
     "version": VERSION,
@@ -40,7 +22,7 @@ _INFO = {
 
 def render(contract: Contract) -> str:
     """Return the document."""
-    schemas = Schemas(contract)
+    schemas, refusals = Schemas(contract), Refusals(contract)
     mapped = [method for method in contract.methods if method.bindings]
     kinds = schemas.reachable(name for method in mapped for name in (method.request, method.response))
     services = dict.fromkeys(method.service for method in mapped)
@@ -49,29 +31,32 @@ def render(contract: Contract) -> str:
         "info": _INFO,
         "servers": [{"url": "/"}],
         "tags": [{"name": name.rpartition(".")[2], "description": schemas.comments[name]} for name in services],
-        "paths": _paths(schemas, mapped),
+        "paths": _paths(schemas, refusals, mapped),
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
-            "schemas": {kind.full_name: schemas.of_type(kind) for kind in kinds} | {STATUS: _ERROR},
+            "schemas": {kind.full_name: schemas.of_type(kind) for kind in kinds} | refusals.schemas(),
+            "responses": refusals.components(),
         },
     }
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
 
-def _paths(schemas: Schemas, methods: list[Method]) -> Json:
+def _paths(schemas: Schemas, refusals: Refusals, methods: list[Method]) -> Json:
     paths: Json = {}
     for method in methods:
         for number, binding in enumerate(method.bindings):
             identity = f"{method.service.rpartition('.')[2]}_{method.name}" + (f"_{number + 1}" if number else "")
             operations = paths.setdefault(binding.path, {})
-            operations[binding.verb.lower()] = _operation(schemas, method, binding, identity)
+            operation = _operation(schemas, method, binding, identity)
+            operation["responses"] |= refusals.of(method)
+            operations[binding.verb.lower()] = operation
     return dict(sorted(paths.items()))
 
 
 def _operation(schemas: Schemas, method: Method, binding: Binding, identity: str) -> Json:
     request = schemas.message(method.request)
-    stream = " One value a line." if method.server_streaming else ""
-    answer = {"application/json": {"schema": reference(method.response)}}
+    stream = " One value a line: each is as the schema says." if method.server_streaming else ""
+    kind = "application/x-ndjson" if method.server_streaming else "application/json"
     operation: Json = {
         "operationId": identity,
         "tags": [method.service.rpartition(".")[2]],
@@ -79,8 +64,10 @@ def _operation(schemas: Schemas, method: Method, binding: Binding, identity: str
         "description": method.comment,
         "parameters": list(_parameters(schemas, request, binding)),
         "responses": {
-            "200": {"description": f"What the method returns.{stream}", "content": answer},
-            "default": {"description": "A refusal.", "content": {"application/json": {"schema": reference(STATUS)}}},
+            "200": {
+                "description": f"What the method returns.{stream}",
+                "content": {kind: {"schema": reference(method.response)}},
+            }
         },
         "security": [] if "PUBLIC" in method.callers else [{"token": []}],
     }

@@ -143,7 +143,8 @@ class Pages:
         return (
             f'<details class="trial"><summary>Try it</summary><form data-verb="{binding.verb}">'
             f'<label>{binding.verb} <input name="address" value="{escape(address)}" spellcheck="false"></label>{area}'
-            '<button type="submit">Send</button></form><pre class="answer" hidden></pre></details>'
+            '<button type="submit">Send</button> <button type="button" class="stop" hidden>Stop</button></form>'
+            '<pre class="answer" hidden></pre></details>'
         )
 
     def _fields(self, message: Descriptor) -> str:

@@ -122,6 +122,8 @@ class Settings(BaseSettings):
     """That certificate's private key, a PEM file."""
     gateway_origins: tuple[str, ...] = ()
     """The sites whose pages may call, as JSON such as `["https://app.example"]`; on loopback every local one may."""
+    gateway_docs: bool = True
+    """Whether the gateway shows `/docs` and `/openapi.json`; where not, both are unknown paths."""
     gateway_trusted_hops: int = Field(default=0, ge=0)
     """How many proxies of ours stand before the gateway and add to `x-forwarded-for`."""
     gateway_max_connections: int = Field(default=10_000, ge=1)

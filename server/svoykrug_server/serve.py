@@ -128,7 +128,8 @@ def greet(settings: Settings, addresses: Sequence[str], http_port: int, gateway:
     ]
     if gateway:
         scheme = "http" if settings.gateway_tls_certificate is None else "https"
-        lines.insert(1, f"[bold]web[/]   {scheme}://{gateway}/docs/ and JSON, gRPC-Web, /openapi.json")
+        shown = "/docs/ and JSON, gRPC-Web, /openapi.json" if settings.gateway_docs else " JSON, gRPC-Web"
+        lines.insert(1, f"[bold]web[/]   {scheme}://{gateway}{shown}")
     console = Console(soft_wrap=True, highlight=False)
     console.print(Panel.fit("\n".join(lines), title="Свой Круг is ready", border_style="green", padding=(0, 2)))
     console.print(f"  List the methods:  buf curl --protocol grpc --list-methods {target}", style="dim")

@@ -12,7 +12,7 @@ import protovalidate
 import pytest
 from api_examples import Example, Examples, snake
 from api_languages import LANGUAGES
-from contract import Contract, Method
+from contract import COMMON_REASONS, Contract, Method
 from google.protobuf.json_format import ParseDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -148,3 +148,39 @@ def test_public_methods_alone_need_no_token(contract: Contract, openapi: dict[st
         for binding in method.bindings:
             operation = openapi["paths"][binding.path][binding.verb.lower()]
             assert (operation["security"] == []) == ("PUBLIC" in method.callers), method.name
+
+
+def test_a_stream_has_the_content_type_of_lines_and_every_other_answer_that_of_json(
+    contract: Contract, openapi: dict[str, Any]
+) -> None:
+    for method in contract.methods:
+        for binding in method.bindings:
+            responses = openapi["paths"][binding.path][binding.verb.lower()]["responses"]
+            kind = "application/x-ndjson" if method.server_streaming else "application/json"
+            assert list(responses["200"]["content"]) == [kind], method.name
+
+
+def reasons(response: dict[str, Any], openapi: dict[str, Any]) -> set[str]:
+    """Returns the reasons that a response of the document may have."""
+    if "$ref" in response:
+        response = openapi["components"]["responses"][response["$ref"].rpartition("/")[2]]
+    _, own = response["content"]["application/json"]["schema"]["allOf"]
+    return set(own["properties"]["details"]["contains"]["properties"]["reason"]["enum"])
+
+
+def test_every_error_that_a_method_names_stands_under_its_status(contract: Contract, openapi: dict[str, Any]) -> None:
+    codes = {reason.name: reason.code for reason in contract.reasons}
+    of_status: dict[str, set[str]] = {}
+    for method in contract.methods:
+        told: set[str] = set()
+        for binding in method.bindings:
+            responses = openapi["paths"][binding.path][binding.verb.lower()]["responses"]
+            for status in responses.keys() - {"200", "default"}:
+                found = reasons(responses[status], openapi)
+                of_status.setdefault(status, set()).update(codes[name] for name in found)
+                told |= found
+        named = set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", method.errors.partition("; of ")[0]))
+        assert not method.bindings or told == named | set(COMMON_REASONS), method.name
+    assert of_status["401"] == {"UNAUTHENTICATED"}
+    assert of_status["409"] == {"ABORTED", "ALREADY_EXISTS"}
+    assert of_status["404"] == {"NOT_FOUND"}

@@ -101,8 +101,8 @@ class Shell(Language):
     async def prepare(self, desk: Desk) -> None:
         """Puts the tools on the path; curl is told not to hold back what it received."""
         desk.write(".curlrc", "silent\nno-buffer\n")
-        if self.name == "grpcurl" and not (TOOLS / "grpcurl").exists():
-            await run_command(desk.folder, "go", "install", GRPCURL, GOBIN=str(TOOLS))
+        if self.name == "grpcurl":
+            await install_grpcurl(desk.folder)
 
     def command(self, desk: Desk, example: Example) -> tuple[str, ...]:
         """Returns the command in a shell that knows the token."""
@@ -110,6 +110,12 @@ class Shell(Language):
         variables = {"HOME": str(desk.folder), "PATH": path, "TOKEN": desk.person.tokens.access_token}
         settings = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
         return ("sh", "-c", f"{settings}exec {self.text(desk, example)}")
+
+
+async def install_grpcurl(folder: Path) -> None:
+    """Builds grpcurl among the tools, when it is not there."""
+    if not (TOOLS / "grpcurl").exists():
+        await run_command(folder, "go", "install", GRPCURL, GOBIN=str(TOOLS))
 
 
 class Python(Language):

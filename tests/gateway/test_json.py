@@ -10,10 +10,11 @@ import aiohttp
 import jwt
 import pytest
 from contract import Binding, Contract, Method
+from openapi_schema_validator import OAS31Validator
 from structlog.testing import capture_logs
 
 from svoykrug_server.auth.convert import challenge_id_from_text
-from tests.gateway.curl import curl
+from tests.gateway.curl import Answer, curl
 from tests.gateway.front import Front
 
 CONSENTS = [
@@ -102,6 +103,34 @@ async def test_a_stream_is_one_json_value_a_line(front: Front) -> None:
     answer = await front.call("POST", "/v1/users/me:export", token=token)
     tables = {row["table"] for line in answer.lines for row in line["rows"]}
     assert {"users", "audit_events"} <= tables
+    assert answer.headers["content-type"] == ["application/x-ndjson"]
+
+
+async def test_a_refused_stream_is_one_json_value(front: Front) -> None:
+    refused = await front.call("POST", "/v1/users/me:export")
+    assert (refused.status, refused.reason) == (401, "TOKEN_MISSING")
+    assert refused.headers["content-type"] == ["application/json"]
+
+
+async def test_a_refusal_is_as_the_openapi_document_says(front: Front) -> None:
+    document = (await front.call("GET", "/openapi.json")).json
+
+    def fits(answer: Answer, verb: str, status: int) -> bool:
+        told = document["paths"]["/v1/users/me"][verb]["responses"][str(status)]
+        if "$ref" in told:
+            told = document["components"]["responses"][told["$ref"].rpartition("/")[2]]
+        schema = {**told["content"]["application/json"]["schema"], "components": document["components"]}
+        return bool(OAS31Validator(schema).is_valid(answer.json))
+
+    token = await signed_in(front, "+79991234567")
+    changed = {"email": "not an address"}
+    unknown = await front.call("GET", "/v1/users/me")
+    wrong = await front.call("PATCH", "/v1/users/me?update_mask=email", changed, token)
+    assert (unknown.status, wrong.status) == (401, 400)
+    assert fits(unknown, "get", 401)
+    assert fits(wrong, "patch", 400)
+    assert not fits(unknown, "get", 403)
+    assert not fits(wrong, "patch", 409)
 
 
 async def test_a_filter_of_times_and_enums_is_read_from_the_query(front: Front) -> None:

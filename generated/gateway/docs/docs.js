@@ -3,6 +3,8 @@
 
 const TOKEN = "svoykrug.token";
 const LANGUAGE = "svoykrug.language";
+// How many characters of an answer are shown: a stream goes on for as long as it is watched.
+const MOST_SHOWN = 200_000;
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
 // Examples are written for the embedded gateway: here they name the one that shows this page.
@@ -62,49 +64,72 @@ document.querySelector("#search")?.addEventListener("input", (event) => {
   for (const list of all(".list")) list.hidden = !list.querySelector("li:not([hidden])");
 });
 
-async function call(verb, address, body) {
+async function call(verb, address, body, signal) {
   const headers = { "accept-language": navigator.language };
   const token = sessionStorage.getItem(TOKEN);
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  return fetch(address, { method: verb, headers, body });
+  return fetch(address, { method: verb, headers, body, signal });
 }
 
-function indented(text) {
-  // A stream is one JSON value a line, of which the last may not have arrived whole.
-  return text.split("\n").map((line) => {
-    try {
-      return JSON.stringify(JSON.parse(line), null, 2);
-    } catch {
-      return line;
-    }
-  }).join("\n");
+function indented(line) {
+  try {
+    return JSON.stringify(JSON.parse(line), null, 2);
+  } catch {
+    return line;
+  }
+}
+
+const beginning = (text) => (text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}…`);
+const newest = (text) => (text.length <= MOST_SHOWN ? text : `…${text.slice(-MOST_SHOWN)}`);
+
+// Shows an answer as it comes: a stream is one JSON value a line, of which the last may not have arrived whole.
+async function show(response, answer) {
+  const head = `${response.status} ${response.statusText}\n`;
+  let whole = "";
+  let rest = "";
+  answer.textContent = head;
+  for (const reader = response.body.pipeThrough(new TextDecoderStream()).getReader(); ; ) {
+    const { done, value } = await reader.read();
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = done ? "" : lines.pop();
+    for (const line of lines) whole = newest(`${whole}${beginning(indented(line))}\n`);
+    answer.textContent = head + whole + beginning(rest);
+    if (done) return;
+  }
 }
 
 for (const trial of all(".trial")) {
   const form = trial.querySelector("form");
   const answer = trial.querySelector(".answer");
-  let reader;
+  const stop = form.querySelector(".stop");
+  let calling = new AbortController();
+  stop.addEventListener("click", () => calling.abort());
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    await reader?.cancel();
-    answer.hidden = false;
+    calling.abort();
+    const own = (calling = new AbortController());
+    answer.hidden = stop.hidden = false;
     answer.textContent = "…";
     try {
       const body = form.querySelector("textarea")?.value;
-      const response = await call(form.dataset.verb, form.elements.address.value, body);
-      const head = `${response.status} ${response.statusText}\n`;
-      let text = "";
-      answer.textContent = head;
-      reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-      for (let part = await reader.read(); !part.done; part = await reader.read()) {
-        text += part.value;
-        answer.textContent = head + indented(text);
-      }
+      await show(await call(form.dataset.verb, form.elements.address.value, body, own.signal), answer);
     } catch (error) {
-      answer.textContent = `Not answered: ${error.message}`;
+      // What was sent anew shows the answer to that.
+      if (own !== calling) return;
+      answer.append(own.signal.aborted ? "\nStopped." : `\nNot answered: ${error.message}`);
     }
+    if (own === calling) stop.hidden = true;
   });
+}
+
+// A random UUID (RFC 9562): `crypto.randomUUID` is missing where the page came without TLS from another machine.
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 function refusal(answer) {
@@ -135,9 +160,11 @@ if (form) {
         say(response.ok ? "The code is on its way." : refusal(answer), !response.ok);
         return;
       }
+      const version = form.elements.version.value.trim();
+      if (form.elements.consents.checked && !version) return say("Name the version of the texts that you accept.", true);
       const kinds = form.elements.consents.checked ? ["CONSENT_KIND_TERMS", "CONSENT_KIND_PERSONAL_DATA"] : [];
-      const consents = kinds.map((kind) => ({ kind, version: "docs", granted: true }));
-      const proof = { challenge_id: challenge ?? "", code: form.elements.code.value, request_id: crypto.randomUUID(), consents };
+      const consents = kinds.map((kind) => ({ kind, version, granted: true }));
+      const proof = { challenge_id: challenge ?? "", code: form.elements.code.value, request_id: newId(), consents };
       const response = await call("POST", "/v1/auth/sign-in:complete", JSON.stringify(proof));
       const answer = await response.json();
       if (response.ok) sessionStorage.setItem(TOKEN, answer.tokens.access_token);

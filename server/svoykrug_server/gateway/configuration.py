@@ -11,7 +11,7 @@ from typing import Any
 from svoykrug_server.config import Settings
 from svoykrug_server.gateway.contract import SERVICES, descriptor_set
 from svoykrug_server.gateway.replies import Json, local_replies
-from svoykrug_server.gateway.routes import CLUSTER, TRANSCODER, WHOLE_BODIES, routes
+from svoykrug_server.gateway.routes import CLUSTER, LINES, TRANSCODER, WHOLE_BODIES, routes
 
 ADMIN_SOCKET = "admin.sock"
 CERTIFICATE_FILE = "certificate.json"
@@ -136,6 +136,8 @@ def _http_filters(settings: Settings) -> list[Json]:
                 "max_request_bytes": JSON_GROWTH * settings.max_message_bytes,
             },
         },
+        # It comes after the transcoder: what is answered passes the steps from the last to the first.
+        {"name": LINES, "typed_config": {"@type": f"{prefix}.header_mutation.v3.HeaderMutation"}},
         {"name": TRANSCODER, "typed_config": _transcoder(settings)},
         {"name": "router", "typed_config": {"@type": f"{prefix}.router.v3.Router", "suppress_envoy_headers": True}},
     ]

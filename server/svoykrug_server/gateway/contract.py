@@ -1,6 +1,11 @@
 """What Envoy must know of the contract to turn JSON into protobuf and back."""
 
 import base64
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from google.api.annotations_pb2 import http
 
 # Whatever an error may carry must be known as well: what cannot be written as JSON would leave its body empty.
 from google.protobuf import descriptor_pb2
@@ -35,6 +40,17 @@ def descriptor_set() -> str:
         _add(file, known)
     protos = (descriptor_pb2.FileDescriptorProto.FromString(file.serialized_pb) for file in known.values())
     return base64.b64encode(descriptor_pb2.FileDescriptorSet(file=protos).SerializeToString()).decode()
+
+
+def stream_paths() -> Iterator[str]:
+    """Yields the paths that are answered with a stream, each as a regular expression."""
+    for file in _FILES:
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                options: Any = method.GetOptions()
+                main = options.Extensions[http]
+                for rule in (main, *main.additional_bindings) if method.server_streaming else ():
+                    yield re.sub(r"\{[a-z_]+\}", "[^/]+", getattr(rule, rule.WhichOneof("pattern")))
 
 
 def _add(file: FileDescriptor, known: dict[str, FileDescriptor]) -> None:

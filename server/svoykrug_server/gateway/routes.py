@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from svoykrug_server.config import Settings
-from svoykrug_server.gateway.contract import SERVICES
+from svoykrug_server.gateway.contract import SERVICES, stream_paths
 from svoykrug_server.gateway.replies import Json
 
 CLUSTER = "servers"
@@ -14,6 +14,8 @@ TRANSCODER = "json"
 """What the filter that turns JSON into protobuf is called; routes configure it by this name."""
 WHOLE_BODIES = "whole_bodies"
 """What the filter that takes a body in, and refuses it when it is too large, is called; streams do without."""
+LINES = "lines"
+"""What the filter is called that says of a stream's answer that it is one JSON value a line."""
 PAGES = Path(__file__).parent / "pages"
 """The documentation, as `make generate` made it."""
 LARGEST_PAGE_BYTES = 16 * 1024 * 1024
@@ -49,6 +51,12 @@ def routes(settings: Settings, jwks_filter: Json) -> Json:
         {"match": {"prefix": f"/{service}/"}, "route": _to_servers(), **_without(WHOLE_BODIES)}
         for service in (*SERVICES, *_STANDARD)
     ]
+    streams = [
+        {"match": {"safe_regex": {"regex": path}}, "route": _to_servers(), "typed_per_filter_config": _as_lines()}
+        for path in stream_paths()
+    ]
+    methods = {"match": {"prefix": "/v1/"}, "route": _to_servers()}
+    pages = _pages() if settings.gateway_docs else []
     return {
         "name": "routes",
         "max_direct_response_body_size_bytes": LARGEST_PAGE_BYTES,
@@ -56,7 +64,7 @@ def routes(settings: Settings, jwks_filter: Json) -> Json:
             {
                 "name": "all",
                 "domains": ["*"],
-                "routes": [_alive(), jwks, {"match": {"prefix": "/v1/"}, "route": _to_servers()}, *called, *_pages()],
+                "routes": [_alive(), jwks, *streams, methods, *called, *pages],
                 "typed_per_filter_config": {"cors": _cors(settings)},
             }
         ],
@@ -79,6 +87,13 @@ def _alive() -> Json:
     """Says that the gateway lives; `/readyz` says whether a server behind it takes calls."""
     answer = {"status": 200, "body": {"inline_string": "alive\n"}}
     return {"match": {"path": "/healthz"}, "direct_response": answer, **_without(TRANSCODER)}
+
+
+def _as_lines() -> Json:
+    """Names the type of a stream in JSON; a refusal, which has another status, stays one JSON value."""
+    kind = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute"
+    value = "%CEL(response.headers[':status'] == '200' ? 'application/x-ndjson' : 'application/json')%"
+    return {LINES: {"@type": kind, "mutations": {"response_mutations": [{"append": _header("content-type", value)}]}}}
 
 
 def _cors(settings: Settings) -> Json:
