@@ -98,33 +98,37 @@ func (t *tokens) run(ctx context.Context, current *change) {
 			t.access, current.token = fresh, value
 		}
 	}
-	t.change = nil
-	close(current.done)
+	t.end(current)
 }
 
 // replace puts what work returns in place of the token, nil for none. A renewal under way is stopped first, for its answer is of no
 // use; calls that need a token wait for the end, and ask again.
 func (t *tokens) replace(work func() (*accessToken, error)) error {
-	t.mu.Lock()
-	for t.change != nil {
-		before := t.change
-		t.mu.Unlock()
-		before.stop()
-		<-before.done
-		t.mu.Lock()
-	}
 	current := &change{done: make(chan struct{}), stop: func() {}}
+	t.mu.Lock()
+	before := t.change
 	t.change = current
 	t.mu.Unlock()
+	if before != nil {
+		before.stop()
+		<-before.done
+	}
 	access, err := work()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err == nil {
 		t.access = access
 	}
-	t.change = nil
-	close(current.done)
+	t.end(current)
 	return err
+}
+
+// end lets those go on who waited for a change.
+func (t *tokens) end(current *change) {
+	if t.change == current {
+		t.change = nil
+	}
+	close(current.done)
 }
 
 // discard takes note that the server refused a token: it is not used again.
