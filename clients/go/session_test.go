@@ -3,6 +3,7 @@
 package svoykrug
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -182,7 +183,8 @@ func TestARefreshWaitsForThatOfAnotherClientAndGoesOnFromItsToken(t *testing.T) 
 // The lock is held by a process in Python, as its client holds it.
 func TestALockHeldForEverDelaysARefreshAndKeepsNobodyOut(t *testing.T) {
 	file, server := sharedFile(t), &rotation{t: t, current: "T0"}
-	holder := exec.CommandContext(t.Context(), "python3", "-c", `import fcntl, sys
+	python := filepath.Join(filepath.Dir(cmp.Or(os.Getenv("SVOYKRUG_BIN"), "../../.venv/bin/svoykrug")), "python")
+	holder := exec.CommandContext(t.Context(), python, "-c", `import fcntl, sys
 file = open(sys.argv[1], "w")
 fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)

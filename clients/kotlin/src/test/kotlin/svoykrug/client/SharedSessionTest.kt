@@ -96,7 +96,7 @@ class SharedSessionTest {
         assertTrue(took >= 300.milliseconds, "it did not wait: $took")
         otherClient.cancel()
         otherClient.join()
-        val otherProcess = ProcessBuilder("python3", "-c", HOLDER, lock.path).redirectErrorStream(true).start()
+        val otherProcess = ProcessBuilder(PYTHON, "-c", HOLDER, lock.path).redirectErrorStream(true).start()
         assertEquals("held", otherProcess.inputReader().readLine())
         val tookAgain = measureTime { assertTrue(session(FileTokenStore(path), 300.milliseconds, server::refresh).renew()!!.isNotEmpty()) }
         assertTrue(tookAgain >= 300.milliseconds, "it did not wait: $tookAgain")
