@@ -19,8 +19,8 @@ import (
 	usersv1 "svoykrug/users/v1"
 )
 
-// Longer than a call with a deadline of a second takes on any machine, shorter than the method's own of 10 s.
-const soon = 9 * time.Second
+// How much longer than its deadline a call may take on a slow machine.
+const slack = 4 * time.Second
 
 // The link goes while a purchase is under way, and is back seconds later: it counts once, and nobody is signed out.
 func (s *scenario) aeroplaneMode(t *testing.T) {
@@ -39,7 +39,6 @@ func (s *scenario) aeroplaneMode(t *testing.T) {
 	kept, err := store.Load()
 	succeeds(t, err)
 
-	begin := time.Now()
 	network.stalled.Store(true)
 	fails(t, func(ctx context.Context) error {
 		_, err := till.Purchases.RecordPurchase(ctx, purchase)
@@ -56,9 +55,6 @@ func (s *scenario) aeroplaneMode(t *testing.T) {
 	cold := clientOf(t, network.address, svoykrug.WithTokenStore(store))
 	fails(t, getMe(phone))
 	fails(t, getMe(cold))
-	if took := time.Since(begin); took > 3*soon {
-		t.Fatalf("three calls with a deadline of a second took %s", took)
-	}
 	still, err := store.Load()
 	succeeds(t, err)
 	equal(t, still.RefreshToken, kept.RefreshToken)
@@ -88,6 +84,29 @@ func (s *scenario) aeroplaneMode(t *testing.T) {
 	equal(t, count, 1)
 }
 
+// The connection is dead and nobody says so: a NAT or a tunnel forgot it. New ones go through.
+func TestAConnectionThatIsDeadWithoutAWordIsGivenUp(t *testing.T) {
+	network, store := newProxy(t), &svoykrug.MemoryTokenStore{}
+	client := clientOf(t, network.address, svoykrug.WithTokenStore(store))
+	signedIn := signInDemo(t, client, demoPhone)
+	kept, err := store.Load()
+	succeeds(t, err)
+	network.forgetConnections()
+	begin := time.Now()
+	fails(t, func(ctx context.Context) error {
+		_, err := client.Users.GetMe(ctx, &usersv1.GetMeRequest{})
+		return err
+	})
+	isBack(t, client, signedIn.GetUserId())
+	// Silence of 12 s, a ping of 5 s, and a machine that is slow: well below the 80 s of a keepalive for idle connections.
+	if took := time.Since(begin); took > 50*time.Second {
+		t.Fatalf("calls failed for %s", took)
+	}
+	now, err := store.Load()
+	succeeds(t, err)
+	equal(t, *now, *kept)
+}
+
 // The server's certificate has expired; then it gets another.
 func (s *scenario) expiredCertificate(t *testing.T) {
 	folder := certificates(t)
@@ -110,14 +129,10 @@ func (s *scenario) expiredCertificate(t *testing.T) {
 	)
 	succeeds(t, err)
 	defer client.Close()
-	begin := time.Now()
 	fails(t, func(ctx context.Context) error {
 		_, err := client.Users.GetMe(ctx, &usersv1.GetMeRequest{})
 		return err
 	})
-	if took := time.Since(begin); took > soon {
-		t.Fatalf("a call with a deadline of a second took %s", took)
-	}
 	kept, err := store.Load()
 	succeeds(t, err)
 	equal(t, kept.RefreshToken, before.GetTokens().GetRefreshToken())
@@ -154,8 +169,12 @@ func fails(t *testing.T, call func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
+	begin := time.Now()
 	if err := call(ctx); !isLost(err) {
 		t.Fatalf("got %v, want a lost connection or a deadline", err)
+	}
+	if took := time.Since(begin); took > time.Second+slack {
+		t.Fatalf("a call with a deadline of a second took %s", took)
 	}
 }
 

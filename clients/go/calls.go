@@ -6,8 +6,11 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 // bearer is the per-RPC credential of one call. gRPC itself refuses to send it without TLS, unless the client was told to.
@@ -84,7 +87,7 @@ func (c *calls) unary(
 		}
 		var trailer metadata.MD
 		err = invoke(tried.ctx, path, request, answer, connection, append(tried.options, grpc.Trailer(&trailer))...)
-		return tried, typed(err, trailer)
+		return tried, failed(ctx, connection, err, trailer)
 	}
 	tried, err := once()
 	if c.refused(tried, err) {
@@ -100,13 +103,15 @@ func (c *calls) stream(
 ) (grpc.ClientStream, error) {
 	ctx, cancel := withDeadline(ctx, path)
 	started := &streaming{calls: c, cancel: cancel, description: description, repeatable: !description.ClientStreams}
+	started.failed = func(err error, trailer metadata.MD) error { return failed(ctx, connection, err, trailer) }
 	started.open = func() error {
 		tried, err := c.prepare(ctx, path, options)
-		if err == nil {
-			started.tried = tried
-			started.ClientStream, err = open(tried.ctx, description, connection, path, tried.options...)
+		if err != nil {
+			return err
 		}
-		return typed(err, nil)
+		started.tried = tried
+		started.ClientStream, err = open(tried.ctx, description, connection, path, tried.options...)
+		return started.failed(err, nil)
 	}
 	if err := started.open(); err != nil {
 		cancel()
@@ -123,6 +128,7 @@ type streaming struct {
 	cancel      context.CancelFunc
 	description *grpc.StreamDesc
 	open        func() error
+	failed      func(error, metadata.MD) error
 	tried       attempt
 	repeatable  bool
 	request     any
@@ -131,7 +137,7 @@ type streaming struct {
 // SendMsg sends a request.
 func (s *streaming) SendMsg(request any) error {
 	s.request = request
-	return typed(s.ClientStream.SendMsg(request), nil)
+	return s.failed(s.ClientStream.SendMsg(request), nil)
 }
 
 // RecvMsg receives an answer.
@@ -154,7 +160,7 @@ func (s *streaming) receive(answer any) error {
 	if err == nil || err == io.EOF {
 		return err
 	}
-	return typed(err, s.ClientStream.Trailer())
+	return s.failed(err, s.ClientStream.Trailer())
 }
 
 func (s *streaming) again() error {
@@ -162,9 +168,22 @@ func (s *streaming) again() error {
 		return err
 	}
 	if err := s.ClientStream.SendMsg(s.request); err != nil && err != io.EOF {
-		return typed(err, nil)
+		return s.failed(err, nil)
 	}
 	return s.ClientStream.CloseSend()
+}
+
+// failed returns the *Error of a failed call. A server that stops answers CANCELLED to what reaches it in the last milliseconds, unseen
+// (grpc#41785): where nobody here cancelled the call or closed the client, the connection was lost.
+func failed(ctx context.Context, connection *grpc.ClientConn, err error, trailer metadata.MD) error {
+	err = typed(err, trailer)
+	lost, ok := err.(*Error)
+	if ok && lost.Code == codes.Canceled && lost.Reason == "" && ctx.Err() == nil &&
+		connection.GetState() != connectivity.Shutdown {
+		lost.Code = codes.Unavailable
+		lost.status = status.New(lost.Code, lost.Text)
+	}
+	return err
 }
 
 // withDeadline gives a call that has no deadline the method's own; a stream that the caller ends has none.

@@ -22,6 +22,10 @@ import (
 	usersv1 "svoykrug/users/v1"
 )
 
+// A connection that is dead without a word (NAT, tunnels) is found by a ping after 12 s of silence in mid-call, unanswered for 5 s: before
+// a second call with the deadline of 10 s ends. The server allows a ping every 10 s.
+var lively = keepalive.ClientParameters{Time: 12 * time.Second, Timeout: 5 * time.Second}
+
 // Client is a connection to the service. Its methods and stubs may be used by several goroutines at once.
 type Client struct {
 	Auth       authv1.AuthServiceClient
@@ -87,7 +91,7 @@ func New(target string, options ...Option) (*Client, error) {
 		grpc.WithDefaultServiceConfig(serviceConfig()),
 		grpc.WithChainUnaryInterceptor(calls.unary),
 		grpc.WithChainStreamInterceptor(calls.stream),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.WithKeepaliveParams(lively),
 		// After a long outage gRPC would wait up to two minutes before it tries again: the server is back long before.
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect(), MinConnectTimeout: 20 * time.Second}),
 	}, chosen.dial...)...)
@@ -104,7 +108,7 @@ func New(target string, options ...Option) (*Client, error) {
 		Operations: operationsv1.NewOperationsServiceClient(connection),
 		connection: connection,
 	}
-	client.session = &session{auth: client.Auth, tokens: calls.tokens, store: chosen.store}
+	client.session = &session{auth: client.Auth, tokens: calls.tokens, store: chosen.store, patience: longestTurn}
 	calls.tokens.renew = client.session.renew
 	if chosen.key != nil {
 		calls.tokens.renew = serviceRenewal(client.Auth, chosen.key)
@@ -139,7 +143,12 @@ func (c *Client) CompleteSignIn(
 	if err != nil {
 		return nil, err
 	}
-	return answer, c.session.signedIn(answer.GetUserId(), answer.GetTokens())
+	access, err := readAccessToken(answer.GetTokens().GetAccessToken())
+	if err != nil {
+		return nil, err
+	}
+	signedIn := &StoredSession{UserID: answer.GetUserId(), RefreshToken: answer.GetTokens().GetRefreshToken()}
+	return answer, c.session.replace(ctx, signedIn, access)
 }
 
 // repeatable returns the sign-in request with a request id: that of the last one when it is the same sign-in.
@@ -156,11 +165,15 @@ func (c *Client) repeatable(request *authv1.CompleteSignInRequest) *authv1.Compl
 }
 
 // SignOut ends the session on the server, then forgets it; a session that is over already is only forgotten. Where the server could
-// not be told she stays signed in here, so that it can be repeated.
+// not be told she stays signed in here, so that it can be repeated; Forget does without the server.
 func (c *Client) SignOut(ctx context.Context) error {
 	_, err := c.Auth.SignOut(ctx, &authv1.SignOutRequest{})
-	if err != nil && !hasReason(err, ReasonRefreshTokenInvalid, ReasonSessionRevoked, ReasonSessionCompromised) {
+	if err != nil && !hasReason(err, sessionOver...) && !hasReason(err, ReasonTokenMissing) {
 		return err
 	}
-	return c.session.signedOut()
+	return c.Forget(ctx)
 }
+
+// Forget signs out on this side alone, without a call: the session leaves the token store, and on the server it goes on until its time
+// is over or somebody revokes it.
+func (c *Client) Forget(ctx context.Context) error { return c.session.replace(ctx, nil, nil) }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/uuid"
 
 	authv1 "svoykrug/auth/v1"
 )
@@ -42,65 +41,94 @@ type tokens struct {
 	// renew gets a new token from the server; empty when nobody is signed in.
 	renew func(context.Context) (string, error)
 
-	mu      sync.Mutex
-	access  *accessToken // nil when there is none.
-	renewal *renewal
+	mu     sync.Mutex
+	access *accessToken // nil when there is none.
+	change *change
 }
 
-type renewal struct {
-	done  chan struct{}
-	token string
-	err   error
+// change is the one renewal or replacement of the token that is under way.
+type change struct {
+	done chan struct{}
+	// stop ends a renewal; a replacement is waited for.
+	stop context.CancelFunc
+	// settled renewals have a token or an error for who waited for them; after any other change they ask again.
+	settled bool
+	token   string
+	err     error
 }
 
 // get returns a token that is good now, or an empty one to call without.
 func (t *tokens) get(ctx context.Context) (string, error) {
-	t.mu.Lock()
-	if t.access != nil && time.Now().Before(t.access.renewAt) {
-		defer t.mu.Unlock()
-		return t.access.value, nil
-	}
-	if t.renewal == nil {
-		t.renewal = &renewal{done: make(chan struct{})}
-		go t.run(t.renewal, t.access)
-	}
-	current := t.renewal
-	t.mu.Unlock()
-	select {
-	case <-current.done:
-		return current.token, current.err
-	case <-ctx.Done():
-		return "", ended(ctx)
+	for {
+		t.mu.Lock()
+		if t.access != nil && time.Now().Before(t.access.renewAt) {
+			defer t.mu.Unlock()
+			return t.access.value, nil
+		}
+		if t.change == nil {
+			renewing, stop := context.WithCancel(context.Background())
+			t.change = &change{done: make(chan struct{}), stop: stop}
+			go t.run(renewing, t.change)
+		}
+		current := t.change
+		t.mu.Unlock()
+		select {
+		case <-current.done:
+			if current.settled {
+				return current.token, current.err
+			}
+		case <-ctx.Done():
+			return "", ended(ctx)
+		}
 	}
 }
 
-// run renews the token, unless a sign-in or a sign-out replaces it meanwhile: then theirs is the one that counts.
-func (t *tokens) run(current *renewal, before *accessToken) {
+// run renews the token, unless it is stopped.
+func (t *tokens) run(ctx context.Context, current *change) {
+	defer current.stop()
 	var fresh *accessToken
-	value, err := t.renew(context.Background())
+	value, err := t.renew(ctx)
 	if err == nil && value != "" {
 		fresh, err = readAccessToken(value)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch {
-	case t.access != before:
-		err = nil
-	case err == nil:
-		t.access = fresh
+	if current.settled = ctx.Err() == nil; current.settled {
+		if current.err = err; err == nil {
+			t.access, current.token = fresh, value
+		}
 	}
-	if current.err = err; err == nil && t.access != nil {
-		current.token = t.access.value
-	}
-	t.renewal = nil
-	close(current.done)
+	t.end(current)
 }
 
-// replace takes over a token that did not come from a renewal; nil for none.
-func (t *tokens) replace(access *accessToken) {
+// replace puts what work returns in place of the token, nil for none. A renewal under way is stopped first, for its answer is of no
+// use; calls that need a token wait for the end, and ask again.
+func (t *tokens) replace(work func() (*accessToken, error)) error {
+	current := &change{done: make(chan struct{}), stop: func() {}}
+	t.mu.Lock()
+	before := t.change
+	t.change = current
+	t.mu.Unlock()
+	if before != nil {
+		before.stop()
+		<-before.done
+	}
+	access, err := work()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.access = access
+	if err == nil {
+		t.access = access
+	}
+	t.end(current)
+	return err
+}
+
+// end lets those go on who waited for a change.
+func (t *tokens) end(current *change) {
+	if t.change == current {
+		t.change = nil
+	}
+	close(current.done)
 }
 
 // discard takes note that the server refused a token: it is not used again.
@@ -110,86 +138,6 @@ func (t *tokens) discard(token string) {
 	if t.access != nil && t.access.value == token {
 		t.access.renewAt = time.Time{}
 	}
-}
-
-// session is a signed-in person, whose refresh token is kept in a store.
-//
-// Several clients, also in several processes, may share a store. They need no lock: those that race present the same refresh token
-// within seconds, which the server answers with the same next one, and nobody overwrites a later token.
-type session struct {
-	auth   authv1.AuthServiceClient
-	tokens *tokens
-
-	mu    sync.Mutex
-	store TokenStore
-}
-
-// signedIn takes over the tokens of a new session.
-func (s *session) signedIn(userID string, fresh *authv1.Tokens) error {
-	access, err := readAccessToken(fresh.GetAccessToken())
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.store.Save(&StoredSession{UserID: userID, RefreshToken: fresh.GetRefreshToken()}); err != nil {
-		return err
-	}
-	s.tokens.replace(access)
-	return nil
-}
-
-// signedOut forgets the session.
-func (s *session) signedOut() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tokens.replace(nil)
-	return s.store.Save(nil)
-}
-
-// renew refreshes the access token. Only the answers that say that the session is over for good end it here.
-func (s *session) renew(ctx context.Context) (string, error) {
-	stored, err := s.prepared()
-	if err != nil || stored == nil {
-		return "", err
-	}
-	answer, err := s.auth.RefreshTokens(ctx, &authv1.RefreshTokensRequest{
-		RefreshToken: stored.RefreshToken, RequestId: stored.RequestID,
-	})
-	if hasReason(err, ReasonRefreshTokenInvalid, ReasonSessionRevoked, ReasonSessionCompromised) {
-		if storeErr := s.moveOn(stored, nil); storeErr != nil {
-			return "", storeErr
-		}
-	}
-	if err != nil {
-		return "", err
-	}
-	next := &StoredSession{UserID: stored.UserID, RefreshToken: answer.GetTokens().GetRefreshToken()}
-	return answer.GetTokens().GetAccessToken(), s.moveOn(stored, next)
-}
-
-// prepared returns the session to refresh, with the request id of its refresh stored before the refresh is sent.
-func (s *session) prepared() (*StoredSession, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	stored, err := s.store.Load()
-	if err != nil || stored == nil || stored.RequestID != "" {
-		return stored, err
-	}
-	refreshing := *stored
-	refreshing.RequestID = uuid.NewString()
-	return &refreshing, s.store.Save(&refreshing)
-}
-
-// moveOn stores what follows a session, unless the store has moved on already: a sign-in, or another process.
-func (s *session) moveOn(old, next *StoredSession) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	stored, err := s.store.Load()
-	if err != nil || stored == nil || stored.RefreshToken != old.RefreshToken {
-		return err
-	}
-	return s.store.Save(next)
 }
 
 // serviceRenewal returns the function that exchanges an assertion for an access token (RFC 7523).

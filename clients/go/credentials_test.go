@@ -68,11 +68,11 @@ func TestManyCallsWaitForOneRenewalAndACancelledOneDisturbsNoOther(t *testing.T)
 	}
 }
 
-func TestASignInDuringARenewalIsTheOneThatCounts(t *testing.T) {
-	begun, answer := make(chan struct{}), make(chan struct{})
-	tokens := &tokens{renew: func(context.Context) (string, error) {
+func TestASignInStopsARenewalAndIsTheOneThatCounts(t *testing.T) {
+	begun := make(chan struct{})
+	tokens := &tokens{renew: func(ctx context.Context) (string, error) {
 		close(begun)
-		<-answer
+		<-ctx.Done() // Stopped, or this test hangs.
 		return tokenOf(t, "the session before", 0), nil
 	}}
 	got := make(chan string)
@@ -85,8 +85,9 @@ func TestASignInDuringARenewalIsTheOneThatCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens.replace(signedIn)
-	close(answer)
+	if err := tokens.replace(func() (*accessToken, error) { return signedIn, nil }); err != nil {
+		t.Fatal(err)
+	}
 	if token := <-got; token != signedIn.value {
 		t.Fatal("the call carries the token of the session before")
 	}

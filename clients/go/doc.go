@@ -6,4 +6,4 @@
 package svoykrug
 
 // Version is the version of this module, sent as x-client-version.
-const Version = "1.0.0"
+const Version = "1.1.0"

@@ -15,6 +15,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// The answers that mean: this session is over for good. No other failure may sign her out, a proxy's 401 least of all.
+var sessionOver = []Reason{ReasonRefreshTokenInvalid, ReasonSessionRevoked, ReasonSessionCompromised}
+
 // Reason names why a call was refused, as the error catalogue does: the ErrorReason without its prefix, such as CODE_WRONG. It is
 // an error itself, so that errors.Is(err, svoykrug.ReasonCodeWrong) asks for one reason.
 type Reason string
@@ -40,6 +43,8 @@ type Error struct {
 	RequestID string
 
 	status *status.Status
+	// cause is what failed on this side of the connection, such as a token store.
+	cause error
 }
 
 // Error describes the failure in one line for a log; it holds nothing personal.
@@ -66,7 +71,8 @@ func (e *Error) Is(target error) bool {
 	return ok && reason != "" && reason == e.Reason
 }
 
-// Unwrap returns context.DeadlineExceeded or context.Canceled where that is what ended the call, whoever saw it first.
+// Unwrap returns context.DeadlineExceeded or context.Canceled where that is what ended the call, whoever saw it first, and the error of
+// the token store or of an interceptor where that is what failed.
 func (e *Error) Unwrap() error {
 	switch e.Code {
 	case codes.DeadlineExceeded:
@@ -74,7 +80,7 @@ func (e *Error) Unwrap() error {
 	case codes.Canceled:
 		return context.Canceled
 	}
-	return nil
+	return e.cause
 }
 
 // GRPCStatus returns the status, so that status.Code and status.FromError work on this error.
@@ -86,8 +92,11 @@ func typed(err error, trailer metadata.MD) error {
 	if err == nil || err == io.EOF || errors.As(err, &known) {
 		return err
 	}
-	given := status.Convert(err)
+	given, isStatus := status.FromError(err)
 	typed := &Error{Code: given.Code(), Text: given.Message(), status: given}
+	if !isStatus {
+		typed.cause = err
+	}
 	if ids := trailer.Get("x-request-id"); len(ids) > 0 {
 		typed.RequestID = ids[0]
 	}

@@ -23,6 +23,9 @@ type proxy struct {
 	stalled atomic.Bool
 	// While away, no byte comes through, and there is no way for new connections.
 	away atomic.Bool
+	// Of the connections before this one, no byte comes through, and nobody is told.
+	firstAlive atomic.Int32
+	accepted   atomic.Int32
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -72,8 +75,13 @@ func (p *proxy) endConnections() {
 	p.conns = nil
 }
 
+// forgetConnections makes every connection a hole into which bytes fall; new ones go through.
+func (p *proxy) forgetConnections() { p.firstAlive.Store(p.accepted.Load() + 1) }
+
 func (p *proxy) forward(caller net.Conn) {
 	defer caller.Close()
+	number := p.accepted.Add(1)
+	isHole := func() bool { return p.away.Load() || number < p.firstAlive.Load() }
 	if p.away.Load() {
 		return
 	}
@@ -93,7 +101,7 @@ func (p *proxy) forward(caller net.Conn) {
 			if err != nil {
 				return
 			}
-			if p.away.Load() {
+			if isHole() {
 				continue
 			}
 			if _, err := target.Write(part[:length]); err != nil {
@@ -112,7 +120,7 @@ func (p *proxy) forward(caller net.Conn) {
 			return
 		}
 		var to io.Writer = caller
-		if p.stalled.Load() || p.away.Load() {
+		if p.stalled.Load() || isHole() {
 			to = io.Discard
 		}
 		rest := int64(binary.BigEndian.Uint32(append([]byte{0}, head[:3]...)))

@@ -1,6 +1,7 @@
 package svoykrug
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,9 @@ func (s StoredSession) Format(state fmt.State, _ rune) {
 }
 
 // TokenStore keeps the session of one signed-in person. The client never calls it from two goroutines at once.
+//
+// It serves one client at a time: two that refresh the same session are thief and victim to the server. What several clients share is
+// a [SharedTokenStore].
 type TokenStore interface {
 	// Load returns the session, or nil when nobody is signed in.
 	Load() (*StoredSession, error)
@@ -34,7 +38,15 @@ type TokenStore interface {
 	Save(session *StoredSession) error
 }
 
-// MemoryTokenStore keeps the session as long as the program runs. The zero value is ready, also for several clients.
+// SharedTokenStore is a [TokenStore] that several clients may share, also those of other processes.
+type SharedTokenStore interface {
+	TokenStore
+	// Lock returns once no other client has the lock, in this process or another, or with an error once ctx is done. It is held over
+	// a whole refresh: from reading the session to storing the next one.
+	Lock(ctx context.Context) (unlock func(), err error)
+}
+
+// MemoryTokenStore keeps the session as long as the program runs. The zero value is ready; it serves one client at a time.
 type MemoryTokenStore struct {
 	mu      sync.Mutex
 	session *StoredSession
@@ -56,7 +68,10 @@ func (m *MemoryTokenStore) Save(session *StoredSession) error {
 }
 
 // FileTokenStore keeps the session in a file that only its owner may read. The file is replaced as a whole, so that a crash leaves
-// the old or the new session; its folder must exist. Several clients and processes may share it, those in Python too.
+// the old or the new session; its folder must exist.
+//
+// Where the system has flock (Linux, macOS, the BSDs) it is a [SharedTokenStore]: several clients and processes may share the file, those
+// in Python too. They take turns by a lock on the file beside it whose name ends in .lock, and which stays.
 type FileTokenStore string
 
 // Load returns the session, or nil when nobody is signed in.

@@ -29,8 +29,6 @@ import kotlin.time.Duration.Companion.nanoseconds
 
 private val AUTHORIZATION = Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER)
 
-// A server that stops answers CANCELLED to what reaches it in the last milliseconds, unseen (grpc#41785).
-private val AWAY = setOf(Status.Code.UNAVAILABLE, Status.Code.CANCELLED)
 private const val MOST_SENDS = 4
 
 /**
@@ -53,7 +51,7 @@ internal class Calls(private val channel: ManagedChannel, private val insecure: 
             try {
                 return ClientCalls.unaryRpc(channel, method, request, options, Metadata())
             } catch (failure: StatusException) {
-                val error = typed(failure)
+                val error = failed(failure)
                 if (!attempts.goOnAfter(error)) throw error
             }
         }
@@ -72,7 +70,7 @@ internal class Calls(private val channel: ManagedChannel, private val insecure: 
             val answers = ClientCalls.serverStreamingRpc(channel, method, request, attempts.next(), Metadata())
             emitAll(
                 answers.onEach { begun = true }.catch { failure ->
-                    val error = typed(failure as? StatusException ?: throw failure)
+                    val error = failed(failure as? StatusException ?: throw failure)
                     again = !begun && attempts.goOnAfter(error)
                     if (!again) throw error
                 },
@@ -91,8 +89,18 @@ internal class Calls(private val channel: ManagedChannel, private val insecure: 
         try {
             return ClientCalls.clientStreamingRpc(channel, method, requests, options, Metadata())
         } catch (failure: StatusException) {
-            throw typed(failure).also { attempts.isRefused(it) }
+            throw failed(failure).also { attempts.isRefused(it) }
         }
+    }
+
+    /**
+     * Returns the exception of a failed call. A server that stops answers CANCELLED to what reaches it in the last milliseconds, unseen
+     * (grpc#41785); where nobody closed the client the connection was lost, for who cancels a coroutine gets no status.
+     */
+    private fun failed(failure: StatusException): SvoyKrugException {
+        val error = typed(failure)
+        if (error.code != Status.Code.CANCELLED || error.reasonName.isNotEmpty() || channel.isShutdown) return error
+        return typed(StatusException(Status.UNAVAILABLE.withDescription(failure.status.description), failure.trailers))
     }
 
     /** The attempts of one call, which share its deadline: the wait for a token counts. */
@@ -114,7 +122,7 @@ internal class Calls(private val channel: ManagedChannel, private val insecure: 
          */
         suspend fun goOnAfter(failure: SvoyKrugException): Boolean {
             if (isRefused(failure)) return !renewed.also { renewed = true }
-            val isAway = failure.code in AWAY && !channel.isShutdown
+            val isAway = failure.code == Status.Code.UNAVAILABLE && !channel.isShutdown
             if (!rule.repeatable || !isAway || ++failed == MOST_SENDS) return false
             val wait = pause(failed, failure)
             return (wait < left()).also { if (it) delay(wait) }

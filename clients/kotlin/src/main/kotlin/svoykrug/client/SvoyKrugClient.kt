@@ -14,12 +14,13 @@ import svoykrug.auth.v1.CompleteSignInResponse
 import svoykrug.auth.v1.IssueServiceTokenRequest
 import svoykrug.auth.v1.SignOutRequest
 import svoykrug.auth.v1.StartSignInRequest
+import svoykrug.common.v1.ErrorReason
 import java.io.Closeable
 import java.util.UUID
 import kotlin.time.TimeSource
 
 /** The version of this client, sent as `x-client-version`. */
-public const val VERSION: String = "1.0.0"
+public const val VERSION: String = "1.1.0"
 
 /**
  * A connection to the service, which is made with the first call. Any number of coroutines may use it.
@@ -94,8 +95,8 @@ public class SvoyKrugClient(
      */
     public suspend fun completeSignIn(request: CompleteSignInRequest): CompleteSignInResponse {
         val answer = auth.completeSignIn(repeatable(request))
-        session.replace(StoredSession(answer.userId, answer.tokens.refreshToken)) {
-            tokens.replace(answer.tokens.accessToken)
+        tokens.replace(answer.tokens.accessToken) {
+            session.replace(StoredSession(answer.userId, answer.tokens.refreshToken))
         }
         return answer
     }
@@ -103,16 +104,29 @@ public class SvoyKrugClient(
     /**
      * Ends the session on the server, then forgets it; a session that is over already is only forgotten.
      *
-     * @throws SvoyKrugException The server could not be told; she stays signed in here, so that it can be repeated.
+     * @throws SvoyKrugException The server could not be told; she stays signed in here, so that it can be repeated. [forget] does without the
+     *   server.
      */
     public suspend fun signOut() {
         try {
             auth.signOut(SignOutRequest.getDefaultInstance())
         } catch (refusal: SvoyKrugException) {
-            if (refusal.reason !in SESSION_OVER) throw refusal
+            if (refusal.reason !in SESSION_OVER && refusal.reason != ErrorReason.ERROR_REASON_TOKEN_MISSING) throw refusal
         }
-        session.replace(null) { tokens.replace(null) }
+        forget()
     }
+
+    /**
+     * Signs out on this device alone, without a call: the session leaves the token store, and on the server it goes on until its time is over
+     * or somebody revokes it.
+     */
+    public suspend fun forget(): Unit = tokens.replace(null) { session.replace(null) }
+
+    /**
+     * Has the next call make a new connection; calls under way keep theirs. For an app that hears that the device has another network: the
+     * connection of the one before is dead, and only silence would tell.
+     */
+    public fun reconnect(): Unit = channel.enterIdle()
 
     /** Ends the connection; calls under way end as cancelled or unavailable. */
     override fun close() {

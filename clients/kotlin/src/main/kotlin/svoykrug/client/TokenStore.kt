@@ -3,14 +3,21 @@ package svoykrug.client
 import com.google.gson.Gson
 import com.google.gson.JsonParseException
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.withContext
 import java.io.File
 import java.io.IOException
 import java.nio.channels.FileChannel
 import java.nio.file.Files
+import java.nio.file.Path
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardOpenOption
 import java.nio.file.attribute.PosixFilePermissions
+import java.util.concurrent.ConcurrentHashMap
+import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
+import kotlin.time.TimeSource
 
 /**
  * A signed-in session as a store keeps it. It prints without its secret.
@@ -47,7 +54,12 @@ public data class StoredSession(val userId: String, val refreshToken: String, va
     }
 }
 
-/** Keeps the session of one signed-in person. A client never calls it twice at once. */
+/**
+ * Keeps the session of one signed-in person. A client never calls it twice at once.
+ *
+ * It serves one client at a time: two that refresh the same session are thief and victim to the server. What several clients share is a
+ * [SharedTokenStore].
+ */
 public interface TokenStore {
     /** Returns the session, or null when nobody is signed in. */
     public suspend fun load(): StoredSession?
@@ -56,7 +68,18 @@ public interface TokenStore {
     public suspend fun save(session: StoredSession?)
 }
 
-/** Keeps the session as long as the program runs; several clients may share it. */
+/** A [TokenStore] that several clients may share, also those of other processes. */
+public interface SharedTokenStore : TokenStore {
+    /**
+     * Runs [work] while no other client of the store runs any, in this process or another; it is a whole refresh, from reading the session to
+     * storing the next one.
+     *
+     * @param patience How long to wait for the others; then [work] runs all the same, for who takes longer was stopped in mid-refresh.
+     */
+    public suspend fun <Answer> locked(patience: Duration, work: suspend () -> Answer): Answer
+}
+
+/** Keeps the session as long as the program runs; it serves one client at a time. */
 public class MemoryTokenStore : TokenStore {
     @Volatile
     private var session: StoredSession? = null
@@ -72,9 +95,10 @@ public class MemoryTokenStore : TokenStore {
  * Keeps the session in a file that only its owner may read, on Linux and macOS.
  *
  * The file is replaced as a whole, so that a crash leaves the old or the new session; its folder must exist. Several clients and
- * processes may share it, those in Python and Go too.
+ * processes may share it; they take turns by a lock on the file beside it whose name ends in `.lock`, and which stays. The lock is one of the
+ * JVM's: the clients in Python and Go have locks of another kind, and a file of their own.
  */
-public class FileTokenStore(private val file: File) : TokenStore {
+public class FileTokenStore(private val file: File) : SharedTokenStore {
     override suspend fun load(): StoredSession? = withContext(Dispatchers.IO) {
         if (file.exists()) StoredSession.parse(file.readText()) else null
     }
@@ -84,8 +108,7 @@ public class FileTokenStore(private val file: File) : TokenStore {
         if (session == null) {
             Files.deleteIfExists(file.toPath())
         } else {
-            val owner = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"))
-            val fresh = Files.createTempFile(folder, ".${file.name}.", "", owner)
+            val fresh = Files.createTempFile(folder, ".${file.name}.", "", owner())
             try {
                 FileChannel.open(fresh, StandardOpenOption.WRITE).use { channel ->
                     val content = java.nio.ByteBuffer.wrap(session.serialize().toByteArray())
@@ -101,4 +124,43 @@ public class FileTokenStore(private val file: File) : TokenStore {
         // A rename or a removal is durable once its folder is.
         FileChannel.open(folder, StandardOpenOption.READ).use { it.force(true) }
     }
+
+    override suspend fun <Answer> locked(patience: Duration, work: suspend () -> Answer): Answer {
+        val turn = Turn(File("${file.absolutePath}.lock").toPath().normalize())
+        val end = TimeSource.Monotonic.markNow() + patience
+        try {
+            while (!withContext(Dispatchers.IO) { turn.taken() } && end.hasNotPassedNow()) delay(LOCK_EVERY)
+            return work()
+        } finally {
+            withContext(NonCancellable + Dispatchers.IO) { turn.end() }
+        }
+    }
 }
+
+// A lock of a file cannot be waited for by a coroutine, so it is tried this often.
+private val LOCK_EVERY = 50.milliseconds
+
+/** What this process holds or waits for: the system's locks are between processes, and end when any channel of the file is closed. */
+private val OURS = ConcurrentHashMap.newKeySet<Path>()
+
+/** An attempt to be the only one with a file that stands for a lock. It is never removed: a lock on a removed file is none. */
+private class Turn(private val path: Path) {
+    private var channel: FileChannel? = null
+    private var mine = false
+
+    /** Returns whether it is our turn; if not, it may be asked again. */
+    fun taken(): Boolean {
+        mine = mine || OURS.add(path)
+        if (!mine) return false
+        return (channel ?: opened().also { channel = it }).tryLock() != null
+    }
+
+    fun end() {
+        channel?.close()
+        if (mine) OURS.remove(path)
+    }
+
+    private fun opened() = FileChannel.open(path, setOf(StandardOpenOption.CREATE, StandardOpenOption.WRITE), owner())
+}
+
+private fun owner() = PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"))

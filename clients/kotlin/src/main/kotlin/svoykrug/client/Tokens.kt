@@ -2,9 +2,16 @@ package svoykrug.client
 
 import com.google.gson.Gson
 import com.google.gson.JsonObject
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Deferred
 import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
+import kotlinx.coroutines.sync.Mutex
+import kotlinx.coroutines.sync.withLock
 import java.util.Base64
 import kotlin.time.ComparableTimeMark
 import kotlin.time.Duration.Companion.minutes
@@ -46,19 +53,49 @@ internal class Tokens(
     private val renew: suspend () -> String?,
 ) {
     private val lock = Any()
+    private val replacing = Mutex()
     private var access: AccessToken? = null
-    private var renewal: Deferred<String?>? = null
+
+    /** The renewal or replacement that is under way. */
+    private var change: Deferred<String?>? = null
 
     /** Returns a token that is good now, or null when there is none yet or no more. */
     fun current(): String? = synchronized(lock) { access?.takeIf { it.isGood }?.value }
 
     /** Returns a token that is good now, or null to call without one. */
-    suspend fun get(): String? = current() ?: renewing().await()
+    suspend fun get(): String? {
+        while (true) {
+            val awaited = synchronized(lock) {
+                access?.takeIf { it.isGood }?.let { return it.value }
+                change?.takeUnless { it.isCompleted } ?: scope.async { renewed() }.also { change = it }
+            }
+            try {
+                return awaited.await()
+            } catch (stopped: CancellationException) {
+                currentCoroutineContext().ensureActive()
+                if (synchronized(lock) { change === awaited }) throw stopped // By nobody but the end of the client.
+            }
+        }
+    }
 
-    /** Takes over a token that did not come from a renewal; null for none. */
-    fun replace(token: String?) {
-        val read = token?.let { AccessToken.read(it, clock) }
-        synchronized(lock) { access = read }
+    /**
+     * Puts a token in place of the one before, null for none, once [store] has returned. A renewal under way is stopped first, for its answer
+     * is of no use; calls that need a token wait for the end, and ask again.
+     */
+    suspend fun replace(token: String?, store: suspend () -> Unit) {
+        val fresh = token?.let { AccessToken.read(it, clock) }
+        replacing.withLock {
+            val current = CompletableDeferred<String?>()
+            val renewal = synchronized(lock) { change.also { change = current } }
+            try {
+                renewal?.cancelAndJoin()
+                store()
+                synchronized(lock) { access = fresh }
+            } finally {
+                synchronized(lock) { change = null }
+                current.cancel()
+            }
+        }
     }
 
     /** Takes note that the server refused a token: it is not used again. */
@@ -66,17 +103,9 @@ internal class Tokens(
         access?.takeIf { it.value == token }?.refused = true
     }
 
-    private fun renewing(): Deferred<String?> = synchronized(lock) {
-        renewal?.takeUnless { it.isCompleted } ?: scope.async { renewed() }.also { renewal = it }
-    }
-
-    /** Renews the token, unless a sign-in or a sign-out replaces it meanwhile: then theirs is the one that counts. */
     private suspend fun renewed(): String? {
-        val before = synchronized(lock) { access }
-        val outcome = runCatching { renew()?.let { AccessToken.read(it, clock) } }
-        return synchronized(lock) {
-            if (access === before) access = outcome.getOrThrow()
-            access?.value
-        }
+        val fresh = renew()?.let { AccessToken.read(it, clock) }
+        synchronized(lock) { access = fresh }
+        return fresh?.value
     }
 }

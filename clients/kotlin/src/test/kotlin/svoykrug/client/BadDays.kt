@@ -21,7 +21,6 @@ import kotlin.test.assertIs
 import kotlin.test.assertNotEquals
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.milliseconds
-import kotlin.time.Duration.Companion.seconds
 import kotlin.time.measureTime
 
 private const val RESTART_ROWS = 5_000
@@ -45,7 +44,7 @@ class BadDays(private val world: World, private val scenario: Scenario) {
                         val late = assertFailsWith<SvoyKrugException> { call() }
                         assertEquals(Status.Code.DEADLINE_EXCEEDED, late.code, late.message)
                     }
-                    assertTrue(took < 9.seconds, "the call took $took; the method's own deadline is 10 s")
+                    assertTrue(took < 300.milliseconds + SLACK, "a call with a deadline of 0.3 s took $took")
                 }
             }
             assertEquals(session.refreshToken, store.load()?.refreshToken)
@@ -106,6 +105,7 @@ class BadDays(private val world: World, private val scenario: Scenario) {
         assertEquals(first.userId, world.signInDemo(two, BORIS).userId)
         two.signOut()
         refused(ErrorReason.ERROR_REASON_TOKEN_MISSING) { two.me() }
+        two.signOut() // It is over already.
         assertEquals(first.userId, one.me().id)
         val other = world.signInDemo(one, VERA)
         assertEquals(other.userId, one.me().id)

@@ -25,8 +25,8 @@ import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.measureTime
 
-// Longer than a call with a deadline of a second takes on any machine, shorter than the method's own of 10 s.
-private val SOON = 9.seconds
+/** How much longer than its deadline a call may take on a slow machine. */
+val SLACK = 4.seconds
 
 /** The steps of the scenario in which the link, a certificate or a clock fails. */
 class BadNetwork(private val world: World, private val scenario: Scenario) {
@@ -43,14 +43,11 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
             val kept = store.load()
             // An application that is started in the air has no token yet.
             val cold = world.client(network.address, store)
-            val took = measureTime {
-                network.stalled = true
-                fails { till.purchases.recordPurchase(request, deadline = 1.seconds) }
-                network.away = true
-                fails { phone.users.getMe(getMeRequest {}, deadline = 1.seconds) }
-                fails { cold.users.getMe(getMeRequest {}, deadline = 1.seconds) }
-            }
-            assertTrue(took < SOON * 3, "three calls with a deadline of a second took $took")
+            network.stalled = true
+            fails { till.purchases.recordPurchase(request, deadline = 1.seconds) }
+            network.away = true
+            fails { phone.users.getMe(getMeRequest {}, deadline = 1.seconds) }
+            fails { cold.users.getMe(getMeRequest {}, deadline = 1.seconds) }
             assertEquals(kept?.refreshToken, store.load()?.refreshToken)
             network.stalled = false
             network.away = false
@@ -75,8 +72,7 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
         val trust = TlsChannelCredentials.newBuilder().trustManager(folder.resolve("authority.pem")).build()
         CuttingProxy(world.server.address, shown::get).use { front ->
             SvoyKrugClient(front.address, tokenStore = store, credentials = trust).use { client ->
-                val took = measureTime { fails { client.users.getMe(getMeRequest {}, deadline = 1.seconds) } }
-                assertTrue(took < SOON, "a call with a deadline of a second took $took")
+                fails { client.users.getMe(getMeRequest {}, deadline = 1.seconds) }
                 assertEquals(before.tokens.refreshToken, store.load()?.refreshToken)
                 shown.set(identity(folder, "valid"))
                 isBack { assertEquals(before.userId, client.me().id) }
@@ -112,17 +108,20 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
     }
 }
 
-/** Makes a call that must end with a typed error which leaves open what became of it. */
-private suspend fun fails(call: suspend () -> Any) {
-    val failure = assertFailsWith<SvoyKrugException> { call() }
-    assertTrue(failure.isLost, failure.message)
+/** Makes a call with a deadline of a second that must end with a typed error which leaves open what became of it. */
+suspend fun fails(call: suspend () -> Any) {
+    val took = measureTime {
+        val failure = assertFailsWith<SvoyKrugException> { call() }
+        assertTrue(failure.isLost, failure.message)
+    }
+    assertTrue(took < 1.seconds + SLACK, "a call with a deadline of a second took $took")
 }
 
 private val SvoyKrugException.isLost: Boolean
     get() = reason == ErrorReason.ERROR_REASON_UNSPECIFIED && code in setOf(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED)
 
 /** Calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind. */
-private suspend fun isBack(call: suspend () -> Any) = until("the server is back") {
+suspend fun isBack(call: suspend () -> Any) = until("the server is back") {
     try {
         call()
         true

@@ -44,6 +44,11 @@ class CuttingProxy(private val server: String, private val tls: (() -> SSLContex
     @Volatile
     var away = false
 
+    private val accepted = AtomicInteger()
+
+    @Volatile
+    private var firstAlive = 0
+
     init {
         thread(isDaemon = true) {
             untilClosed {
@@ -63,39 +68,46 @@ class CuttingProxy(private val server: String, private val tls: (() -> SSLContex
         sockets.clear()
     }
 
-    private fun forward(accepted: Socket): Unit = accepted.use {
+    /** Makes every connection a hole into which bytes fall, and tells nobody; new ones go through. */
+    fun forgetConnections() {
+        firstAlive = accepted.get() + 1
+    }
+
+    private fun forward(socket: Socket): Unit = socket.use {
+        val number = accepted.incrementAndGet()
+        val isHole = { away || number < firstAlive }
         if (away) return
         untilClosed {
-            val caller = tls?.let { secured(accepted, it()) } ?: accepted
+            val caller = tls?.let { secured(socket, it()) } ?: socket
             Socket(server.substringBefore(':'), server.substringAfter(':').toInt()).use { target ->
-                sockets += listOf(accepted, target)
+                sockets += listOf(socket, target)
                 thread(isDaemon = true) {
-                    untilClosed { send(caller.getInputStream(), target.getOutputStream()) }
+                    untilClosed { send(caller.getInputStream(), target.getOutputStream(), isHole) }
                     target.close()
                 }
-                untilClosed { answer(DataInputStream(target.getInputStream()), caller) }
+                untilClosed { answer(DataInputStream(target.getInputStream()), caller, isHole) }
             }
         }
     }
 
-    private fun secured(accepted: Socket, context: SSLContext): SSLSocket {
-        val socket = context.socketFactory.createSocket(accepted, null, accepted.port, true) as SSLSocket
+    private fun secured(plain: Socket, context: SSLContext): SSLSocket {
+        val socket = context.socketFactory.createSocket(plain, null, plain.port, true) as SSLSocket
         socket.useClientMode = false
         socket.sslParameters = socket.sslParameters.apply { applicationProtocols = arrayOf("h2") }
         socket.startHandshake()
         return socket
     }
 
-    private fun send(input: InputStream, output: OutputStream) {
+    private fun send(input: InputStream, output: OutputStream, isHole: () -> Boolean) {
         val part = ByteArray(PART_BYTES)
         while (true) {
             val length = input.read(part)
             if (length < 0) return
-            if (!away) output.write(part, 0, length)
+            if (!isHole()) output.write(part, 0, length)
         }
     }
 
-    private fun answer(input: DataInputStream, caller: Socket) {
+    private fun answer(input: DataInputStream, caller: Socket, isHole: () -> Boolean) {
         val head = ByteArray(FRAME_HEAD_BYTES)
         while (true) {
             input.readFully(head)
@@ -105,7 +117,7 @@ class CuttingProxy(private val server: String, private val tls: (() -> SSLContex
             }
             val length = head.take(TYPE_BYTE).fold(0) { sum, byte -> (sum shl 8) or (byte.toInt() and 0xff) }
             val frame = head + input.readNBytes(length)
-            if (!stalled && !away) caller.getOutputStream().write(frame)
+            if (!stalled && !isHole()) caller.getOutputStream().write(frame)
         }
     }
 }

@@ -96,6 +96,18 @@ class ExamplesTest(private val world: World) {
     }
 
     @Test
+    fun `hear that the network has changed`(): Unit = runBlocking {
+        CuttingProxy(address).use { network ->
+            val client = world.client(network.address)
+            world.signInDemo(client, VERA)
+            network.forgetConnections()
+            Reconnecting(client).onAvailable(Network())
+            client.me()
+            client.close()
+        }
+    }
+
+    @Test
     fun `count through sleep`(): Unit = runBlocking {
         val client = SvoyKrugClient(address, insecure = true, clock = SinceBoot)
         world.signInDemo(client, VERA)
@@ -237,6 +249,20 @@ class SharedPreferences {
             values += changes
             return true
         }
+    }
+}
+
+class Reconnecting(private val client: SvoyKrugClient) : ConnectivityManager.NetworkCallback() {
+    override fun onAvailable(network: Network) = client.reconnect()
+}
+
+/** In place of Android's. */
+class Network
+
+/** In place of Android's. */
+class ConnectivityManager {
+    abstract class NetworkCallback {
+        abstract fun onAvailable(network: Network)
     }
 }
 

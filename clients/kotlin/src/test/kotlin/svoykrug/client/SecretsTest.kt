@@ -17,6 +17,9 @@ import kotlin.test.assertFalse
 import kotlin.test.assertNull
 import kotlin.test.assertTrue
 
+/** Returns who may read and write a file. */
+internal fun permissionsOf(file: File): String = PosixFilePermissions.toString(Files.getPosixFilePermissions(file.toPath()))
+
 class SecretsTest {
     @TempDir
     lateinit var folder: File
@@ -29,7 +32,7 @@ class SecretsTest {
         val session = StoredSession("anna", "a secret", "1")
         store.save(session)
         assertEquals(session, store.load())
-        assertEquals("rw-------", PosixFilePermissions.toString(Files.getPosixFilePermissions(file.toPath())))
+        assertEquals("rw-------", permissionsOf(file))
         repeat(2) { store.save(null) }
         assertContentEquals(emptyArray(), folder.list())
     }

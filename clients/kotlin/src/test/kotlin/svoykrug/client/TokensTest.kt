@@ -5,11 +5,14 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
+import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.test.runCurrent
 import kotlinx.coroutines.test.runTest
 import org.junit.jupiter.api.Test
+import java.io.IOException
 import java.util.Base64
 import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
 import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.time.Clock
@@ -33,7 +36,7 @@ class TokensTest {
     fun `a token is renewed a minute before it dies whatever the clock says`() = runTest {
         for (difference in listOf((-5).minutes, 0.minutes, 5.minutes)) {
             val tokens = Tokens(this, clock) { null }
-            tokens.replace(tokenOf("anna", difference))
+            tokens.replace(tokenOf("anna", difference)) {}
             clock += 14.minutes - 1.seconds
             assertNotNull(tokens.current(), "clocks differ by $difference")
             clock += 1.seconds
@@ -77,7 +80,7 @@ class TokensTest {
         val answer = CompletableDeferred<String>()
         val tokens = Tokens(this, clock) { answer.await() }
         val old = tokenOf("the old one")
-        tokens.replace(old)
+        tokens.replace(old) {}
         tokens.discard(old)
         val call = async { tokens.get() }
         runCurrent()
@@ -88,15 +91,33 @@ class TokensTest {
     }
 
     @Test
-    fun `a sign-in during a renewal is the one that counts`() = runTest {
-        val answer = CompletableDeferred<String>()
-        val tokens = Tokens(this, clock) { answer.await() }
+    fun `a sign-in stops a renewal and is the one that counts`() = runTest {
+        val tokens = Tokens(this, clock) { awaitCancellation() }
         val call = async { tokens.get() }
         runCurrent()
         val signedIn = tokenOf("the new session")
-        tokens.replace(signedIn)
-        answer.complete(tokenOf("the session before"))
+        tokens.replace(signedIn) {}
         assertEquals(signedIn, call.await())
+    }
+
+    @Test
+    fun `a sign-out stops a renewal and calls go on without a token`() = runTest {
+        var renewals = 0
+        val tokens = Tokens(this, clock) { if (++renewals == 1) awaitCancellation() else null }
+        val call = async { tokens.get() }
+        runCurrent()
+        tokens.replace(null) {}
+        assertNull(call.await())
+        assertEquals(2, renewals)
+    }
+
+    @Test
+    fun `a session that could not be stored leaves the one before`() = runTest {
+        val tokens = Tokens(this, clock) { null }
+        val before = tokenOf("the session before")
+        tokens.replace(before) {}
+        assertFailsWith<IOException> { tokens.replace(tokenOf("the new one")) { throw IOException("the disk is full") } }
+        assertEquals(before, tokens.get())
     }
 
     @Test
