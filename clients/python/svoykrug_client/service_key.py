@@ -28,9 +28,8 @@ class ServiceKey:
         Raises:
             ValueError: The PEM holds no private key.
         """
-        # Slow to import, and for services alone.
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  slow to import, and for services
+        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415  as above
 
         key = serialization.load_pem_private_key(self.private_key_pem.encode(), password=None)
         return "RS256" if isinstance(key, rsa.RSAPrivateKey) else "ES256"
