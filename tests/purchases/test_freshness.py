@@ -12,23 +12,15 @@ from svoykrug.analytics.v1.scope_pb2 import PROOF_STATE_EQUAL, PROOF_STATE_UNPRO
 
 from svoykrug_server.analytics.freshness import convert
 from svoykrug_server.analytics.freshness.model import DayPage, DayRange
-from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.caller import StaffRole
 from svoykrug_server.kit.errors import InvalidFields, PermissionDenied, Unavailable, WarehouseUnavailable
-from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.purchases.reconciler import TOTALS_STAND
-from tests.callers import admin, person, service
-from tests.purchases.circle import NOON, TIME_ZONE, Circle
+from tests.callers import admin, person
+from tests.purchases.circle import NOON, Circle
+from tests.purchases.freshness import READER, freshness_of
 
-READER = service("analytics.read")
 MAY = DayPage(DayRange(date(2026, 5, 1), date(2026, 6, 1)))
-TOKENS = PageTokens(bytes(32))
-
-
-@pytest.fixture
-def freshness(circle: Circle) -> FreshnessService:
-    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, TOKENS, circle.clock)
 
 
 async def test_what_waits_and_how_long_is_told_until_it_is_shipped(circle: Circle, freshness: FreshnessService) -> None:
@@ -59,9 +51,7 @@ class ShipsAfterProof:
 
 
 async def test_what_is_shipped_after_the_proof_still_counts_as_waiting(circle: Circle) -> None:
-    freshness = FreshnessService(
-        circle.postgres, FreshnessRepository(TIME_ZONE), ShipsAfterProof(circle), TOKENS, circle.clock
-    )
+    freshness = freshness_of(circle, ShipsAfterProof(circle))
     await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
 
     told = await freshness.report(READER, None, None)

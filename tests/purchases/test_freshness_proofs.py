@@ -8,23 +8,14 @@ from uuid import UUID
 import pytest
 
 from svoykrug_server.analytics.freshness.model import DayPage, DayRange, ProofState
-from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.errors import WarehouseUnavailable
-from svoykrug_server.kit.paging import PageTokens
 from svoykrug_server.purchases.reconciler import DAYS_STAND, TOTALS_STAND
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
-from tests.callers import service
-from tests.purchases.circle import NOON, TIME_ZONE, Circle
+from tests.purchases.circle import NOON, Circle
+from tests.purchases.freshness import READER, freshness_of
 
-READER = service("analytics.read")
 SPRING = DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1)))
-TOKENS = PageTokens(bytes(32))
-
-
-@pytest.fixture
-def freshness(circle: Circle) -> FreshnessService:
-    return FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), circle.reconciler, TOKENS, circle.clock)
 
 
 class Counted:
@@ -130,7 +121,7 @@ async def test_a_day_that_a_batch_on_its_way_touches_again_is_not_called_equal_b
     await circle.relay.step()
     await circle.buy(business_id, member, "on its way", 3)
     await seal_without_shipping(circle)
-    hurried = FreshnessService(circle.postgres, FreshnessRepository(TIME_ZONE), NeverProves(), TOKENS, circle.clock)
+    hurried = freshness_of(circle, NeverProves())
 
     before = await hurried.report(READER, None, SPRING)
     proven = await freshness.report(READER, None, SPRING)
