@@ -13,10 +13,12 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from toolchains import CC, GO, GOFMT, JAVAC, MAVEN, NODE, NPM, Tool, missing_tools
 
@@ -26,7 +28,6 @@ GO_MODULE, KOTLIN, TYPESCRIPT = (ROOT / "clients" / name for name in ("go", "kot
 # Each has a server of its own, which its scenario restarts; they wait half of their time.
 SIDE_BY_SIDE = 2
 _LINE = re.compile(r"scenario (\S+) (\S+) \((.+?)\)")
-Cell = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,20 @@ CLIENTS = (
 )
 
 
+class Line(NamedTuple):
+    """What a client printed.
+
+    Attributes:
+        name: The step, or `<step>.<expectation>`.
+        word: `ok`, or what stands in place of the step.
+        column: Who says so.
+    """
+
+    name: str
+    word: str
+    column: str
+
+
 class Table:
     """The scenario: its steps, who runs it, and what a step is replaced by where a transport cannot do it.
 
@@ -99,46 +114,57 @@ class Table:
         clients: The clients that run it.
     """
 
-    def __init__(self, content: Mapping[str, Sequence[Mapping[str, str]]], clients: Collection[str]) -> None:
-        self.steps = [step["id"] for step in content["steps"]]
-        self.columns = [column["name"] for column in content["columns"] if column["client"] in clients]
+    def __init__(self, content: Mapping[str, Any], clients: Collection[str]) -> None:
+        self.steps: dict[str, list[str]] = {step["id"]: list(step["expects"]) for step in content["steps"]}
+        self.columns: list[str] = [column["name"] for column in content["columns"] if column["client"] in clients]
         self.instead = {
             (row["step"], row["column"]): row for row in content["instead"] if row["column"] in self.columns
         }
 
-    def wanted(self, cell: Cell) -> str:
-        """Returns the word that the line of a step has in one column."""
-        return self.instead[cell]["line"] if cell in self.instead else "ok"
+    def wanted(self, step: str, column: str) -> list[Line]:
+        """Returns the lines of one step in one column: its expectations, and the step itself as the last."""
+        row = self.instead.get((step, column))
+        expects, word = (row["expects"], row["line"]) if row else (self.steps[step], "ok")
+        return [*(Line(f"{step}.{name}", "ok", column) for name in expects), Line(step, word, column)]
 
-    def complaints(self, said: Mapping[Cell, str]) -> list[str]:
-        """Returns what is wrong with the lines that were printed; nothing when the table is all green."""
-        cells = [(step, column) for column in self.columns for step in self.steps]
-        wrong = [
-            f"{column}: {step} is {said.get((step, column), 'missing')}, not {self.wanted((step, column))}"
-            for step, column in cells
-            if said.get((step, column)) != self.wanted((step, column))
+    def complaints(self, said: Iterable[Line]) -> list[str]:
+        """Returns what is wrong with the lines that were printed; nothing when each that is wanted came once."""
+        times = Counter(said)
+        wanted = [line for column in self.columns for step in self.steps for line in self.wanted(step, column)]
+        missing = [f"{line.column}: {line.name} {line.word} is missing" for line in wanted if not times[line]]
+        often = [
+            f"{line.column}: {line.name} {line.word} came {times[line]} times" for line in wanted if times[line] > 1
         ]
-        return wrong + [f"{column}: {step} is not in the table" for step, column in said.keys() - set(cells)]
+        unknown = [
+            f"{line.column}: {line.name} {line.word} is not wanted" for line in sorted(times.keys() - set(wanted))
+        ]
+        return missing + often + unknown
 
-    def shown(self, said: Mapping[Cell, str]) -> str:
+    def shown(self, said: Collection[Line]) -> str:
         """Returns the table as text, with what stands in place of a step below it."""
-        first = max(map(len, self.steps))
-        lines = ["  ".join(["step".ljust(first), *self.columns])]
-        for step in self.steps:
-            words = (said.get((step, column), "MISSING").ljust(len(column)) for column in self.columns)
-            lines.append("  ".join([step.ljust(first), *words]).rstrip())
+        rows = [["step", *self.columns]]
+        rows += [[step, *(self._cell(step, column, said) for column in self.columns)] for step in self.steps]
+        widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         notes = (
             f"{row['line']}: {column}: {row['because']}. {row['does']}" for (_, column), row in self.instead.items()
         )
         return "\n".join([*lines, *notes])
 
+    def _cell(self, step: str, column: str, said: Collection[Line]) -> str:
+        """Returns the word of a step and how many expectations held; of how many, where they were not all."""
+        *expectations, end = self.wanted(step, column)
+        held = sum(line in said for line in expectations)
+        count = f" {held}" if held == len(expectations) else f" {held} of {len(expectations)}"
+        return f"{end.word if end in said else 'MISSING'}{count if expectations else ''}"
 
-def lines_of(text: str) -> dict[Cell, str]:
-    """Returns the word of each step and column that a text tells of."""
-    return {(step, column): word for step, word, column in _LINE.findall(text)}
+
+def lines_of(text: str) -> list[Line]:
+    """Returns the lines of the scenario that a text holds."""
+    return [Line(*found) for found in _LINE.findall(text)]
 
 
-def run(suite: Suite, said: dict[Cell, str]) -> bool:
+def run(suite: Suite, said: list[Line]) -> bool:
     """Run a suite; its steps are shown as they come, and everything when it fails. Returns whether it passed."""
     begin = time.monotonic()
     output: list[str] = []
@@ -148,8 +174,8 @@ def run(suite: Suite, said: dict[Cell, str]) -> bool:
         for line in process.stdout or ():
             output.append(line)
             found = lines_of(line)
-            said.update(found)
-            if found:
+            said += found
+            if any("." not in each.name for each in found):
                 print(f"    {line.strip().lstrip('# ')}", flush=True)
     passed = process.returncode == 0
     shown = "" if passed else f"\n--- {suite.name}\n{''.join(output)}"
@@ -157,7 +183,7 @@ def run(suite: Suite, said: dict[Cell, str]) -> bool:
     return passed
 
 
-def run_all(clients: Iterable[Client], said: dict[Cell, str]) -> list[str]:
+def run_all(clients: Iterable[Client], said: list[Line]) -> list[str]:
     """Run the suites of clients, two clients side by side; returns the names of the suites that failed."""
 
     def failed(client: Client) -> list[str]:
@@ -188,7 +214,7 @@ def main(asked: Sequence[str]) -> int:
         return 1
     running = [client for client in chosen if client.name not in absent]
     table = Table(json.loads(SCENARIO.read_text("utf-8")), {client.name for client in running})
-    said: dict[Cell, str] = {}
+    said: list[Line] = []
     complaints = [f"{name} failed" for name in run_all(running, said)]
     complaints += table.complaints(said)
     print(f"\n{table.shown(said)}\n")

@@ -1,6 +1,7 @@
 """The table that `make test-clients` prints is made of what the clients said, and has no green that nobody said."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -21,50 +22,79 @@ def table() -> Table:
 @pytest.fixture
 def everything(table: Table) -> str:
     """What the clients print when every step goes well."""
-    cells = [(step, column) for column in table.columns for step in table.steps]
-    return "\n".join(f"# scenario {step} {table.wanted((step, column))} ({column})" for step, column in cells)
+    lines = (line for column in table.columns for step in table.steps for line in table.wanted(step, column))
+    return "\n".join(f"# scenario {line.name} {line.word} ({line.column})" for line in lines)
 
 
-def test_a_table_with_a_line_for_every_cell_is_green(table: Table, everything: str) -> None:
+def test_a_table_with_a_line_for_every_expectation_and_step_is_green(table: Table, everything: str) -> None:
     said = lines_of(f"=== RUN\n{everything}\nok  \tsvoykrug\t30 s")
-    assert len(said) == len(table.steps) * len(table.columns)
     assert table.complaints(said) == []
-    assert "MISSING" not in table.shown(said)
+    shown = table.shown(said).splitlines()
+    assert len(shown) == 1 + len(table.steps) + len(table.instead)
+    assert "MISSING" not in "".join(shown)
+    [typed_errors] = [line for line in shown if line.startswith("typed_errors ")]
+    assert typed_errors.split() == ["typed_errors", *["ok", "5"] * len(table.columns)]
 
 
-def test_a_step_that_nobody_told_of_is_a_hole(table: Table, everything: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "expectation", "cell"),
+    [("deadline", "ends_in_time", "ok 1 of 2"), ("list_pages", "each_once", "ok 0 of 1")],
+)
+def test_an_expectation_that_nobody_told_of_is_missing_from_its_cell(
+    table: Table, everything: str, step: str, expectation: str, cell: str
+) -> None:
+    said = lines_of(everything.replace(f"# scenario {step}.{expectation} ok (go)\n", ""))
+    assert table.complaints(said) == [f"go: {step}.{expectation} ok is missing"]
+    assert table.shown(said).count(cell) == 1
+
+
+def test_a_step_that_did_not_come_to_its_end_is_a_hole(table: Table, everything: str) -> None:
     said = lines_of(everything.replace("# scenario deadline ok (go)\n", ""))
-    assert table.complaints(said) == ["go: deadline is missing, not ok"]
+    assert table.complaints(said) == ["go: deadline ok is missing"]
     assert table.shown(said).count("MISSING") == 1
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("scenario deadline unary (go)", "go: deadline is unary, not ok"),
-        ("scenario import_stream ok (typescript grpc-web)", "typescript grpc-web: import_stream is ok, not unary"),
-        ("scenario made_up ok (go)", "go: made_up is not in the table"),
+        ("deadline unary (go)", "go: deadline unary is not wanted"),
+        ("deadline ok (go)", "go: deadline ok came 2 times"),
+        ("deadline.ends_in_time ok (go)", "go: deadline.ends_in_time ok came 2 times"),
+        ("deadline.on_time ok (go)", "go: deadline.on_time ok is not wanted"),
+        ("deadline.ends_in_time ok (rust)", "rust: deadline.ends_in_time ok is not wanted"),
+        ("import_stream ok (typescript grpc-web)", "typescript grpc-web: import_stream ok is not wanted"),
+        (
+            "import_stream.broken_rows_raise ok (typescript grpc-web)",
+            "typescript grpc-web: import_stream.broken_rows_raise ok is not wanted",
+        ),
+        ("made_up ok (go)", "go: made_up ok is not wanted"),
     ],
 )
 def test_a_line_that_the_table_does_not_ask_for_is_no_green(
     table: Table, everything: str, line: str, complaint: str
 ) -> None:
-    assert table.complaints(lines_of(f"{everything}\n{line}")) == [complaint]
+    assert table.complaints(lines_of(f"{everything}\nscenario {line}")) == [complaint]
 
 
 def test_what_stands_in_place_of_a_step_is_said_below_the_table(table: Table, everything: str) -> None:
-    shown = table.shown(lines_of(everything))
-    assert shown.splitlines()[-1].startswith("unary: typescript grpc-web: gRPC-Web has no streams of requests.")
+    notes = [f"{row['line']}: {column}: {row['because']}. {row['does']}" for (_, column), row in table.instead.items()]
+    assert notes
+    assert table.shown(lines_of(everything)).splitlines()[-len(notes) :] == notes
 
 
-def test_the_table_speaks_of_its_own_steps_and_columns(table: Table) -> None:
-    assert len(set(table.steps)) == len(table.steps) == 17
-    for step, column in table.instead:
-        assert step in table.steps
-        assert column in table.columns
+def test_the_table_speaks_of_its_own_steps_expectations_and_columns(table: Table) -> None:
+    ids = [row["id"] for row in CONTENT["steps"]]
+    assert len(set(ids)) == len(ids)
+    assert len(table.instead) == len(CONTENT["instead"])
     for row in CONTENT["steps"]:
         assert row["does"]
         assert row["expects"]
+        assert all(re.fullmatch("[a-z_]+", name) for name in [row["id"], *row["expects"]])
+        assert all(row["expects"].values())
+    for (step, column), row in table.instead.items():
+        assert column in table.columns
+        assert row["line"] != "ok"
+        assert set(row["expects"]) < set(table.steps[step])
 
 
 def test_the_columns_of_a_client_that_does_not_run_are_not_in_the_table() -> None:
@@ -76,8 +106,10 @@ def test_the_columns_of_a_client_that_does_not_run_are_not_in_the_table() -> Non
 
 def telling(name: str) -> Client:
     """Returns a client of which all goes well, and which needs a program that is nowhere."""
-    lines = [f"scenario {step} ok ({name})" for step in Table(CONTENT, NAMES).steps]
-    return Client(name, (GO,) if name == "go" else (), (Suite(f"{name}: tests", ("echo", "\n".join(lines))),))
+    table = Table(CONTENT, {name})
+    lines = (line for step in table.steps for line in table.wanted(step, name))
+    said = "\n".join(f"scenario {line.name} {line.word} ({name})" for line in lines)
+    return Client(name, (GO,) if name == "go" else (), (Suite(f"{name}: tests", ("echo", said)),))
 
 
 @pytest.fixture
