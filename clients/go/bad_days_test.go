@@ -48,9 +48,11 @@ func (s *scenario) deadline(t *testing.T) {
 			t.Fatalf("a call with a deadline of 0.3 s took %s", took)
 		}
 	}
+	s.met(t, "ends_in_time")
 	if kept, err := store.Load(); err != nil || kept == nil || kept.RefreshToken != session.RefreshToken {
 		t.Fatalf("a deadline changed the session: %v, %v", kept, err)
 	}
+	s.met(t, "session_stays")
 }
 
 // The service's scopes change, which ends its access token: a stream of answers is opened again with a fresh one, and an import is
@@ -139,6 +141,10 @@ func (s *scenario) serverRestartInMidCall(t *testing.T) {
 		t.Fatal("the import was not sent again")
 	}
 	equal(t, answer.GetRecordedCount()+answer.GetDuplicateCount(), 5_000)
+	again, err := s.service.ImportPurchases(t.Context(), businessID, rows)
+	succeeds(t, err)
+	equal(t, again.GetDuplicateCount(), 5_000)
+	s.met(t, "import_whole")
 	for err == nil {
 		_, err, _ = next()
 	}
@@ -146,13 +152,12 @@ func (s *scenario) serverRestartInMidCall(t *testing.T) {
 	if !errors.As(err, &broken) {
 		t.Fatalf("got %v, want a typed error of the watch", err)
 	}
+	s.met(t, "watch_ends_typed")
 	equal(t, me(t, s.anna).GetId(), s.annaID)
 	kept, err := s.store.Load()
 	succeeds(t, err)
 	equal(t, *kept, *before)
-	again, err := s.service.ImportPurchases(t.Context(), businessID, rows)
-	succeeds(t, err)
-	equal(t, again.GetDuplicateCount(), 5_000)
+	s.met(t, "same_session")
 }
 
 // The server refreshes and its answer is cut, four times: the same refresh is sent again, and nobody takes it for theft.
@@ -167,12 +172,14 @@ func (s *scenario) lostRefreshAnswer(t *testing.T) {
 		t.Fatalf("got %v, want a lost connection", err)
 	}
 	equal(t, cut.cuts.Load(), 4)
+	s.met(t, "lost_connection")
 	kept, err := store.Load()
 	succeeds(t, err)
 	equal(t, kept.RefreshToken, before.GetTokens().GetRefreshToken())
 	if kept.RequestID == "" {
 		t.Fatal("the request id of the refresh was not stored")
 	}
+	s.met(t, "session_and_request_id_kept")
 	cut.cutting.Store(false)
 	equal(t, me(t, client).GetId(), before.GetUserId())
 	moved, err := store.Load()
@@ -180,6 +187,7 @@ func (s *scenario) lostRefreshAnswer(t *testing.T) {
 	if moved.RefreshToken == kept.RefreshToken || moved.RequestID != "" {
 		t.Fatal("the session did not move on")
 	}
+	s.met(t, "session_moved_on")
 }
 
 // Two clients of one person have sessions of their own; a second sign-in of one client is the one that counts.
@@ -190,8 +198,10 @@ func (s *scenario) twoSignIns(t *testing.T) {
 	succeeds(t, two.SignOut(t.Context()))
 	_, err := two.Users.GetMe(t.Context(), &usersv1.GetMeRequest{})
 	refused(t, err, svoykrug.ReasonTokenMissing)
+	s.met(t, "second_signed_out")
 	succeeds(t, two.SignOut(t.Context())) // It is over already.
 	equal(t, me(t, one).GetId(), first.GetUserId())
+	s.met(t, "first_goes_on")
 	other := signInDemo(t, one, otherPhone)
 	equal(t, me(t, one).GetId(), other.GetUserId())
 }

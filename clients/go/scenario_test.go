@@ -2,10 +2,9 @@ package svoykrug_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,8 +26,11 @@ import (
 
 const refreshPath = "/svoykrug.auth.v1.AuthService/RefreshTokens"
 
+var yesterday = timestamppb.New(time.Now().Add(-24 * time.Hour))
+
 // scenario is what the steps hand on to each other.
 type scenario struct {
+	underWay
 	anna      *svoykrug.Client
 	annaID    string
 	store     *svoykrug.MemoryTokenStore
@@ -42,19 +44,24 @@ type step struct {
 	run func(*testing.T)
 }
 
-// TestScenario runs the scenario that every client of Svoy Krug runs; each step that went well is told in one line.
+// TestScenario runs the scenario that every client of Svoy Krug runs; each expectation that holds is told in one line, and each step.
 func TestScenario(t *testing.T) {
 	s := &scenario{service: newService(t), store: &svoykrug.MemoryTokenStore{}}
 	s.anna = newClient(
 		t, svoykrug.WithTokenStore(s.store), svoykrug.WithDialOptions(grpc.WithChainUnaryInterceptor(s.count)),
 	)
-	steps := s.steps()
-	isTheTable(t, steps)
-	for _, step := range steps {
-		if !t.Run(step.id, step.run) {
+	rows, steps := table(t), s.steps()
+	if !slices.EqualFunc(rows, steps, func(row row, step step) bool { return row.ID == step.id }) {
+		t.Fatalf("the steps are not those of the table, in its order: %v", rows)
+	}
+	for index, row := range rows {
+		if !t.Run(row.ID, func(t *testing.T) {
+			s.underWay = begin(row)
+			steps[index].run(t)
+			s.end(t)
+		}) {
 			return
 		}
-		fmt.Printf("scenario %s ok (go)\n", step.id)
 	}
 }
 
@@ -77,25 +84,7 @@ func (s *scenario) steps() []step {
 		{"aeroplane_mode", s.aeroplaneMode},
 		{"expired_certificate", s.expiredCertificate},
 		{"wrong_clock", s.wrongClock},
-	}
-}
-
-// isTheTable fails the test unless its steps are those of the table of all clients, in its order.
-func isTheTable(t *testing.T, steps []step) {
-	t.Helper()
-	content, err := os.ReadFile("../scenario.json")
-	succeeds(t, err)
-	var table struct{ Steps []struct{ ID string } }
-	succeeds(t, json.Unmarshal(content, &table))
-	var want, got []string
-	for _, row := range table.Steps {
-		want = append(want, row.ID)
-	}
-	for _, step := range steps {
-		got = append(got, step.id)
-	}
-	if !slices.Equal(got, want) {
-		t.Fatalf("got %v, want %v", got, want)
+		{"half_open_connection", s.halfOpenConnection},
 	}
 }
 
@@ -114,9 +103,11 @@ func (s *scenario) signIn(t *testing.T) {
 	succeeds(t, err)
 	s.annaID = answer.GetUserId()
 	equal(t, me(t, s.anna).GetId(), s.annaID)
+	s.met(t, "is_herself")
 	kept, err := s.store.Load()
 	succeeds(t, err)
 	equal(t, *kept, svoykrug.StoredSession{UserID: s.annaID, RefreshToken: answer.GetTokens().GetRefreshToken()})
+	s.met(t, "session_stored")
 }
 
 // Her role changes, which ends her access token on the server; two calls at once make one refresh.
@@ -135,9 +126,14 @@ func (s *scenario) refreshUnderWay(t *testing.T) {
 			})
 		}
 		both.Wait()
-		return s.refreshes.Load() > 0
+		return t.Failed() || s.refreshes.Load() > 0
 	}))
+	if t.Failed() {
+		t.FailNow()
+	}
+	s.met(t, "every_call_answered")
 	equal(t, s.refreshes.Load(), 1)
+	s.met(t, "one_refresh")
 }
 
 func (s *scenario) profileMask(t *testing.T) {
@@ -149,12 +145,14 @@ func (s *scenario) profileMask(t *testing.T) {
 	succeeds(t, err)
 	after := answer.GetUser()
 	equal(t, after.GetDisplayName(), "Анна")
+	s.met(t, "display_name_new")
 	for _, user := range []*usersv1.User{before, after} {
 		user.DisplayName, user.Etag, user.UpdateTime = "", "", nil
 	}
 	if !proto.Equal(after, before) {
 		t.Fatalf("other fields changed: %v, before %v", after, before)
 	}
+	s.met(t, "other_fields_kept")
 }
 
 func (s *scenario) staleEtag(t *testing.T) {
@@ -168,7 +166,9 @@ func (s *scenario) staleEtag(t *testing.T) {
 	}
 	succeeds(t, update("Анна Первая"))
 	equal(t, refused(t, update("Анна Вторая"), svoykrug.ReasonStaleEtag).Code, codes.Aborted)
+	s.met(t, "second_refused")
 	equal(t, me(t, s.anna).GetDisplayName(), "Анна Первая")
+	s.met(t, "first_counts")
 }
 
 func (s *scenario) recordPurchase(t *testing.T) {
@@ -178,8 +178,10 @@ func (s *scenario) recordPurchase(t *testing.T) {
 	again, err := s.service.Purchases.RecordPurchase(t.Context(), request)
 	succeeds(t, err)
 	equal(t, first.GetDuplicate(), false)
+	s.met(t, "first_is_new")
 	equal(t, again.GetDuplicate(), true)
 	equal(t, again.GetPurchase().GetId(), first.GetPurchase().GetId())
+	s.met(t, "second_is_duplicate")
 	s.purchase = first.GetPurchase()
 }
 
@@ -194,9 +196,11 @@ func (s *scenario) refundPurchase(t *testing.T) {
 	answer, err := s.service.Purchases.RefundPurchase(t.Context(), request)
 	succeeds(t, err)
 	equal(t, answer.GetPurchase().GetRefundedMinor(), 40_00)
+	s.met(t, "first_counts")
 	request.ExternalId, request.AmountMinor = "refund-2", 90_00
 	_, err = s.service.Purchases.RefundPurchase(t.Context(), request)
 	equal(t, refused(t, err, svoykrug.ReasonRefundExceedsPurchase).Metadata["refundable_minor"], "6000")
+	s.met(t, "second_refused")
 }
 
 func (s *scenario) importStream(t *testing.T) {
@@ -211,16 +215,20 @@ func (s *scenario) importStream(t *testing.T) {
 	equal(t, answer.GetRecordedCount(), 2_500)
 	equal(t, len(answer.GetRejectedRows()), 1)
 	equal(t, answer.GetRejectedRows()[0].GetRowNumber(), 2_500)
+	s.met(t, "one_row_rejected")
 	again, err := s.service.ImportPurchases(t.Context(), businessID, svoykrug.Rows(rows))
 	succeeds(t, err)
 	equal(t, again.GetDuplicateCount(), 2_500)
+	s.met(t, "all_duplicates")
 	_, err = s.service.ImportPurchases(t.Context(), "00000000-0000-4000-8000-000000000000", svoykrug.Rows(rows))
 	refused(t, err, svoykrug.ReasonNotFound)
+	s.met(t, "no_business_refused")
 	broken := errors.New("the file ends in mid-line")
 	_, err = s.service.ImportPurchases(t.Context(), businessID, func(yield func(*purchasesv1.NewPurchase, error) bool) {
 		yield(nil, broken)
 	})
 	equal(t, err, broken)
+	s.met(t, "broken_rows_raise")
 }
 
 func (s *scenario) listPages(t *testing.T) {
@@ -239,6 +247,7 @@ func (s *scenario) listPages(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Fatalf("%d purchases, not the %d of hers", len(got), len(want))
 	}
+	s.met(t, "each_once")
 	equal(t, request.GetPageToken(), "")
 	for page, err := range svoykrug.Pages(t.Context(), s.anna.Purchases.ListMyPurchases, request) {
 		succeeds(t, err)
@@ -248,26 +257,26 @@ func (s *scenario) listPages(t *testing.T) {
 }
 
 func (s *scenario) watchAndCancel(t *testing.T) {
-	request := &analyticsv1.WatchDashboardRequest{BusinessId: businessID}
-	answers := 0
-	for answer, err := range svoykrug.Stream(t.Context(), s.service.Analytics.WatchDashboard, request) {
-		succeeds(t, err)
-		if answer.GetDashboard() == nil {
-			t.Fatal("no dashboard")
-		}
-		answers++
-		break
-	}
-	equal(t, answers, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var last error
-	for _, err := range svoykrug.Stream(ctx, s.service.Analytics.WatchDashboard, request) {
-		cancel()
-		last = err
+	request := &analyticsv1.WatchDashboardRequest{BusinessId: businessID}
+	next, stop := iter.Pull2(svoykrug.Stream(ctx, s.service.Analytics.WatchDashboard, request))
+	defer stop()
+	answer, err, _ := next()
+	succeeds(t, err)
+	if answer.GetDashboard() == nil {
+		t.Fatal("no dashboard")
 	}
-	if !errors.Is(last, context.Canceled) {
-		t.Fatalf("got %v, want a cancelled call", last)
+	s.met(t, "holds_a_dashboard")
+	cancel()
+	if answer, err, _ := next(); !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v and %v, want a cancelled call", answer, err)
+	}
+	s.met(t, "ends_as_cancelled")
+	// Leaving a loop over the answers cancels as well.
+	for _, err := range svoykrug.Stream(t.Context(), s.service.Analytics.WatchDashboard, request) {
+		succeeds(t, err)
+		break
 	}
 }
 
@@ -280,25 +289,30 @@ func (s *scenario) typedErrors(t *testing.T) {
 	if missing.RequestID == "" {
 		t.Fatal("no request id")
 	}
+	s.met(t, "token_missing")
 	_, err = nobody.StartSignIn(t.Context(), "12345")
 	if refused(t, err, svoykrug.ReasonInvalidFields).FieldViolations["phone"] == "" {
 		t.Fatal("the bad field is not named")
 	}
+	s.met(t, "invalid_fields")
 	challenge, err := nobody.StartSignIn(t.Context(), "+79990000004")
 	succeeds(t, err)
 	_, err = nobody.StartSignIn(t.Context(), "+79990000004")
 	if refused(t, err, svoykrug.ReasonResendTooSoon).RetryAfter <= 0 {
 		t.Fatal("not told how long to wait")
 	}
+	s.met(t, "resend_too_soon")
 	_, err = nobody.CompleteSignIn(t.Context(), &authv1.CompleteSignInRequest{
 		ChallengeId: challenge.GetChallengeId(), Code: wrongCode(t),
 	})
 	equal(t, refused(t, err, svoykrug.ReasonCodeWrong).Metadata["guesses_left"], "4")
+	s.met(t, "code_wrong")
 	// She is an admin, and roles are given by superadmins.
 	_, err = s.anna.Users.SetUserRoles(t.Context(), &usersv1.SetUserRolesRequest{
 		UserId: s.annaID, Roles: []usersv1.Role{usersv1.Role_ROLE_MEMBER},
 	})
 	refused(t, err, svoykrug.ReasonPermissionDenied)
+	s.met(t, "permission_denied")
 }
 
 // wrongCode returns a code that is not the one that was sent last.
@@ -325,6 +339,6 @@ func (s *scenario) receipt(kind string, number int) *purchasesv1.NewPurchase {
 		Buyer:        &purchasesv1.NewPurchase_UserId{UserId: s.annaID},
 		ExternalId:   fmt.Sprintf("%s-%d", kind, number),
 		AmountMinor:  100_00,
-		PurchaseTime: timestamppb.New(time.Now().Add(-24 * time.Hour).Truncate(24 * time.Hour)),
+		PurchaseTime: yesterday,
 	}
 }
