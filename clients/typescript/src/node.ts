@@ -1,8 +1,9 @@
 import { createPrivateKey, sign } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Client as ServiceClient, Transport } from "@connectrpc/connect";
-import { createGrpcTransport, type GrpcTransportOptions } from "@connectrpc/connect-node";
+import { createGrpcTransport, type GrpcTransportOptions, type Http2SessionOptions } from "@connectrpc/connect-node";
 import { refuseClearText, type Safety } from "./clear_text.js";
+import { WatchedConnections } from "./connections.js";
 import { Credentials } from "./credentials.js";
 import type { AuthService } from "./gen/svoykrug/auth/v1/auth_service_pb.js";
 import { newRequestId } from "./request_id.js";
@@ -10,17 +11,21 @@ import { repeated } from "./repeating.js";
 
 const ASSERTION_LIFE_SECONDS = 120;
 
+/** What a transport over gRPC can be told. When a connection is pinged is not among it: the server has a say in that. */
+export type GrpcOptions = Omit<GrpcTransportOptions, "baseUrl" | keyof Http2SessionOptions> & Safety;
+
 /**
- * Returns a transport that speaks gRPC, for Node.
+ * Returns a transport that speaks gRPC, for Node. A connection that is silent while calls go over it is given up after 17 s.
  *
  * @param baseUrl Where the service listens: `https://api.example:443`, or `http://127.0.0.1:50051` without TLS.
  * @param options What else connect-node can be told, such as `nodeOptions: {ca}`: whom to trust; `insecure`: allows an
  *   `http:` address of another machine.
  * @throws TypeError when tokens would go to another machine in clear text.
  */
-export function grpcTransport(baseUrl: string, options: Omit<GrpcTransportOptions, "baseUrl"> & Safety = {}): Transport {
+export function grpcTransport(baseUrl: string, options: GrpcOptions = {}): Transport {
   refuseClearText(baseUrl, options);
-  return createGrpcTransport({ pingIntervalMs: 60_000, ...options, baseUrl });
+  const sessionManager = new WatchedConnections(baseUrl, options.nodeOptions);
+  return createGrpcTransport({ sessionManager, ...options, baseUrl });
 }
 
 /** What a service needs to sign in, as `svoykrug keys create-service-account` writes it. */

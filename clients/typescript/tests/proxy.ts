@@ -21,6 +21,8 @@ export class Proxy {
   isAway = false;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** The connections over which no byte comes any more, while nobody is told. */
+  readonly #forgotten = new WeakSet<Socket>();
 
   private constructor(target: URL, identity: Identity | undefined) {
     const join = (near: Socket) => this.#join(near, target);
@@ -48,6 +50,13 @@ export class Proxy {
   /** Shows another identity from the next connection on. */
   show(identity: Identity): void {
     (this.#server as TlsServer).setSecureContext(identity);
+  }
+
+  /** Forgets every connection, as a NAT does that ran out of room: what is sent over it is lost. New ones go through. */
+  forgetConnections(): void {
+    for (const socket of this.#sockets) {
+      this.#forgotten.add(socket);
+    }
   }
 
   /** Ends every connection, as a device does whose address is gone. */
@@ -79,7 +88,7 @@ export class Proxy {
       socket.on("close", end);
     }
     near.on("data", (bytes: Buffer) => {
-      if (!this.isAway) {
+      if (!this.isAway && !this.#forgotten.has(near)) {
         far.write(bytes);
       }
     });
@@ -87,7 +96,7 @@ export class Proxy {
       if (this.lostAnswers > 0 && bytes.includes(TOKEN)) {
         this.lostAnswers -= 1;
         end();
-      } else if (!this.isStalled && !this.isAway) {
+      } else if (!this.isStalled && !this.isAway && !this.#forgotten.has(far)) {
         near.write(bytes);
       }
     });
