@@ -77,6 +77,8 @@ class Watch {
     this.#session = session;
     this.#patience = patience;
     session.once("close", () => clearTimeout(this.#timer));
+    // Its calls get the error. Of the connection itself nobody may ask any more: the manager has turned to the next one.
+    session.on("error", () => {});
   }
 
   begin(call: ClientHttp2Stream): void {
