@@ -3,9 +3,12 @@
 As those they stand here once, for both clients.
 """
 
+import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from svoykrug.purchases.v1.purchases_service_pb2 import (
     BatchRecordPurchasesRequest,
@@ -15,9 +18,10 @@ from svoykrug.purchases.v1.purchases_service_pb2 import (
 
 from svoykrug_client import Client, MemoryTokenStore, StoredSession, errors, items
 from tests.clients import certificates
-from tests.clients.asynchronous import until
+from tests.clients.asynchronous import together, until
 from tests.clients.bad_network import bad_network
-from tests.clients.steps import ME, Scenario, ends_at_its_deadline
+from tests.clients.deadlines import ends_at_its_deadline, not_late
+from tests.clients.steps import ME, Scenario
 from tests.clients.wrong_clock import wrong_clock
 
 LOST = (errors.ConnectionLost, errors.DeadlineExceeded)
@@ -45,26 +49,17 @@ class BadDays(Scenario):
             for client in (phone, cold):
                 with ends_at_its_deadline(1.0, *LOST):
                     await client.users.GetMe(ME, timeout=1.0)
+            self._met("calls_end")
             assert _token_of(store.load()) == _token_of(before)
             network.stalled = network.away = False
             network.end_connections()
             for client in (phone, cold):
-                await self._is_back(client, signed_in.user_id)
-
-            async def recorded() -> bool:
-                try:
-                    await till.purchases.RecordPurchase(request)
-                except LOST:
-                    return False
-                return True
-
-            await until(recorded, 60)
-            assert (await till.purchases.RecordPurchase(request)).duplicate
+                assert (await self._answer(client.users.GetMe, ME)).user.id == signed_in.user_id
+            self._met("session_stays")
+            await self._answer(till.purchases.RecordPurchase, request)
+            await self._counts_once(till, request)
             for client in (till, phone, cold):
                 await client.close()
-        listed = items(self._anna.purchases.ListMyPurchases, ListMyPurchasesRequest(), lambda page: page.purchases)
-        ids = [purchase.external_id async for purchase in listed]
-        assert ids.count(request.purchase.external_id) == 1
 
     async def expired_certificate(self) -> None:
         store = MemoryTokenStore()
@@ -78,8 +73,10 @@ class BadDays(Scenario):
                 with ends_at_its_deadline(1.0, *LOST):
                     await client.users.GetMe(ME, timeout=1.0)
                 assert _token_of(store.load()) == signed_in.tokens.refresh_token
+                self._met("call_ends")
                 network.show("valid")
-                await self._is_back(client, signed_in.user_id)
+                assert (await self._answer(client.users.GetMe, ME)).user.id == signed_in.user_id
+                self._met("goes_on_when_valid")
                 await client.close()
 
     async def wrong_clock(self) -> None:
@@ -94,20 +91,60 @@ class BadDays(Scenario):
                 service = self._client(service_key=self._key)
                 answer = await service.purchases.BatchRecordPurchases(batch)
                 assert answer.recorded_count + answer.duplicate_count == 1
+        self._met("person_stays_signed_in")
+        self._met("service_signs_in")
+
+    async def half_open_connection(self) -> None:
+        store = MemoryTokenStore()
+        signed_in = await self._sign_in_boris(self._client(token_store=store))
+        request = RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("half-open", 1))
+        with bad_network(self._server.target) as network:
+            till = self._client(network.target, service_key=self._key)
+            phone = self._client(network.target, token_store=store)
+            await till.purchases.RecordPurchase(self._another())
+            await self._me(phone)
+            before = store.load()
+            network.forget_connections()
+            begin = time.monotonic()
+            with ends_at_its_deadline(1.0, *LOST):
+                await till.purchases.RecordPurchase(request, timeout=1.0)
+            with ends_at_its_deadline(1.0, *LOST):
+                await phone.users.GetMe(ME, timeout=1.0)
+            _, me = await together(
+                lambda: self._answer(till.purchases.RecordPurchase, request),
+                lambda: self._answer(phone.users.GetMe, ME),
+            )
+            assert time.monotonic() - begin < 60
+            self._met("calls_end")
+            assert me.user.id == signed_in.user_id
+            assert store.load() == before
+            self._met("same_session")
+            await self._counts_once(till, request)
+            for client in (till, phone):
+                await client.close()
 
     def _another(self) -> RecordPurchaseRequest:
         return RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("aeroplane", 0))
 
-    async def _is_back(self, client: Client, user_id: str) -> None:
-        """Calls until the server is back: she has to do nothing for it, and no failure on the way is another."""
+    async def _answer(self, method: Any, request: Any) -> Any:
+        """Calls until there is an answer, for a minute at most; every call before is a lost one, and ends in time."""
+        answers = []
 
         async def answered() -> bool:
-            try:
-                return (await self._me(client)).id == user_id
-            except LOST:
-                return False
+            with suppress(*LOST), not_late(5.0):
+                answers.append(await method(request, timeout=5.0))
+            return bool(answers)
 
         await until(answered, 60)
+        return answers[0]
+
+    async def _counts_once(self, till: Client, request: RecordPurchaseRequest) -> None:
+        """Records a purchase that was recorded once more, and looks for it in her list."""
+        assert (await till.purchases.RecordPurchase(request)).duplicate
+        listed = items(self._anna.purchases.ListMyPurchases, ListMyPurchasesRequest(), lambda page: page.purchases)
+        ids = [purchase.external_id async for purchase in listed]
+        assert ids.count(request.purchase.external_id) == 1
+        self._met("purchase_counts_once")
 
 
 def _token_of(session: StoredSession | None) -> str:

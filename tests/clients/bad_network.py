@@ -31,6 +31,7 @@ class BadNetwork:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ways: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.target = ""
         self.stalled = self.away = False
@@ -61,6 +62,10 @@ class BadNetwork:
         """Ends every connection, as a device does whose address is gone."""
         self._run(self._cancel())
 
+    def forget_connections(self) -> None:
+        """Lets no byte through on the connections there are, and tells neither side; new ones go through."""
+        self._run(self._forget())
+
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
@@ -72,6 +77,10 @@ class BadNetwork:
         assert self._server is not None
         self._server.close()
         await self._cancel()
+
+    async def _forget(self) -> None:
+        for way in self._ways:
+            way.cancel()
 
     async def _cancel(self) -> None:
         for task in self._tasks:
@@ -92,10 +101,15 @@ class BadNetwork:
         with suppress(OSError):
             host, _, port = self._server_target.rpartition(":")
             far, out = await asyncio.open_connection(host, int(port))
-            ways = [asyncio.ensure_future(self._sent(near, out)), asyncio.ensure_future(self._answered(far, back))]
+            ways = {asyncio.ensure_future(self._sent(near, out)), asyncio.ensure_future(self._answered(far, back))}
+            self._ways |= ways
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                if any(way.cancelled() for way in ways):
+                    # It was forgotten: neither side hears of the other any more, not even that it has ended.
+                    await asyncio.Event().wait()
             finally:
+                self._ways -= ways
                 out.transport.abort()
                 for way in ways:
                     way.cancel()
