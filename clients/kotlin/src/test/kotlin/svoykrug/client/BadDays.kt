@@ -47,7 +47,9 @@ class BadDays(private val world: World, private val scenario: Scenario) {
                     assertTrue(took < 300.milliseconds + SLACK, "a call with a deadline of 0.3 s took $took")
                 }
             }
+            scenario.met("ends_in_time")
             assertEquals(session.refreshToken, store.load()?.refreshToken)
+            scenario.met("session_stays")
         }
     }
 
@@ -69,11 +71,14 @@ class BadDays(private val world: World, private val scenario: Scenario) {
         val answer = scenario.service.importPurchases(world.businessId, rows)
         assertTrue(attempts > 1, "the import was not sent again")
         assertEquals(RESTART_ROWS.toLong(), answer.recordedCount + answer.duplicateCount)
-        assertIs<SvoyKrugException>(end.await())
-        assertEquals(scenario.annaId, scenario.anna.me().id)
-        assertEquals(before, scenario.store.load())
         val again = scenario.service.importPurchases(world.businessId, rows)
         assertEquals(RESTART_ROWS.toLong(), again.duplicateCount)
+        scenario.met("import_whole")
+        assertIs<SvoyKrugException>(end.await())
+        scenario.met("watch_ends_typed")
+        assertEquals(scenario.annaId, scenario.anna.me().id)
+        assertEquals(before, scenario.store.load())
+        scenario.met("same_session")
     }
 
     /** The server refreshes and its answer is cut, four times: the same refresh is sent again, and nobody takes it for theft. */
@@ -87,13 +92,16 @@ class BadDays(private val world: World, private val scenario: Scenario) {
                 assertEquals(Status.Code.UNAVAILABLE, lost.code, lost.message)
                 assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, lost.reason)
                 assertEquals(MOST_SENDS, proxy.cuts.get())
+                scenario.met("lost_connection")
                 val kept = store.load()
                 assertEquals(before.tokens.refreshToken, kept?.refreshToken)
                 assertNotEquals("", kept?.requestId)
+                scenario.met("session_and_request_id_kept")
                 proxy.cutting = false
                 assertEquals(before.userId, client.me().id)
                 assertNotEquals(kept?.refreshToken, store.load()?.refreshToken)
                 assertEquals("", store.load()?.requestId)
+                scenario.met("session_moved_on")
             }
         }
     }
@@ -105,8 +113,10 @@ class BadDays(private val world: World, private val scenario: Scenario) {
         assertEquals(first.userId, world.signInDemo(two, BORIS).userId)
         two.signOut()
         refused(ErrorReason.ERROR_REASON_TOKEN_MISSING) { two.me() }
+        scenario.met("second_signed_out")
         two.signOut() // It is over already.
         assertEquals(first.userId, one.me().id)
+        scenario.met("first_goes_on")
         val other = world.signInDemo(one, VERA)
         assertEquals(other.userId, one.me().id)
         one.close()

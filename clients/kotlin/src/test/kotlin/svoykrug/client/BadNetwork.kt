@@ -4,6 +4,7 @@ import io.grpc.Status
 import io.grpc.TlsChannelCredentials
 import kotlinx.coroutines.flow.count
 import svoykrug.common.v1.ErrorReason
+import svoykrug.purchases.v1.RecordPurchaseRequest
 import svoykrug.purchases.v1.batchRecordPurchasesRequest
 import svoykrug.purchases.v1.listMyPurchasesRequest
 import svoykrug.purchases.v1.recordPurchaseRequest
@@ -19,11 +20,13 @@ import java.util.concurrent.atomic.AtomicReference
 import javax.net.ssl.KeyManagerFactory
 import javax.net.ssl.SSLContext
 import kotlin.test.assertEquals
-import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
+import kotlin.time.AbstractLongTimeSource
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
-import kotlin.time.measureTime
+import kotlin.time.DurationUnit
+import kotlin.time.measureTimedValue
 
 /** How much longer than its deadline a call may take on a slow machine. */
 val SLACK = 4.seconds
@@ -48,19 +51,18 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
             network.away = true
             fails { phone.users.getMe(getMeRequest {}, deadline = 1.seconds) }
             fails { cold.users.getMe(getMeRequest {}, deadline = 1.seconds) }
+            scenario.met("calls_end")
             assertEquals(kept?.refreshToken, store.load()?.refreshToken)
             network.stalled = false
             network.away = false
             network.endConnections()
             for (client in listOf(phone, cold)) isBack { assertEquals(before.userId, client.me().id) }
+            scenario.met("session_stays")
             isBack { till.purchases.recordPurchase(request) }
-            assertTrue(till.purchases.recordPurchase(request).duplicate)
+            countsOnce(till, request)
+            scenario.met("purchase_counts_once")
             listOf(phone, cold, till).forEach(SvoyKrugClient::close)
         }
-        val pages = pages({ it.nextPageToken }) { token ->
-            scenario.anna.purchases.listMyPurchases(listMyPurchasesRequest { pageToken = token })
-        }
-        assertEquals(1, pages.items { it.purchasesList }.count { it.externalId == request.purchase.externalId })
     }
 
     /** The server's certificate has expired; then it gets another. */
@@ -74,8 +76,10 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
             SvoyKrugClient(front.address, tokenStore = store, credentials = trust).use { client ->
                 fails { client.users.getMe(getMeRequest {}, deadline = 1.seconds) }
                 assertEquals(before.tokens.refreshToken, store.load()?.refreshToken)
+                scenario.met("call_ends")
                 shown.set(identity(folder, "valid"))
                 isBack { assertEquals(before.userId, client.me().id) }
+                scenario.met("goes_on_when_valid")
             }
         }
         folder.deleteRecursively()
@@ -87,19 +91,60 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
             businessId = world.businessId
             purchases += scenario.receipt("wrong-clock", 1)
         }
-        for (wrong in listOf((-5).minutes, 5.minutes)) {
-            val key = ServiceKey.fromFile(world.keyFile)
-            key.wallClock = { System.currentTimeMillis() + wrong.inWholeMilliseconds }
+        val wrongClocks = listOf((-5).minutes, 5.minutes).map { wrong -> { System.currentTimeMillis() + wrong.inWholeMilliseconds } }
+        for (wallClock in wrongClocks) {
             val refreshes = Counting("svoykrug.auth.v1.AuthService/RefreshTokens")
-            world.client(store = scenario.store, interceptor = refreshes).use { started ->
+            val clock = object : AbstractLongTimeSource(DurationUnit.MILLISECONDS) {
+                override fun read() = wallClock()
+            }
+            world.client(store = scenario.store, interceptor = refreshes, clock = clock).use { started ->
                 repeat(3) { assertEquals(scenario.annaId, started.me().id) }
                 assertEquals(1, refreshes.calls.get())
             }
+        }
+        scenario.met("person_stays_signed_in")
+        for (clock in wrongClocks) {
+            val key = ServiceKey.fromFile(world.keyFile).apply { wallClock = clock }
             world.client(key = key).use { service ->
                 val answer = service.purchases.batchRecordPurchases(batch)
                 assertEquals(1, answer.recordedCount + answer.duplicateCount)
             }
         }
+        scenario.met("service_signs_in")
+    }
+
+    /** The connection is dead and nobody says so: a NAT or a tunnel forgot it. New ones go through. */
+    suspend fun halfOpenConnection() {
+        val request = purchase("half-open", 0)
+        CuttingProxy(world.server.address).use { network ->
+            // She is an admin, who may record purchases.
+            world.client(network.address, scenario.store).use { client ->
+                assertEquals(scenario.annaId, client.me().id)
+                val kept = scenario.store.load()
+                network.forgetConnections()
+                fails { client.purchases.recordPurchase(request, deadline = 1.seconds) }
+                fails { client.users.getMe(getMeRequest {}, deadline = 1.seconds) }
+                // Silence of 12 s, a ping of 5 s, and a machine that is slow: with the two calls within the minute.
+                until("the connection is given up", 50.seconds) {
+                    isAnswered { client.purchases.recordPurchase(request, deadline = 1.seconds) }
+                }
+                scenario.met("calls_end")
+                assertEquals(scenario.annaId, client.me().id)
+                assertEquals(kept, scenario.store.load())
+                scenario.met("same_session")
+                countsOnce(client, request)
+                scenario.met("purchase_counts_once")
+            }
+        }
+    }
+
+    /** Records a receipt that was recorded once more: one purchase came of it. */
+    private suspend fun countsOnce(client: SvoyKrugClient, request: RecordPurchaseRequest) {
+        assertTrue(client.purchases.recordPurchase(request).duplicate)
+        val pages = pages({ it.nextPageToken }) { token ->
+            scenario.anna.purchases.listMyPurchases(listMyPurchasesRequest { pageToken = token })
+        }
+        assertEquals(1, pages.items { it.purchasesList }.count { it.externalId == request.purchase.externalId })
     }
 
     private fun purchase(kind: String, number: Int) = recordPurchaseRequest {
@@ -108,27 +153,29 @@ class BadNetwork(private val world: World, private val scenario: Scenario) {
     }
 }
 
-/** Makes a call with a deadline of a second that must end with a typed error which leaves open what became of it. */
-suspend fun fails(call: suspend () -> Any) {
-    val took = measureTime {
-        val failure = assertFailsWith<SvoyKrugException> { call() }
-        assertTrue(failure.isLost, failure.message)
-    }
+/**
+ * Makes a call with a deadline of a second, and returns whether it was answered. Otherwise it must end by then, with a typed error which
+ * leaves open what became of it.
+ */
+private suspend fun isAnswered(call: suspend () -> Any): Boolean {
+    val (answered, took) = measureTimedValue { isNotLost(call) }
     assertTrue(took < 1.seconds + SLACK, "a call with a deadline of a second took $took")
+    return answered
 }
 
-private val SvoyKrugException.isLost: Boolean
-    get() = reason == ErrorReason.ERROR_REASON_UNSPECIFIED && code in setOf(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED)
+/** Makes a call with a deadline of a second that nobody answers. */
+suspend fun fails(call: suspend () -> Any) = assertFalse(isAnswered(call), "the call was answered")
 
 /** Calls until the server is back: she has to do nothing for it, and no failure on the way may be of another kind. */
-suspend fun isBack(call: suspend () -> Any) = until("the server is back") {
-    try {
-        call()
-        true
-    } catch (failure: SvoyKrugException) {
-        assertTrue(failure.isLost, failure.message)
-        false
-    }
+suspend fun isBack(call: suspend () -> Any) = until("the server is back") { isNotLost(call) }
+
+private suspend fun isNotLost(call: suspend () -> Any): Boolean = try {
+    call()
+    true
+} catch (failure: SvoyKrugException) {
+    assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, failure.reason, failure.message)
+    assertTrue(failure.code in setOf(Status.Code.UNAVAILABLE, Status.Code.DEADLINE_EXCEEDED), failure.message)
+    false
 }
 
 /** Returns a folder with what tests/clients/certificates.py writes. */

@@ -31,6 +31,7 @@ import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.time.Clock
 import kotlin.time.Duration.Companion.hours
+import kotlin.time.TimeSource
 
 const val ANNA = "+79990000002"
 const val BORIS = "+79990000010"
@@ -76,7 +77,8 @@ class World : AutoCloseable {
         store: TokenStore = MemoryTokenStore(),
         key: ServiceKey? = null,
         interceptor: ClientInterceptor = Counting(""),
-    ) = SvoyKrugClient(address, insecure = true, tokenStore = store, serviceKey = key, language = "en") {
+        clock: TimeSource.WithComparableMarks = TimeSource.Monotonic,
+    ) = SvoyKrugClient(address, insecure = true, tokenStore = store, serviceKey = key, language = "en", clock = clock) {
         intercept(interceptor)
     }
 
