@@ -102,3 +102,13 @@ export class Proxy {
     });
   }
 }
+
+/** Does something with a proxy before a server. */
+export async function throughProxy(target: string, run: (proxy: Proxy) => Promise<void>, identity?: Identity): Promise<void> {
+  const proxy = await Proxy.before(target, identity);
+  try {
+    await run(proxy);
+  } finally {
+    proxy.close();
+  }
+}
