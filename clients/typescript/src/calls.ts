@@ -66,9 +66,9 @@ export class Calls implements Transport {
     let isRenewed = false;
     for (let failed = 1; ; ) {
       const headers = call.headers(this.#common);
-      let token: string | undefined;
+      // A renewal of the token has its own repetition: with that of the call around it there would be 16 attempts.
+      const token = await this.#authorize(call, headers);
       try {
-        token = await this.#authorize(call, headers);
         return await attempt(headers).catch((failure) => {
           throw typedError(failure, call.isCancelled);
         });

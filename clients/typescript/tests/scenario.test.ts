@@ -302,10 +302,11 @@ function scenario(way: Way, phone: string): void {
       assert.deepEqual(far.calls, ["RefreshTokens", "RefreshTokens", "GetMe"]);
       proxy.lostAnswers = Number.POSITIVE_INFINITY;
       const before = await anna.store.load();
-      const dying = device(way, proxy.url, anna.store).client;
-      // Of the attempts each is cut, and together they may last as long as the method's own deadline: not on a busy machine.
-      const failure = await refusal(dying.of(UsersService).getMe({}, { timeoutMs: 120_000 }));
+      const dying = device(way, proxy.url, anna.store);
+      // A deadline longer than all attempts take, on any machine.
+      const failure = await refusal(dying.client.of(UsersService).getMe({}, { timeoutMs: 120_000 }));
       assert.ok(failure instanceof ConnectionLost, String(failure));
+      assert.deepEqual(dying.calls, Array(4).fill("RefreshTokens"));
       met("lost_connection");
       const kept = await anna.store.load();
       assert.equal(kept?.refreshToken, before?.refreshToken);
