@@ -41,12 +41,13 @@ from svoykrug_client.service_key import ServiceKey
 from svoykrug_client.tokens import MemoryTokenStore, TokenStore
 
 _CONNECTION = (
-    # A connection that is dead without a word is given up: after 12 s of silence while a call is on its way the server
-    # is asked, and has 5 s to answer. It allows one question every 10 s.
+    # A connection that is dead without a word is given up (docs/decisions/python-dead-connections.md): after 12 s of
+    # silence while a call is on its way the server is asked. It allows one question every 10 s.
     ("grpc.keepalive_time_ms", 12_000),
+    # How long the kernel (Linux) waits until bytes are acknowledged.
     ("grpc.keepalive_timeout_ms", 5_000),
-    # The timeout above is the kernel's for bytes that nobody acknowledges; gRPC itself waits a minute for the answer.
-    ("grpc.http2.ping_timeout_ms", 5_000),
+    # How long gRPC waits for the answer, which may stand behind all that a slow link has still to bring; else a minute.
+    ("grpc.http2.ping_timeout_ms", 20_000),
     # It asks twice only, and then once a minute, while the client sends nothing, as in a long watch. 0 is always.
     ("grpc.http2.max_pings_without_data", 0),
     # After a long outage gRPC would wait up to two minutes before it tries again: the server is back long before.
