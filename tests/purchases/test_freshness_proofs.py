@@ -12,10 +12,12 @@ from svoykrug_server.analytics.freshness.repository import FreshnessRepository
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.purchases import reconciler
 from svoykrug_server.purchases.reconciler import DAYS_STAND, TOTALS_STAND
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from tests.callers import service
 from tests.purchases.circle import NOON, TIME_ZONE, Circle
+from tests.waiting import until
 
 READER = service("analytics.read")
 SPRING = DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1)))
@@ -69,6 +71,31 @@ async def test_callers_share_one_look_at_the_totals_and_one_proof_of_the_days_th
     assert at_once == (1, [3])
     assert a_moment_later == (2, [3])
     assert (counted.totals, counted.days) == (3, [3, 3])
+
+
+async def test_totals_that_take_longer_than_a_caller_waits_keep_no_days_from_being_proven_and_are_not_begun_anew(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    monkeypatch.setattr(reconciler, "LOOK_SECONDS", 0.01)
+    total, go_on, begun, ended = circle.copy.total, asyncio.Event(), 0, 0
+
+    async def slow_total(up_to: int, from_day: date | None, without: Sequence[BusinessDay]) -> tuple[int, int]:
+        nonlocal begun, ended
+        begun += 1
+        await go_on.wait()
+        held = await total(up_to, from_day, without)
+        ended += 1
+        return held
+
+    monkeypatch.setattr(circle.copy, "total", slow_total)
+    reports = [await freshness.report(READER, None, SPRING) for _ in range(2)]
+    go_on.set()
+    await until(lambda: ended == 1, 60)
+
+    assert [[day.state for day in report.days] for report in reports] == [[ProofState.EQUAL]] * 2
+    assert begun == 1
 
 
 async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(

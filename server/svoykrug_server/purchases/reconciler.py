@@ -28,6 +28,8 @@ DAYS_AT_ONCE = 1_000
 """So many days are compared by one statement in each store; a caller waits for no more."""
 ASKED_SECONDS = 5.0
 """So long a caller waits for proofs at most."""
+LOOK_SECONDS = 2.0
+"""So long of it a caller waits for the totals: his days are proven also where those take longer."""
 TOTALS_STAND = timedelta(seconds=10)
 """So long no caller of this process has the totals compared again: ClickHouse reads all its rows for that."""
 DAYS_STAND = timedelta(seconds=60)
@@ -64,7 +66,7 @@ class Reconciler:
         self._metrics = metrics
         self._full_proof_days = full_proof_days
         self._proving = asyncio.Lock()
-        self._looking = asyncio.Lock()
+        self._look: asyncio.Task[None] | None = None
         self._looked_time: datetime | None = None
 
     async def step(self) -> None:
@@ -184,13 +186,27 @@ class Reconciler:
             return await self._pipeline.unproven_days(connection, up_to, most)
 
     async def _look_at_totals(self) -> None:
-        """Compares the totals unless that was done a moment ago; the copy must be there in any case."""
-        async with self._looking:
-            if self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND:
-                await self.compare_totals()
-                self._looked_time = self._clock.now()
-                return
+        """Compares the totals unless that was done a moment ago; the copy must be there in any case.
+
+        A comparison that takes longer than a caller waits goes on for those who come after: begun anew by each of them
+        it would never end.
+        """
+        if self._look is None and (self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND):
+            self._look = asyncio.create_task(self._compare_totals_for_callers())
+            # Who began it may be gone when it fails.
+            self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
+        if self._look is not None:
+            ended, _ = await asyncio.wait([self._look], timeout=LOOK_SECONDS)
+            for look in ended:
+                look.result()
         await self._warehouse.require()
+
+    async def _compare_totals_for_callers(self) -> None:
+        try:
+            await self.compare_totals()
+            self._looked_time = self._clock.now()
+        finally:
+            self._look = None
 
     async def _prove_few(self) -> None:
         """Proves what changed, unless that is so much that a caller had to wait long for it."""
