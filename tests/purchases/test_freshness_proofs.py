@@ -98,6 +98,52 @@ async def test_totals_that_take_longer_than_a_caller_waits_keep_no_days_from_bei
     assert begun == 1
 
 
+async def test_totals_that_differ_are_told_at_once_however_long_it_takes_to_list_all_days_of_the_warehouse(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+
+    async def never() -> Sequence[BusinessDay]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody waits for it")
+
+    monkeypatch.setattr(circle.copy, "days", never)
+    await circle.warehouse.command("TRUNCATE TABLE purchases")
+
+    async def is_doubted() -> bool:
+        return (await freshness.report(READER, None, None)).totals.disputed_day_count == 1
+
+    await until(is_doubted, 60)
+
+
+async def test_totals_that_differ_are_told_also_where_some_day_is_proven_during_each_look(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "lost", 100, at=NOON - timedelta(days=2))
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command("TRUNCATE TABLE purchases")
+    total, looks = circle.copy.total, 0
+
+    async def busy_total(up_to: int, from_day: date | None, without: Sequence[BusinessDay]) -> tuple[int, int]:
+        nonlocal looks
+        looks += 1
+        held = await total(up_to, from_day, without)
+        await circle.buy(business_id, member, f"sold during look {looks}", 100, at=NOON)
+        await circle.relay.step()
+        await circle.reconciler.prove_changed()
+        return held
+
+    monkeypatch.setattr(circle.copy, "total", busy_total)
+    report = await freshness.report(READER, None, None)
+
+    assert not report.totals.equal
+    assert report.totals.disputed_day_count > 0
+
+
 async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(
     circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

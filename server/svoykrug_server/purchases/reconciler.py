@@ -20,7 +20,7 @@ from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.store_totals import BusinessDay, DayProof, Standing, StoreTotals
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
-from svoykrug_server.storage.old_rows import writing_old_rows
+from svoykrug_server.storage.old_rows import reading_old_rows, writing_old_rows
 from svoykrug_server.storage.postgres import Postgres, ReadConnection
 
 log = structlog.get_logger(__name__)
@@ -139,19 +139,16 @@ class Reconciler:
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
-        proven = await self._standing()
-        if len(proven.open_days) > DAYS_AT_ONCE:
-            return False
-        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days)
-        if held == proven.total:
-            return True
-        # Was nothing proven, repaired or let go while ClickHouse was asked?
-        again = await self._standing()
-        if (again.kept_from_day, again.total) != (proven.kept_from_day, proven.total):
-            return False
-        log.error("totals_disagree", entry_count=held[0], proven_entry_count=proven.total[0])
-        await self._touch_all(doubted=True)
-        return True
+        agree = await self._totals_agree()
+        if agree is False:
+            # Was anything repaired, rebuilt or let go while ClickHouse was asked? What is only shipped and proven
+            # meanwhile changes no day that was proven before, or in a busy circle nothing could ever be told.
+            async with reading_old_rows(self._postgres):
+                agree = await self._totals_agree()
+        if agree is False:
+            log.error("totals_disagree")
+            await self._doubt_all()
+        return agree is not None
 
     async def repair(self) -> None:
         """Writes every disputed day of the warehouse again from PostgreSQL and proves it, or asks for a rebuild."""
@@ -168,6 +165,22 @@ class Reconciler:
                 async with self._proving:
                     await self._repair_day(at)
         await self._count_disputed()
+
+    async def _totals_agree(self) -> bool | None:
+        """Tells whether the warehouse holds as much as was proven; None where too many days are not proven now."""
+        proven = await self._standing()
+        if len(proven.open_days) > DAYS_AT_ONCE:
+            return None
+        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days)
+        if held != proven.total:
+            log.warning("totals_differ", entry_count=held[0], proven_entry_count=proven.total[0])
+        return held == proven.total
+
+    async def _doubt_all(self) -> None:
+        """Has every day disputed until it is proven: at once, however long it takes to list those of the warehouse."""
+        async with self._postgres.transaction() as tx:
+            await self._pipeline.touch_all(tx, self._clock.now(), doubted=True)
+        await self._touch_all(doubted=True)
 
     async def _touch_all(self, *, doubted: bool) -> None:
         in_warehouse = await self._warehouse.days()
