@@ -110,23 +110,29 @@ _KEPT_PROOFS = """
     FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS asked (business_id, day) USING (business_id, day)
 """
 
-# What should the warehouse hold in total of the days that are proven equal, and which days are not?
+# What should the warehouse hold in total of the days that are proven equal, and which days are not, so many at most?
 _STANDING = """
+    WITH days AS NOT MATERIALIZED (
+        SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
+    ), few AS MATERIALIZED (
+        SELECT business_id, day FROM days WHERE open LIMIT $1
+    )
     SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
         (SELECT kept_from_day FROM relay_state) AS kept_from_day,
         coalesce(sum(clickhouse_count) FILTER (WHERE NOT open), 0)::bigint AS entry_count,
         coalesce(sum(clickhouse_sum_minor) FILTER (WHERE NOT open), 0)::bigint AS sum_minor,
-        array_agg(business_id) FILTER (WHERE open) AS business_ids, array_agg(day) FILTER (WHERE open) AS days
-    FROM (
-        SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
-    ) AS proven_days
+        (SELECT array_agg(business_id ORDER BY business_id, day) FROM few) AS business_ids,
+        (SELECT array_agg(day ORDER BY business_id, day) FROM few) AS days
+    FROM days
 """
 
-# On which days have the stores been seen to disagree? (not those that are doubted and to be read yet)
-_DISPUTED = """
-    SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL AND proven_batch_id >= 0
-    ORDER BY business_id, day
-"""
+_SEEN_TO_DISAGREE = "FROM proven_days WHERE disputed_since_time IS NOT NULL AND proven_batch_id >= 0"
+
+# On which days have the stores been seen to disagree, so many at most? (not those that are doubted and to be read yet)
+_DISPUTED = f"SELECT business_id, day {_SEEN_TO_DISAGREE} ORDER BY business_id, day LIMIT $1"
+
+# On how many?
+_DISPUTED_COUNT = f"SELECT count(*) {_SEEN_TO_DISAGREE}"
 
 # What does the ledger hold of these days, of batches up to this one?
 _TOTALS = """
@@ -253,17 +259,22 @@ class PipelineRepository:
             for row in rows
         }
 
-    async def standing(self, connection: ReadConnection) -> Standing:
-        """Returns what the warehouse should hold in total, by the proofs."""
-        row = await connection.fetchrow(_STANDING)
+    async def standing(self, connection: ReadConnection, most_open_days: int) -> Standing:
+        """Returns what the warehouse should hold in total, by the proofs; names so many open days at most."""
+        row = await connection.fetchrow(_STANDING, most_open_days)
         if row is None:
             raise LookupError("an aggregate has one row")
         open_days = [BusinessDay(*at) for at in zip(row["business_ids"] or (), row["days"] or (), strict=True)]
         return Standing(row["batch_id"], row["kept_from_day"], open_days, (row["entry_count"], row["sum_minor"]))
 
-    async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
-        """Returns the days on which the stores have been seen to disagree."""
-        return _days_of(await connection.fetch(_DISPUTED))
+    async def disputed_days(self, connection: ReadConnection, limit: int) -> Sequence[BusinessDay]:
+        """Returns days on which the stores have been seen to disagree."""
+        return _days_of(await connection.fetch(_DISPUTED, limit))
+
+    async def disputed_day_count(self, connection: ReadConnection) -> int:
+        """Returns on how many days the stores have been seen to disagree."""
+        count: int = await connection.fetchval(_DISPUTED_COUNT)
+        return count
 
     async def totals(
         self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int

@@ -155,13 +155,13 @@ class Reconciler:
         disputed = await self._count_disputed()
         if not disputed:
             return
-        if len(disputed) > MOST_REPAIRED_DAYS:
-            log.error("rebuild_wanted", disputed_days=len(disputed))
+        if disputed > MOST_REPAIRED_DAYS:
+            log.error("rebuild_wanted", disputed_days=disputed)
             async with self._postgres.transaction() as tx:
                 await self._pipeline.want_rebuild(tx, uuid4())
             return
         async with writing_old_rows(self._postgres):
-            for at in await self._count_disputed():
+            for at in await self._disputed():
                 async with self._proving:
                     await self._repair_day(at)
         await self._count_disputed()
@@ -192,7 +192,7 @@ class Reconciler:
 
     async def _standing(self) -> Standing:
         async with self._postgres.read() as connection:
-            return await self._pipeline.standing(connection)
+            return await self._pipeline.standing(connection, DAYS_AT_ONCE + 1)
 
     async def _unproven(self, up_to: int, most: int) -> Sequence[BusinessDay]:
         async with self._postgres.read() as connection:
@@ -288,8 +288,12 @@ class Reconciler:
             self._metrics.repaired_days.inc()
             log.warning("day_repaired", business_id=str(at.business_id), day=str(at.day))
 
-    async def _count_disputed(self) -> Sequence[BusinessDay]:
+    async def _disputed(self) -> Sequence[BusinessDay]:
         async with self._postgres.read() as connection:
-            disputed = await self._pipeline.disputed_days(connection)
-        self._metrics.disputed_days.set(len(disputed))
+            return await self._pipeline.disputed_days(connection, MOST_REPAIRED_DAYS)
+
+    async def _count_disputed(self) -> int:
+        async with self._postgres.read() as connection:
+            disputed = await self._pipeline.disputed_day_count(connection)
+        self._metrics.disputed_days.set(disputed)
         return disputed
