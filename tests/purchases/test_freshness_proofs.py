@@ -105,7 +105,7 @@ async def test_totals_that_differ_are_told_at_once_however_long_it_takes_to_list
     await circle.relay.step()
     await circle.reconciler.step()
 
-    async def never() -> Sequence[BusinessDay]:
+    async def never(_: object) -> Sequence[BusinessDay]:
         await asyncio.Event().wait()
         raise AssertionError("nobody waits for it")
 

@@ -74,17 +74,18 @@ _TOUCH_AGAIN = text(
     """
 )
 
-# Is every day to be read again, and are the stores to be taken to disagree until it is? (below 0 each time asked is
-# another number, so that a comparison that was begun before is told from one begun after)
+# Is every day (of this business) to be read again, and are the stores taken to disagree until it is? (below 0 each time
+# asked is another number, so that a comparison that was begun before is told from one begun after)
 _TOUCH_ALL = text(
     """
     UPDATE proven_days SET proven_batch_id = least(proven_batch_id, 0) - 1,
         disputed_since_time = CASE WHEN :doubted THEN coalesce(disputed_since_time, :now) ELSE disputed_since_time END
+    WHERE CAST(:business_id AS uuid) IS NULL OR business_id = :business_id
     """
 )
 
-# When was every day set to be read again?
-_NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = :now")
+# When was every day set to be read again? (of one business it is not; the row is locked in any case)
+_NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = CASE WHEN :all THEN :now ELSE full_proof_time END")
 
 # When was every day last set to be read again?
 _FULL_PROOF_TIME = "SELECT full_proof_time FROM relay_state"
@@ -222,16 +223,19 @@ class PipelineRepository:
             _TOUCH_AGAIN, {"business_ids": [at.business_id for at in days], "days": [at.day for at in days]}
         )
 
-    async def touch_all(self, tx: Transaction, now: datetime, *, doubted: bool = False) -> None:
+    async def touch_all(
+        self, tx: Transaction, now: datetime, *, business_id: UUID | None = None, doubted: bool = False
+    ) -> None:
         """Notes that every day must be proven again, and that it was noted.
 
         Args:
             tx: The transaction.
             now: The present.
+            business_id: Only every day of this business, which is not noted; None for all.
             doubted: Whether the stores are taken to disagree on each until it is proven.
         """
-        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted})
-        await tx.execute(_NOTE_FULL_PROOF, {"now": now})
+        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
+        await tx.execute(_NOTE_FULL_PROOF, {"now": now, "all": business_id is None})
 
     async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
         """Returns when every day was last set to be proven again."""

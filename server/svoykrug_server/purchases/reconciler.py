@@ -83,6 +83,10 @@ class Reconciler:
         """Makes the next proof read every day again, of either store."""
         await self._touch_all(doubted=False)
 
+    async def touch_scope(self, business_id: UUID | None) -> None:
+        """Makes the next proof read every day of a business again, of either store; None for all businesses."""
+        await self._touch_all(business_id, doubted=False)
+
     async def prove_changed(self) -> None:
         """Proves every day that changed since it was proven, as far as it is shipped by now.
 
@@ -182,11 +186,11 @@ class Reconciler:
             await self._pipeline.touch_all(tx, self._clock.now(), doubted=True)
         await self._touch_all(doubted=True)
 
-    async def _touch_all(self, *, doubted: bool) -> None:
-        in_warehouse = await self._warehouse.days()
+    async def _touch_all(self, business_id: UUID | None = None, *, doubted: bool) -> None:
+        in_warehouse = await self._warehouse.days(business_id)
         async with self._postgres.transaction() as tx:
             # In this order the row of the relay's state is locked first, so that the horizon does not move in between.
-            await self._pipeline.touch_all(tx, self._clock.now(), doubted=doubted)
+            await self._pipeline.touch_all(tx, self._clock.now(), business_id=business_id, doubted=doubted)
             await self._pipeline.touch_again(tx, in_warehouse)
         failpoint("reconciler.touched")
 
