@@ -10,10 +10,12 @@ import pytest
 from svoykrug_server.analytics.freshness.model import DayPage, DayRange, ProofState
 from svoykrug_server.analytics.freshness.service import FreshnessService
 from svoykrug_server.kit.errors import WarehouseUnavailable
+from svoykrug_server.purchases import reconciler
 from svoykrug_server.purchases.reconciler import DAYS_STAND, TOTALS_STAND
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from tests.purchases.circle import NOON, Circle
 from tests.purchases.freshness import READER, freshness_of
+from tests.waiting import until
 
 SPRING = DayPage(DayRange(date(2026, 4, 1), date(2026, 6, 1)))
 
@@ -60,6 +62,77 @@ async def test_callers_share_one_look_at_the_totals_and_one_proof_of_the_days_th
     assert at_once == (1, [3])
     assert a_moment_later == (2, [3])
     assert (counted.totals, counted.days) == (3, [3, 3])
+
+
+async def test_totals_that_take_longer_than_a_caller_waits_keep_no_days_from_being_proven_and_are_not_begun_anew(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    monkeypatch.setattr(reconciler, "LOOK_SECONDS", 0.01)
+    total, go_on, begun, ended = circle.copy.total, asyncio.Event(), 0, 0
+
+    async def slow_total(up_to: int, from_day: date | None, without: Sequence[BusinessDay]) -> tuple[int, int]:
+        nonlocal begun, ended
+        begun += 1
+        await go_on.wait()
+        held = await total(up_to, from_day, without)
+        ended += 1
+        return held
+
+    monkeypatch.setattr(circle.copy, "total", slow_total)
+    reports = [await freshness.report(READER, None, SPRING) for _ in range(2)]
+    go_on.set()
+    await until(lambda: ended == 1, 60)
+
+    assert [[day.state for day in report.days] for report in reports] == [[ProofState.EQUAL]] * 2
+    assert begun == 1
+
+
+async def test_totals_that_differ_are_told_at_once_however_long_it_takes_to_list_all_days_of_the_warehouse(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt", 100)
+    await circle.relay.step()
+    await circle.reconciler.step()
+
+    async def never(_: object) -> Sequence[BusinessDay]:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody waits for it")
+
+    monkeypatch.setattr(circle.copy, "days", never)
+    await circle.warehouse.command("TRUNCATE TABLE purchases")
+
+    async def is_doubted() -> bool:
+        return (await freshness.report(READER, None, None)).totals.disputed_day_count == 1
+
+    await until(is_doubted, 60)
+
+
+async def test_totals_that_differ_are_told_also_where_some_day_is_proven_during_each_look(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "lost", 100, at=NOON - timedelta(days=2))
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command("TRUNCATE TABLE purchases")
+    total, looks = circle.copy.total, 0
+
+    async def busy_total(up_to: int, from_day: date | None, without: Sequence[BusinessDay]) -> tuple[int, int]:
+        nonlocal looks
+        looks += 1
+        held = await total(up_to, from_day, without)
+        await circle.buy(business_id, member, f"sold during look {looks}", 100, at=NOON)
+        await circle.relay.step()
+        await circle.reconciler.prove_changed()
+        return held
+
+    monkeypatch.setattr(circle.copy, "total", busy_total)
+    report = await freshness.report(READER, None, None)
+
+    assert not report.totals.equal
+    assert report.totals.disputed_day_count > 0
 
 
 async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(

@@ -167,6 +167,48 @@ async def test_where_many_days_differ_a_rebuild_is_asked_for_once(
     assert circle.metric("pipeline_disputed_days") == 0
 
 
+async def test_days_of_one_business_are_read_again_also_one_that_only_the_warehouse_has_and_no_other(
+    circle: Circle,
+) -> None:
+    shop, other, member = await circle.add_business(), await circle.add_business(), await circle.add_member()
+    for business_id in (shop, other):
+        await circle.buy(business_id, member, "receipt")
+    await circle.relay.step()
+    await circle.reconciler.step()
+    await circle.warehouse.command(
+        "INSERT INTO purchases SELECT * REPLACE (generateUUIDv4() AS entry_id, "
+        "purchase_time - INTERVAL 90 DAY AS purchase_time) FROM purchases"
+    )
+
+    await circle.reconciler.touch_scope(shop)
+    async with circle.postgres.read() as connection:
+        touched = await circle.pipeline.unproven_days(connection, await outbox.shipped_up_to(connection), 10)
+    await circle.reconciler.step()
+
+    assert [at.business_id for at in touched] == [shop, shop]
+    assert circle.metric("pipeline_repaired_days_total") == 1
+
+
+async def test_no_caller_is_handed_more_days_than_it_can_do_something_about(circle: Circle) -> None:
+    async with circle.postgres.transaction() as tx:
+        await (await tx.driver()).execute(
+            "INSERT INTO proven_days (business_id, day, touched_batch_id, proven_batch_id, clickhouse_count,"
+            " clickhouse_sum_minor, disputed_since_time)"
+            " SELECT gen_random_uuid(), '2026-05-01', 1, 1, 1, 100, CASE WHEN number <= 5 THEN now() END"
+            " FROM generate_series(1, 8) AS number"
+        )
+
+    async with circle.postgres.read() as connection:
+        standing = await circle.pipeline.standing(connection, 3)
+        all_open = (await circle.pipeline.standing(connection, 6)).open_days
+        disputed = await circle.pipeline.disputed_days(connection, 2)
+        count = await circle.pipeline.disputed_day_count(connection)
+
+    assert (len(standing.open_days), standing.total) == (3, (3, 300))
+    assert len(all_open) == count == 5
+    assert list(disputed) == sorted(all_open)[:2]
+
+
 async def test_after_a_week_every_day_is_read_again_also_one_that_only_the_warehouse_has(circle: Circle) -> None:
     business_id, member = await circle.add_business(), await circle.add_member()
     await circle.buy(business_id, member, "receipt")

@@ -74,17 +74,18 @@ _TOUCH_AGAIN = text(
     """
 )
 
-# Is every day to be read again, and are the stores to be taken to disagree until it is? (below 0 each time asked is
-# another number, so that a comparison that was begun before is told from one begun after)
+# Is every day (of this business) to be read again, and are the stores taken to disagree until it is? (below 0 each time
+# asked is another number, so that a comparison that was begun before is told from one begun after)
 _TOUCH_ALL = text(
     """
     UPDATE proven_days SET proven_batch_id = least(proven_batch_id, 0) - 1,
         disputed_since_time = CASE WHEN :doubted THEN coalesce(disputed_since_time, :now) ELSE disputed_since_time END
+    WHERE CAST(:business_id AS uuid) IS NULL OR business_id = :business_id
     """
 )
 
-# When was every day set to be read again?
-_NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = :now")
+# When was every day set to be read again? (of one business it is not; the row is locked in any case)
+_NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = CASE WHEN :all THEN :now ELSE full_proof_time END")
 
 # When was every day last set to be read again?
 _FULL_PROOF_TIME = "SELECT full_proof_time FROM relay_state"
@@ -110,23 +111,29 @@ _KEPT_PROOFS = """
     FROM proven_days JOIN unnest($1::uuid[], $2::date[]) AS asked (business_id, day) USING (business_id, day)
 """
 
-# What should the warehouse hold in total of the days that are proven equal, and which days are not?
+# What should the warehouse hold in total of the days that are proven equal, and which days are not, so many at most?
 _STANDING = """
+    WITH days AS NOT MATERIALIZED (
+        SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
+    ), few AS MATERIALIZED (
+        SELECT business_id, day FROM days WHERE open LIMIT $1
+    )
     SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
         (SELECT kept_from_day FROM relay_state) AS kept_from_day,
         coalesce(sum(clickhouse_count) FILTER (WHERE NOT open), 0)::bigint AS entry_count,
         coalesce(sum(clickhouse_sum_minor) FILTER (WHERE NOT open), 0)::bigint AS sum_minor,
-        array_agg(business_id) FILTER (WHERE open) AS business_ids, array_agg(day) FILTER (WHERE open) AS days
-    FROM (
-        SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
-    ) AS proven_days
+        (SELECT array_agg(business_id ORDER BY business_id, day) FROM few) AS business_ids,
+        (SELECT array_agg(day ORDER BY business_id, day) FROM few) AS days
+    FROM days
 """
 
-# On which days have the stores been seen to disagree? (not those that are doubted and to be read yet)
-_DISPUTED = """
-    SELECT business_id, day FROM proven_days WHERE disputed_since_time IS NOT NULL AND proven_batch_id >= 0
-    ORDER BY business_id, day
-"""
+_SEEN_TO_DISAGREE = "FROM proven_days WHERE disputed_since_time IS NOT NULL AND proven_batch_id >= 0"
+
+# On which days have the stores been seen to disagree, so many at most? (not those that are doubted and to be read yet)
+_DISPUTED = f"SELECT business_id, day {_SEEN_TO_DISAGREE} ORDER BY business_id, day LIMIT $1"
+
+# On how many?
+_DISPUTED_COUNT = f"SELECT count(*) {_SEEN_TO_DISAGREE}"
 
 # What does the ledger hold of these days, of batches up to this one?
 _TOTALS = """
@@ -216,16 +223,19 @@ class PipelineRepository:
             _TOUCH_AGAIN, {"business_ids": [at.business_id for at in days], "days": [at.day for at in days]}
         )
 
-    async def touch_all(self, tx: Transaction, now: datetime, *, doubted: bool = False) -> None:
+    async def touch_all(
+        self, tx: Transaction, now: datetime, *, business_id: UUID | None = None, doubted: bool = False
+    ) -> None:
         """Notes that every day must be proven again, and that it was noted.
 
         Args:
             tx: The transaction.
             now: The present.
+            business_id: Only every day of this business, which is not noted; None for all.
             doubted: Whether the stores are taken to disagree on each until it is proven.
         """
-        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted})
-        await tx.execute(_NOTE_FULL_PROOF, {"now": now})
+        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
+        await tx.execute(_NOTE_FULL_PROOF, {"now": now, "all": business_id is None})
 
     async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
         """Returns when every day was last set to be proven again."""
@@ -253,17 +263,22 @@ class PipelineRepository:
             for row in rows
         }
 
-    async def standing(self, connection: ReadConnection) -> Standing:
-        """Returns what the warehouse should hold in total, by the proofs."""
-        row = await connection.fetchrow(_STANDING)
+    async def standing(self, connection: ReadConnection, most_open_days: int) -> Standing:
+        """Returns what the warehouse should hold in total, by the proofs; names so many open days at most."""
+        row = await connection.fetchrow(_STANDING, most_open_days)
         if row is None:
             raise LookupError("an aggregate has one row")
         open_days = [BusinessDay(*at) for at in zip(row["business_ids"] or (), row["days"] or (), strict=True)]
         return Standing(row["batch_id"], row["kept_from_day"], open_days, (row["entry_count"], row["sum_minor"]))
 
-    async def disputed_days(self, connection: ReadConnection) -> Sequence[BusinessDay]:
-        """Returns the days on which the stores have been seen to disagree."""
-        return _days_of(await connection.fetch(_DISPUTED))
+    async def disputed_days(self, connection: ReadConnection, limit: int) -> Sequence[BusinessDay]:
+        """Returns days on which the stores have been seen to disagree."""
+        return _days_of(await connection.fetch(_DISPUTED, limit))
+
+    async def disputed_day_count(self, connection: ReadConnection) -> int:
+        """Returns on how many days the stores have been seen to disagree."""
+        count: int = await connection.fetchval(_DISPUTED_COUNT)
+        return count
 
     async def totals(
         self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int

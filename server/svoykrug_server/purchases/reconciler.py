@@ -20,7 +20,7 @@ from svoykrug_server.purchases.pipeline_repository import PipelineRepository
 from svoykrug_server.purchases.store_totals import BusinessDay, DayProof, Standing, StoreTotals
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.storage import outbox
-from svoykrug_server.storage.old_rows import writing_old_rows
+from svoykrug_server.storage.old_rows import reading_old_rows, writing_old_rows
 from svoykrug_server.storage.postgres import Postgres, ReadConnection
 
 log = structlog.get_logger(__name__)
@@ -28,6 +28,8 @@ DAYS_AT_ONCE = 1_000
 """So many days are compared by one statement in each store; a caller waits for no more."""
 ASKED_SECONDS = 5.0
 """So long a caller waits for proofs at most."""
+LOOK_SECONDS = 2.0
+"""So long of it a caller waits for the totals: his days are proven also where those take longer."""
 TOTALS_STAND = timedelta(seconds=10)
 """So long no caller of this process has the totals compared again: ClickHouse reads all its rows for that."""
 DAYS_STAND = timedelta(seconds=60)
@@ -64,7 +66,7 @@ class Reconciler:
         self._metrics = metrics
         self._full_proof_days = full_proof_days
         self._proving = asyncio.Lock()
-        self._looking = asyncio.Lock()
+        self._look: asyncio.Task[None] | None = None
         self._looked_time: datetime | None = None
 
     async def step(self) -> None:
@@ -80,6 +82,10 @@ class Reconciler:
     async def touch_all(self) -> None:
         """Makes the next proof read every day again, of either store."""
         await self._touch_all(doubted=False)
+
+    async def touch_scope(self, business_id: UUID | None) -> None:
+        """Makes the next proof read every day of a business again, of either store; None for all businesses."""
+        await self._touch_all(business_id, doubted=False)
 
     async def prove_changed(self) -> None:
         """Proves every day that changed since it was proven, as far as it is shipped by now.
@@ -137,60 +143,87 @@ class Reconciler:
         Raises:
             WarehouseUnavailable: ClickHouse is away.
         """
-        proven = await self._standing()
-        if len(proven.open_days) > DAYS_AT_ONCE:
-            return False
-        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days)
-        if held == proven.total:
-            return True
-        # Was nothing proven, repaired or let go while ClickHouse was asked?
-        again = await self._standing()
-        if (again.kept_from_day, again.total) != (proven.kept_from_day, proven.total):
-            return False
-        log.error("totals_disagree", entry_count=held[0], proven_entry_count=proven.total[0])
-        await self._touch_all(doubted=True)
-        return True
+        agree = await self._totals_agree()
+        if agree is False:
+            # Was anything repaired, rebuilt or let go while ClickHouse was asked? What is only shipped and proven
+            # meanwhile changes no day that was proven before, or in a busy circle nothing could ever be told.
+            async with reading_old_rows(self._postgres):
+                agree = await self._totals_agree()
+        if agree is False:
+            log.error("totals_disagree")
+            await self._doubt_all()
+        return agree is not None
 
     async def repair(self) -> None:
         """Writes every disputed day of the warehouse again from PostgreSQL and proves it, or asks for a rebuild."""
         disputed = await self._count_disputed()
         if not disputed:
             return
-        if len(disputed) > MOST_REPAIRED_DAYS:
-            log.error("rebuild_wanted", disputed_days=len(disputed))
+        if disputed > MOST_REPAIRED_DAYS:
+            log.error("rebuild_wanted", disputed_days=disputed)
             async with self._postgres.transaction() as tx:
                 await self._pipeline.want_rebuild(tx, uuid4())
             return
         async with writing_old_rows(self._postgres):
-            for at in await self._count_disputed():
+            for at in await self._disputed():
                 async with self._proving:
                     await self._repair_day(at)
         await self._count_disputed()
 
-    async def _touch_all(self, *, doubted: bool) -> None:
-        in_warehouse = await self._warehouse.days()
+    async def _totals_agree(self) -> bool | None:
+        """Tells whether the warehouse holds as much as was proven; None where too many days are not proven now."""
+        proven = await self._standing()
+        if len(proven.open_days) > DAYS_AT_ONCE:
+            return None
+        held = await self._warehouse.total(proven.batch_id, proven.kept_from_day, proven.open_days)
+        if held != proven.total:
+            log.warning("totals_differ", entry_count=held[0], proven_entry_count=proven.total[0])
+        return held == proven.total
+
+    async def _doubt_all(self) -> None:
+        """Has every day disputed until it is proven: at once, however long it takes to list those of the warehouse."""
+        async with self._postgres.transaction() as tx:
+            await self._pipeline.touch_all(tx, self._clock.now(), doubted=True)
+        await self._touch_all(doubted=True)
+
+    async def _touch_all(self, business_id: UUID | None = None, *, doubted: bool) -> None:
+        in_warehouse = await self._warehouse.days(business_id)
         async with self._postgres.transaction() as tx:
             # In this order the row of the relay's state is locked first, so that the horizon does not move in between.
-            await self._pipeline.touch_all(tx, self._clock.now(), doubted=doubted)
+            await self._pipeline.touch_all(tx, self._clock.now(), business_id=business_id, doubted=doubted)
             await self._pipeline.touch_again(tx, in_warehouse)
         failpoint("reconciler.touched")
 
     async def _standing(self) -> Standing:
         async with self._postgres.read() as connection:
-            return await self._pipeline.standing(connection)
+            return await self._pipeline.standing(connection, DAYS_AT_ONCE + 1)
 
     async def _unproven(self, up_to: int, most: int) -> Sequence[BusinessDay]:
         async with self._postgres.read() as connection:
             return await self._pipeline.unproven_days(connection, up_to, most)
 
     async def _look_at_totals(self) -> None:
-        """Compares the totals unless that was done a moment ago; the copy must be there in any case."""
-        async with self._looking:
-            if self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND:
-                await self.compare_totals()
-                self._looked_time = self._clock.now()
-                return
+        """Compares the totals unless that was done a moment ago; the copy must be there in any case.
+
+        A comparison that takes longer than a caller waits goes on for those who come after: begun anew by each of them
+        it would never end.
+        """
+        if self._look is None and (self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND):
+            self._look = asyncio.create_task(self._compare_totals_for_callers())
+            # Who began it may be gone when it fails.
+            self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
+        if self._look is not None:
+            ended, _ = await asyncio.wait([self._look], timeout=LOOK_SECONDS)
+            for look in ended:
+                look.result()
         await self._warehouse.require()
+
+    async def _compare_totals_for_callers(self) -> None:
+        try:
+            await self.compare_totals()
+            self._looked_time = self._clock.now()
+        finally:
+            self._look = None
 
     async def _prove_few(self) -> None:
         """Proves what changed, unless that is so much that a caller had to wait long for it."""
@@ -259,8 +292,12 @@ class Reconciler:
             self._metrics.repaired_days.inc()
             log.warning("day_repaired", business_id=str(at.business_id), day=str(at.day))
 
-    async def _count_disputed(self) -> Sequence[BusinessDay]:
+    async def _disputed(self) -> Sequence[BusinessDay]:
         async with self._postgres.read() as connection:
-            disputed = await self._pipeline.disputed_days(connection)
-        self._metrics.disputed_days.set(len(disputed))
+            return await self._pipeline.disputed_days(connection, MOST_REPAIRED_DAYS)
+
+    async def _count_disputed(self) -> int:
+        async with self._postgres.read() as connection:
+            disputed = await self._pipeline.disputed_day_count(connection)
+        self._metrics.disputed_days.set(disputed)
         return disputed

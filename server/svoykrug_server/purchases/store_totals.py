@@ -51,7 +51,8 @@ class Standing:
     Attributes:
         batch_id: The last sealed batch.
         kept_from_day: Entries of earlier days were let go and do not count; None when none were.
-        open_days: Days that changed since they were proven, are to be read again, or disagree: they do not count.
+        open_days: Days that changed since they were proven, are to be read again, or disagree: they do not count. Not
+            all of them where there are more than were asked for.
         total: How many entries of all other days, and their signed sum in minor units.
     """
 

@@ -68,6 +68,9 @@ _TOTALS = """
 # Which days at which businesses does the warehouse have entries of?
 _DAYS = "SELECT DISTINCT business_id, toDate(purchase_time, {time_zone:String}) AS day FROM purchases"
 
+# The same of one business.
+_DAYS_OF = f"{_DAYS} WHERE business_id = {{business_id:UUID}}"
+
 # Entries of this day that are in batches up to this one: none are to be left.
 _DELETE_DAY = """
     DELETE FROM purchases
@@ -147,9 +150,12 @@ class PurchaseWarehouse:
             for business_id, day, entry_count, sum_minor, hash_ in rows
         }
 
-    async def days(self) -> Sequence[BusinessDay]:
-        """Returns every day at a business of which the warehouse has an entry."""
-        rows = await self._warehouse.query(_DAYS, {"time_zone": self._time_zone}, background=True)
+    async def days(self, business_id: UUID | None = None) -> Sequence[BusinessDay]:
+        """Returns every day at a business, or at any of them for None, of which the warehouse has an entry."""
+        parameters: dict[str, object] = {"time_zone": self._time_zone}
+        if business_id is not None:
+            parameters["business_id"] = business_id
+        rows = await self._warehouse.query(_DAYS if business_id is None else _DAYS_OF, parameters, background=True)
         return [BusinessDay(UUID(str(business_id)), day) for business_id, day in rows]
 
     async def delete_day(self, at: BusinessDay, up_to_batch_id: int) -> None:

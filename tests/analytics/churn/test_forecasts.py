@@ -32,6 +32,23 @@ async def test_a_forecast_is_graded_once_its_horizon_has_closed(circle: Circle) 
     assert sum(bin_.member_count for bin_ in receipt.bins) == receipt.member_count
 
 
+async def test_a_forecast_is_not_graded_while_the_stores_disagree_on_what_came_of_it(circle: Circle) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    circle.proofs.disputed_answers = [False, False, True]
+    scoring_id = await circle.scored()
+    ungraded = await circle.churn.risk.list_receipts(None, 0, "")
+    asked = circle.proofs.asked[-1]
+    circle.proofs.disputed_answers = [False, True]
+    found_meanwhile = await circle.churn.grader.grade_closed(None, WATERMARK)
+    repaired = await circle.churn.grader.grade_closed(None, WATERMARK)
+    (receipt,), _ = await circle.churn.risk.list_receipts(None, 0, "")
+    assert ungraded == ([], "")
+    assert asked == (None, TEST_CUTOFF + timedelta(days=HORIZON_DAYS))
+    assert (found_meanwhile, repaired) == (0, 1)
+    assert receipt.scoring.plan.scoring_id == scoring_id
+
+
 async def test_receipts_are_listed_latest_cutoff_first_page_by_page(circle: Circle) -> None:
     await fill(circle.warehouse, simulated())
     await circle.promoted()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -26,9 +27,9 @@ class Proof:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def touch_all(self) -> None:
-        """Remembers that every day is to be read again."""
-        self.asked.append("touch_all")
+    async def touch_scope(self, business_id: UUID | None) -> None:
+        """Remembers whose days are to be read again."""
+        self.asked.append(f"touch_scope {business_id}")
 
     async def prove_changed(self) -> None:
         """Remembers that what is to be read was."""

@@ -142,7 +142,7 @@ async def test_other_rows_from_purchases_that_are_whole_are_a_loss_for_good(
     await analytics.rows.clear(two[1].build_id)
     await make_wrong(analytics)
     await remakers.job().round()
-    assert remakers.proof.asked == ["touch_all", "prove_changed"]
+    assert remakers.proof.asked == ["touch_scope None", "prove_changed"]
     assert (remakers.metric("missing"), remakers.metric("lost")) == (0, 1)
     summary = analytics.service.summary
     assert await loss_of(summary(admin(), None, two[1].id)) == LostReason.ROWS_DIFFER
@@ -161,6 +161,16 @@ async def test_other_rows_from_purchases_that_are_whole_are_a_loss_for_good(
     assert (remakers.metric("missing"), remakers.metric("lost")) == (0, 1)
 
 
+async def test_what_differs_at_one_business_has_no_day_of_another_proven_again(analytics: Analytics) -> None:
+    await ingest(analytics.warehouse, random_circle(6))
+    await analytics.snapshot(BUSINESSES[0])
+    remakers = Remakers(analytics)
+    await lose(analytics)
+    await make_wrong(analytics)
+    await remakers.job().round()
+    assert remakers.proof.asked == [f"touch_scope {BUSINESSES[0]}", "prove_changed"]
+
+
 async def test_other_rows_from_purchases_that_are_not_whole_are_no_loss(
     analytics: Analytics, two: tuple[Snapshot, Snapshot]
 ) -> None:
@@ -171,7 +181,7 @@ async def test_other_rows_from_purchases_that_are_not_whole_are_no_loss(
     analytics.proofs.disputed_answers = [False, True, False, True]
     job = remakers.job()
     await job.round()
-    assert remakers.proof.asked == ["touch_all", "prove_changed"] * 2
+    assert remakers.proof.asked == ["touch_scope None", "prove_changed"] * 2
     assert await refusal_of(analytics.service.summary(admin(), None, two[1].id)) == BEING_REMADE
     await exchange(analytics, "purchases")
     await job.round()

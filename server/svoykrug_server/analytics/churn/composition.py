@@ -78,7 +78,7 @@ def compose_churn(
     known = ChurnWarehouse(warehouse, zone)
     kept = KeptHistory(postgres, zone)
     trainer = ChurnTrainer(repository, known, disputes, kept, clock)
-    grader = ForecastGrader(repository, known, kept, clock)
+    grader = ForecastGrader(repository, known, disputes, kept, clock)
     stability = StabilityRepository(postgres)
     writer = ScoreWriter(repository, known, clock)
     scorer = MemberScorer(

@@ -7,7 +7,7 @@ place of the lost ones, in one step of PostgreSQL. Killed before that step, the 
 What comes back whole counts again, also where it was called lost for good: another warehouse may have been asked.
 
 Other rows are no proof of a loss while the purchases they came from are not whole themselves. So where they differ
-every purchase is proven first, while nobody repairs or rebuilds; what is still open then is tried again later.
+every purchase of the scope is proven first, while nobody repairs or rebuilds; what is still open then is tried later.
 """
 
 import asyncio
@@ -152,7 +152,7 @@ class Remaking:
             contents = await maker.make(gone, build_id)
             failpoint("remaking.made")
             if contents != attempt.contents:
-                await self._proof.touch_all()
+                await self._proof.touch_scope(gone.business_id)
                 await self._proof.prove_changed()
                 await refuse_disputed()
                 raise CannotBeMade(LostReason.ROWS_DIFFER)

@@ -86,8 +86,8 @@ class Maker(Protocol):
 class Proof(Protocol):
     """Compares the two stores and keeps the proof by business and day."""
 
-    async def touch_all(self) -> None:
-        """Makes the next proof read every day again."""
+    async def touch_scope(self, business_id: UUID | None) -> None:
+        """Makes the next proof read every day of a business again; None for all businesses."""
         ...
 
     async def prove_changed(self) -> None:
