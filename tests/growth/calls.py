@@ -1,6 +1,6 @@
 """Calls of every method that has work to do in PostgreSQL, each with things that exist: so their whole work is done."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -10,8 +10,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from svoykrug_server.auth.model import Purpose
 from svoykrug_server.auth.convert import challenge_id_from_text
+from svoykrug_server.auth.model import Purpose
 from tests.attacks.cast import Cast
 from tests.attacks.kinds import ROWS, Kind
 from tests.attacks.plausible import request_for
@@ -25,15 +25,28 @@ METHODS: Mapping[str, MethodDescriptor] = {
 """By their names alone: no two services have one in common."""
 
 
+# Who is there of whom a condition holds, and who has bought something? (in no order, and none of those who call)
+_PEOPLE = """
+    SELECT users.id::text, phone, display_name FROM users JOIN member_links ON user_id = users.id
+    WHERE {condition} AND phone NOT LIKE '+7999%'
+        AND EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id)
+    ORDER BY md5(users.id::text) LIMIT 300
+"""
+
+
 class Calls:
     """Makes calls.
 
     Args:
         cast: Who calls.
+        connection: A connection to look things up by.
     """
 
-    def __init__(self, cast: Cast) -> None:
+    def __init__(self, cast: Cast, connection: Connection) -> None:
         self.cast = cast
+        self.connection = connection
+        self._people: dict[str, Iterator[asyncpg.Record]] = {}
+        self._met: set[str] = set()
 
     async def ask(self, name: str, caller: Kind | Person, /, **values: object) -> Any:
         """Calls a method with values of its fields, the others as `request_for` has them, and returns its answer.
@@ -67,6 +80,14 @@ class Calls:
     def _metadata(self, caller: Kind | Person) -> Metadata:
         return caller.metadata if isinstance(caller, Person) else self.cast.metadata_of(caller)
 
+    async def somebody(self, condition: str) -> asyncpg.Record:
+        """Returns id, phone and name of a user of whom a condition holds and whom nobody has met yet."""
+        if condition not in self._people:
+            self._people[condition] = iter(await self.connection.fetch(_PEOPLE.format(condition=condition)))
+        found = next(person for person in self._people[condition] if person["id"] not in self._met)
+        self._met.add(found["id"])
+        return found
+
     def phone_change_code(self, challenge: Any) -> str:
         """Returns the code that was sent for the challenge of a phone change."""
         codes = self.cast.circle.codes
@@ -86,17 +107,3 @@ def purchase_of(**buyer: str) -> dict[str, object]:
     now = Timestamp()
     now.GetCurrentTime()
     return {"external_id": f"receipt-{uuid4()}", "amount_minor": 100, "purchase_time": now, **buyer}
-
-
-async def somebody(connection: Connection, condition: str) -> asyncpg.Record:
-    """Returns id and phone of a user of whom a condition holds and who has bought something: another one each time.
-
-    She is none of those who call.
-    """
-    row = await connection.fetchrow(
-        "SELECT users.id::text, phone FROM users JOIN member_links ON user_id = users.id"  # noqa: S608 - conditions of ours
-        f" WHERE {condition} AND phone NOT LIKE '+7999%' AND EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id)"
-        " ORDER BY random() LIMIT 1"
-    )
-    assert row is not None, condition
-    return row

@@ -7,15 +7,12 @@ every day, queues that are nearly empty, and trails that are long.
 
 import json
 
-import asyncpg
-
 from benchmarks import million_users
 from svoykrug_server.analytics.churn.card import card_document
 from svoykrug_server.analytics.churn.model import Difference, Estimate, Measurement, ModelCard
 from svoykrug_server.analytics.churn.promotion import BASELINES
 from svoykrug_server.storage.postgres import Postgres
 
-BUSINESSES = 300
 MOST_PURCHASES = 1_000_000
 
 # Whose rows are written? (of everybody who has none yet: those who signed in before have theirs)
@@ -34,8 +31,8 @@ _INDEXES = ("CREATE UNIQUE INDEX ON people (n)", "CREATE UNIQUE INDEX ON shops (
 # Which partners are there, beside those that were there before?
 _BUSINESSES = """
     INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)
-    SELECT gen_random_uuid(), 'Партнёр ' || n, (ARRAY['beauty', 'gastronomy', 'optics', 'dental', 'floristry'])[1 + n % 5],
-        n % 5 = 3, now() - interval '800 days', now()
+    SELECT gen_random_uuid(), 'Дом ' || n, (ARRAY['beauty', 'gastronomy', 'optics', 'dental'])[1 + n % 4], n % 4 = 3,
+        now() - interval '800 days', now()
     FROM generate_series(1, $1::int) AS n
 """
 
@@ -120,8 +117,8 @@ _OF_PEOPLE = {
     """,
     "audit_events": """
         INSERT INTO audit_events (
-            event_id, event_time, action, result, actor_kind, actor_id, target_kind, target_id, peer_address, request_id,
-            details
+            event_id, event_time, action, result, actor_kind, actor_id, target_kind, target_id, peer_address,
+            request_id, details
         )
         SELECT gen_random_uuid(), now() - (n + place) * interval '40 seconds',
             (ARRAY['SIGNED_IN', 'SESSION_REVOKED', 'USER_UPDATED'])[1 + place], 'done', 'user', id, 'session',
@@ -149,7 +146,7 @@ _OF_PEOPLE = {
     """,
 }
 
-# What did members buy? (one purchase in fifty is given back in part)
+# What did members buy? (one purchase in fifty is given back in part; of the last days the warehouse knows everything)
 _PURCHASES = """
     INSERT INTO purchase_entries (
         entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
@@ -159,7 +156,8 @@ _PURCHASES = """
         CASE kind WHEN 1 THEN 10000 ELSE -500 END, bought, kind, sensitive, 'RUB', kind || '-' || number
     FROM (
         SELECT number, gen_random_uuid() AS purchase_id, shops.id AS business_id, shops.sensitive, people.member_id,
-            1000 + number / 10 AS outbox_id, now() - (number::bigint * 7919 % 63072000) * interval '1 second' AS bought
+            1000 + number / 10 AS outbox_id,
+            now() - interval '3 days' - (number::bigint * 7919 % 63072000) * interval '1 second' AS bought
         FROM generate_series(1, $1::int) AS number
         JOIN people ON people.n = 1 + number::bigint * 15485863 % (SELECT count(*) FROM people)
         JOIN shops ON shops.n = abs(hashint4(number)) % (SELECT count(*) FROM shops)
@@ -167,15 +165,16 @@ _PURCHASES = """
     CROSS JOIN generate_series(1, CASE WHEN number % 50 = 0 THEN 2 ELSE 1 END) AS kind
 """
 
-# Which models were trained, each as good as the last? (a card without figures could not be shown)
+# Which models were trained, each for another horizon, so that none is compared with another?
 _MODELS = """
     INSERT INTO churn_models (
         id, business_id, horizon_days, population_days, test_cutoff_time, training_cutoff_times, watermark, algorithm,
         features, card, document, create_time
     )
-    SELECT gen_random_uuid(), scope.id, 90, 0, now() - interval '90 days',
-        ARRAY[now() - interval '180 days', now() - interval '270 days'], now(), 'logistic', '{}', $1::text::jsonb, '{}', now()
-    FROM (SELECT id FROM shops UNION ALL SELECT NULL) AS scope CROSS JOIN generate_series(1, 10)
+    SELECT gen_random_uuid(), scope.id, 90 - place, 0, now() - interval '90 days',
+        ARRAY[now() - interval '180 days', now() - interval '270 days'], now(), 'logistic', '{}',
+        $1::text::jsonb, '{}', now()
+    FROM (SELECT id FROM shops UNION ALL SELECT NULL) AS scope CROSS JOIN generate_series(1, 10) AS place
 """
 _SURE = Estimate(0.5, 0.4, 0.6)
 _CARD = ModelCard(
@@ -246,7 +245,8 @@ _OF_BUSINESSES = {
     "scheduled_runs": """
         INSERT INTO scheduled_runs (job, period, state, create_time, end_time)
         SELECT job, to_char(current_date - day, 'YYYY-MM-DD'), 'done', now(), now()
-        FROM unnest(ARRAY['snapshots', 'scoring', 'forecast_receipts', 'tiers', 'retention']) AS job CROSS JOIN generate_series(1, 900) AS day
+        FROM unnest(ARRAY['snapshots', 'scoring', 'forecast_receipts', 'tiers', 'retention']) AS job
+        CROSS JOIN generate_series(1, 900) AS day
         ON CONFLICT DO NOTHING
     """,
     "snapshots": """
@@ -256,7 +256,9 @@ _OF_BUSINESSES = {
         )
         SELECT gen_random_uuid(), scope.id, cutoff, 365, cutoff, '1', gen_random_uuid(), 0, 0, cutoff, cutoff
         FROM (SELECT id FROM shops UNION ALL SELECT NULL) AS scope
-        CROSS JOIN LATERAL (SELECT now() - day * interval '1 day' AS cutoff FROM generate_series(30, 330) AS day) AS days
+        CROSS JOIN LATERAL (
+            SELECT now() - day * interval '1 day' AS cutoff FROM generate_series(30, 330) AS day
+        ) AS days
     """,
     "churn_scorings": """
         INSERT INTO churn_scorings (
@@ -264,11 +266,14 @@ _OF_BUSINESSES = {
         )
         SELECT gen_random_uuid(), model.id, business_id, cutoff, cutoff, 0, cutoff, gen_random_uuid(), false
         FROM (SELECT DISTINCT ON (business_id) id, business_id FROM churn_models ORDER BY business_id, id) AS model
-        CROSS JOIN LATERAL (SELECT now() - day * interval '1 day' AS cutoff FROM generate_series(30, 330) AS day) AS days
+        CROSS JOIN LATERAL (
+            SELECT now() - day * interval '1 day' AS cutoff FROM generate_series(30, 330) AS day
+        ) AS days
     """,
     "churn_receipts": """
         INSERT INTO churn_receipts
-        SELECT id, 1000, 0.2, 0.2, '{"roc_auc": 0.7, "brier": 0.1, "ece": 0.1}', '[]', now(), now() FROM churn_scorings WHERE cutoff_time < now() - interval '90 d'
+        SELECT id, 1000, 0.2, 0.2, '{"roc_auc": 0.7, "brier": 0.1, "ece": 0.1}', '[]', now(), now()
+        FROM churn_scorings WHERE cutoff_time < now() - interval '90 d'
     """,
 }
 
@@ -279,7 +284,7 @@ async def fill(postgres: Postgres, members: int) -> None:
     connection = await postgres.dedicated()
     # Foreign keys and triggers are asked row by row; nothing here breaks them.
     await connection.execute("SET session_replication_role = replica; SET statement_timeout = 0; SET work_mem = '64MB'")
-    await connection.execute(_BUSINESSES, BUSINESSES)
+    await connection.execute(_BUSINESSES, 100 + members // 5_000)
     for statement in (_PEOPLE, _SHOPS, *_INDEXES, *_OF_PEOPLE.values()):
         await connection.execute(statement)
     await connection.execute(_PURCHASES, min(3 * members, MOST_PURCHASES))
@@ -288,11 +293,3 @@ async def fill(postgres: Postgres, members: int) -> None:
         await connection.execute(statement)
     await connection.execute("VACUUM ANALYZE")
     await connection.close()
-
-
-async def row_counts(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, int]:
-    """Returns about how many rows each table has, as the planner believes."""
-    rows = await connection.fetch(
-        "SELECT relname, reltuples::bigint AS rows FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-    )
-    return {row["relname"]: row["rows"] for row in rows}

@@ -17,7 +17,7 @@ from asyncpg.protocol import Protocol
 
 from svoykrug_server.rpc.context import find_current
 
-LARGE_ROWS = 2_000
+LARGE_ROWS = 5_000
 """A table with more rows is never read whole."""
 MOST_READ_ROWS = 2_000
 """How many rows of a table one step may read: a page, a batch or one person's rows are fewer."""
@@ -57,8 +57,8 @@ class Planned:
             waiting.extend(step.get("Plans", ()))
 
 
-def faults(planned: Planned, row_counts: Mapping[str, int]) -> Iterator[str]:
-    """Yields what is wrong with a plan: `a table: what its step does`.
+def faults(planned: Planned, row_counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yields what is wrong with a plan: the table, and `scanned` or `many rows`.
 
     A step is wrong when it goes through a large table from its beginning, or reads many of its rows, by an index or
     not, whatever becomes of them: a sort of a whole table, a filter that keeps few rows, a list that is only counted.
@@ -72,15 +72,24 @@ def faults(planned: Planned, row_counts: Mapping[str, int]) -> Iterator[str]:
         if row_counts.get(table, 0) <= LARGE_ROWS or step["Node Type"] == "ModifyTable":
             continue
         if step["Node Type"] == "Seq Scan":
-            yield f"{table}: a sequential scan"
-        elif (rows := _rows_read(step)) > MOST_READ_ROWS:
-            yield f"{table}: {rows:.0f} rows read"
+            yield table, "scanned"
+        elif _rows_read(step) > MOST_READ_ROWS:
+            yield table, "many rows"
 
 
 def _rows_read(step: Mapping[str, Any]) -> float:
     """Returns how many rows a step read of its table, those it threw away among them."""
     thrown_away = sum(float(rows) for name, rows in step.items() if name.startswith("Rows Removed by"))
     return float(step["Actual Loops"]) * (float(step["Actual Rows"]) + thrown_away)
+
+
+async def row_counts(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, int]:
+    """Returns about how many rows each table has, as the planner believes."""
+    rows = await connection.fetch(
+        "SELECT relname, reltuples::bigint AS row_count FROM pg_class"
+        " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    )
+    return {row["relname"]: row["row_count"] for row in rows}
 
 
 async def explain_all(connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -9,25 +9,27 @@ from svoykrug.users.v1 import user_pb2
 from svoykrug_server.auth import key_material
 from tests.attacks.cast import PHONES, service_account
 from tests.attacks.kinds import SCOPES, Kind
-from tests.growth.calls import Calls, Connection, purchase_of, record, somebody
+from tests.growth.calls import Calls, purchase_of, record
 
 ACTIVE = "status = 'active' AND roles = '{member}'"
-SEEN_LATELY = "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time > now() - interval '90 d')"
+SEEN_LATELY = (
+    "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time > now() - interval '90 d')"
+)
 BOUGHT_LATELY = (
     "EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id"
     " AND purchase_time > now() - interval '90 d')"
 )
 _CANDIDATE = "SELECT id::text FROM churn_models WHERE business_id = $1 AND state = 'candidate' LIMIT 1"
-CSV = "phone;receipt;amount;date\r\n+79995550011;r-1;100;2026-11-01\r\n".encode()
+CSV = b"phone;receipt;amount;date\r\n+79995550011;r-1;100;2026-11-01\r\n"
 _SERVICE, _OWNER, _STAFF, _MEMBER = Kind.SERVICE_WITH_SCOPE, Kind.OWNER_HERE, Kind.STAFF_HERE, Kind.MEMBER
 _ADMIN, _SUPERADMIN = Kind.ADMIN, Kind.SUPERADMIN
 
 
-async def sign_in_calls(calls: Calls, connection: Connection) -> None:
+async def sign_in_calls(calls: Calls) -> None:
     """Signs a new and an old member in, renews and ends sessions, and changes a phone."""
     circle = calls.cast.circle
-    old = await somebody(connection, f"{ACTIVE} AND {SEEN_LATELY}")
-    unclaimed = await somebody(connection, f"status = 'unclaimed' AND {BOUGHT_LATELY}")
+    old = await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
+    unclaimed = await calls.somebody(f"status = 'unclaimed' AND {BOUGHT_LATELY}")
     await circle.sign_in(unclaimed["phone"])
     other, person = await circle.sign_in(old["phone"]), await circle.sign_in(old["phone"])
     await calls.ask("ResendCode", person, challenge_id=(await _challenge(calls, next(PHONES))).challenge_id)
@@ -46,7 +48,7 @@ async def _challenge(calls: Calls, phone: str) -> object:
     return (await calls.ask("StartSignIn", Kind.NOBODY, phone=phone)).challenge
 
 
-async def service_calls(calls: Calls, connection: Connection) -> None:
+async def service_calls(calls: Calls) -> None:
     """Makes a service with its keys, lets it in, and shuts it out; looks a token up."""
     cast = calls.cast
     account = await service_account(cast, f"service-{uuid4()}", SCOPES)
@@ -61,29 +63,30 @@ async def service_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("IntrospectToken", _SERVICE, token=cast.people[_MEMBER].tokens.access_token)
 
 
-async def key_calls(calls: Calls, connection: Connection) -> None:
+async def key_calls(calls: Calls) -> None:
     """Makes a signing key, signs with it, and retires the one before."""
     await calls.ask("GetJwks", Kind.NOBODY)
     listed = (await calls.ask("ListSigningKeys", _ADMIN)).signing_keys
     created = (await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key
     await calls.ask("ActivateSigningKey", _SUPERADMIN, kid=created.kid, skip_wait=True)
-    await calls.ask("RetireSigningKey", _SUPERADMIN, kid=(await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key.kid)
+    await calls.ask(
+        "RetireSigningKey", _SUPERADMIN, kid=(await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key.kid
+    )
     assert listed
 
 
-async def help_calls(calls: Calls, connection: Connection) -> None:
+async def help_calls(calls: Calls) -> None:
     """Looks into sign-ins for members who cannot."""
     demo = {"phone": next(PHONES)}
     await calls.ask("SetDemoPhone", _SUPERADMIN, expire_time=_instant(timedelta(days=1)), **demo)
     await calls.ask("ListDemoPhones", _ADMIN)
     await calls.ask("StartSignIn", Kind.NOBODY, **demo)
     await calls.ask("RemoveDemoPhone", _SUPERADMIN, **demo)
-    person = await somebody(connection, f"{ACTIVE} AND {SEEN_LATELY}")
+    person = await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
     await calls.ask("TraceCodeDelivery", _ADMIN, phone=person["phone"])
-    for number in (2, 1):
-        signed_in = await calls.cast.circle.sign_in(person["phone"])
-        sessions = (await calls.ask("ListUserSessions", _ADMIN, user_id=person["id"])).sessions
-        ended = sessions[0].id if number == 2 else ""
+    await calls.cast.circle.sign_in(person["phone"])
+    sessions = (await calls.ask("ListUserSessions", _ADMIN, user_id=person["id"])).sessions
+    for ended in (sessions[0].id, ""):
         await calls.ask("RevokeUserSessions", _ADMIN, user_id=person["id"], session_id=ended)
 
 
@@ -93,11 +96,19 @@ def _instant(ahead: timedelta) -> Timestamp:
     return instant
 
 
-async def own_calls(calls: Calls, connection: Connection) -> None:
+async def own_calls(calls: Calls) -> None:
     """Lets a member read and change what is hers, leave, and come back."""
-    old = await somebody(connection, f"{ACTIVE} AND {SEEN_LATELY}")
+    old = await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
     person = await calls.cast.circle.sign_in(old["phone"])
-    for name in ("GetMe", "UpdateMe", "SetMyConsents", "GetMyConsents", "ListMyReferrals", "GetMyTier", "GetMyWalletCode"):
+    for name in (
+        "GetMe",
+        "UpdateMe",
+        "SetMyConsents",
+        "GetMyConsents",
+        "ListMyReferrals",
+        "GetMyTier",
+        "GetMyWalletCode",
+    ):
         await calls.ask(name, person)
     await calls.ask("ExportMe", person)
     erasure = (await calls.ask("DeleteMe", person)).erasure
@@ -106,9 +117,9 @@ async def own_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("RestoreMe", person)
 
 
-async def user_calls(calls: Calls, connection: Connection) -> None:
+async def user_calls(calls: Calls) -> None:
     """Lets admins find and change members."""
-    person, other = await somebody(connection, ACTIVE), await somebody(connection, ACTIVE)
+    person, other = await calls.somebody(ACTIVE), await calls.somebody(ACTIVE)
     named, phone = {"user_id": person["id"]}, person["phone"]
     await calls.ask("GetUser", _SERVICE, **named)
     await calls.ask("BatchGetUsers", _SERVICE, user_ids=[person["id"], other["id"]])
@@ -125,11 +136,10 @@ async def user_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("EraseUser", _SUPERADMIN, **named)
 
 
-async def list_calls(calls: Calls, connection: Connection) -> None:
+async def list_calls(calls: Calls) -> None:
     """Lets admins look through members and through the trail, by everything they can be looked through by."""
-    person = await somebody(connection, f"{ACTIVE} AND display_name ~ '^[А-Я]'")
-    phone = person["phone"]
-    name = await connection.fetchval("SELECT display_name FROM users WHERE phone = $1", phone)
+    person = await calls.somebody(f"{ACTIVE} AND display_name ~ '^[А-Я]'")
+    phone, name = person["phone"], person["display_name"]
     first = await calls.ask("ListUsers", _ADMIN)
     await calls.ask("ListUsers", _ADMIN, page_token=first.next_page_token)
     for wanted in (
@@ -147,16 +157,21 @@ async def list_calls(calls: Calls, connection: Connection) -> None:
         {"created_until_time": _instant(timedelta(days=-1100))},
     ):
         await calls.ask("ListUsers", _ADMIN, **wanted)
-    for wanted in ({}, {"actor_id": person["id"]}, {"target_id": person["id"]}, {"actions": ["SIGNED_IN", "USER_BANNED"]}):
+    for wanted in (
+        {},
+        {"actor_id": person["id"]},
+        {"target_id": person["id"]},
+        {"actions": ["SIGNED_IN", "USER_BANNED"]},
+    ):
         page = await calls.ask("ListAuditEvents", _ADMIN, **wanted)
         if page.next_page_token:
             await calls.ask("ListAuditEvents", _ADMIN, page_token=page.next_page_token, **wanted)
 
 
-async def business_calls(calls: Calls, connection: Connection) -> None:
+async def business_calls(calls: Calls) -> None:
     """Opens a business, gives it people, and archives it."""
     created = (await calls.ask("CreateBusiness", _ADMIN)).business
-    person = await somebody(connection, ACTIVE)
+    person = await calls.somebody(ACTIVE)
     await calls.ask("UpdateBusiness", _ADMIN, business={"id": created.id, "name": f"Дом {uuid4()}"})
     listed = await calls.ask("ListBusinesses", _MEMBER)
     await calls.ask("ListBusinesses", _MEMBER, page_token=listed.next_page_token)
@@ -170,12 +185,14 @@ async def business_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("UnarchiveBusiness", _ADMIN, business_id=created.id)
 
 
-async def purchase_calls(calls: Calls, connection: Connection) -> None:
+async def purchase_calls(calls: Calls) -> None:
     """Records and refunds purchases, alone and many, and lists them."""
-    here, person = calls.cast.here, await somebody(connection, f"{ACTIVE} AND {SEEN_LATELY}")
+    here, person = calls.cast.here, await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
     buyer = await calls.cast.circle.sign_in(person["phone"])
     code = (await calls.ask("GetMyWalletCode", buyer)).wallet_code
-    sold = [(await record(calls, here, **by)).purchase for by in ({"user_id": person["id"]}, {"phone": person["phone"]})]
+    sold = [
+        (await record(calls, here, **by)).purchase for by in ({"user_id": person["id"]}, {"phone": person["phone"]})
+    ]
     await record(calls, here, wallet_code=code)
     await calls.ask("RefundPurchase", _STAFF, purchase_id=sold[0].id, amount_minor=10)
     await calls.ask("RefundPurchase", _STAFF, purchase_external_id=sold[1].external_id, amount_minor=10)
@@ -183,7 +200,7 @@ async def purchase_calls(calls: Calls, connection: Connection) -> None:
     for name, caller in (("ListMyPurchases", buyer), ("ListPurchases", _STAFF)):
         page = await calls.ask(name, caller, page_size=3)
         await calls.ask(name, caller, page_size=3, page_token=page.next_page_token)
-    people = [person, *[await somebody(connection, ACTIVE) for _ in range(5)]]
+    people = [person, *[await calls.somebody(ACTIVE) for _ in range(5)]]
     known = [purchase_of(phone=one["phone"]) for one in people]
     strays = [purchase_of(phone=next(PHONES)) for _ in range(3)]
     again = {**known[0], "amount_minor": 200}
@@ -196,14 +213,14 @@ async def purchase_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("DiscardRejectedRow", _STAFF, row_id=rows[1].id)
 
 
-async def csv_calls(calls: Calls, connection: Connection) -> None:
+async def csv_calls(calls: Calls) -> None:
     """Uploads a file, and looks at what became of one."""
     started = (await calls.ask("StartCsvImport", _STAFF)).csv_import
     await calls.ask("UploadCsvChunk", _STAFF, csv_import_id=started.id, chunk=CSV)
     await calls.ask("UploadCsvChunk", _STAFF, csv_import_id=started.id, chunk=CSV)
     operation = (await calls.ask("FinishCsvImport", _STAFF, csv_import_id=started.id)).operation
     asked = "SELECT id::text FROM csv_imports WHERE business_id = $1 AND state = 'tried' LIMIT 1"
-    tried = await connection.fetchval(asked, UUID(calls.cast.here))
+    tried = await calls.connection.fetchval(asked, UUID(calls.cast.here))
     await calls.ask("GetCsvImport", _STAFF, csv_import_id=started.id)
     await calls.ask("GetCsvImport", _STAFF, csv_import_id=tried)
     await calls.ask("ListCsvRejections", _STAFF, csv_import_id=tried)
@@ -217,11 +234,11 @@ async def csv_calls(calls: Calls, connection: Connection) -> None:
     await calls.ask("ListJobs", _ADMIN)
 
 
-async def analytics_calls(calls: Calls, connection: Connection) -> None:
+async def analytics_calls(calls: Calls) -> None:
     """Asks for everything that is known of a business, and of the circle."""
     await _scope_calls(calls, _OWNER, calls.cast.here)
     await _scope_calls(calls, _ADMIN, "")
-    model_id = await connection.fetchval(_CANDIDATE, UUID(calls.cast.here))
+    model_id = await calls.connection.fetchval(_CANDIDATE, UUID(calls.cast.here))
     await calls.ask("GetChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("PromoteChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("ScoreMembers", _OWNER)
@@ -261,4 +278,4 @@ ROUND = (
     csv_calls,
     analytics_calls,
 )
-"""Each takes the calls and a connection to look things up by."""
+"""What is called one after the other."""

@@ -11,7 +11,7 @@ from svoykrug_server.storage.personal_data import (
     Store,
 )
 
-# Lists of ids and numbers are arrays, made once: so each side of an OR is searched by an index, and no table is read whole.
+# Lists of ids and numbers are arrays, made once: so both sides of an OR are searched by an index.
 _HER_SESSIONS = "ARRAY(SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id)"
 # Whatever phone she had: the one of today, the one of a sign-in that opened a session of hers, the one she changes to.
 _CHALLENGE_IS_HERS = (

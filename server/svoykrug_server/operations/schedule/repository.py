@@ -26,7 +26,8 @@ _LATEST = """
     FROM unnest($1::text[]) AS asked (job) CROSS JOIN LATERAL (
         SELECT * FROM scheduled_runs WHERE job = asked.job ORDER BY period DESC LIMIT 1
     ) AS run LEFT JOIN LATERAL (
-        SELECT period, end_time FROM scheduled_runs WHERE job = asked.job AND state = 'done' ORDER BY period DESC LIMIT 1
+        SELECT period, end_time FROM scheduled_runs WHERE job = asked.job AND state = 'done'
+        ORDER BY period DESC LIMIT 1
     ) AS done ON true
 """
 
