@@ -11,30 +11,28 @@ from svoykrug_server.storage.personal_data import (
     Store,
 )
 
-_HER_SESSIONS = "SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id"
+# Lists of ids and numbers are arrays, made once: so both sides of an OR are searched by an index.
+_HER_SESSIONS = "ARRAY(SELECT session_id FROM auth_sessions WHERE auth_sessions.user_id = :user_id)"
 # Whatever phone she had: the one of today, the one of a sign-in that opened a session of hers, the one she changes to.
 _CHALLENGE_IS_HERS = (
-    f"(challenge.phone = :phone OR challenge.user_id = :user_id OR challenge.session_id IN ({_HER_SESSIONS}))"
+    f"(challenge.phone = :phone OR challenge.user_id = :user_id OR challenge.session_id = ANY({_HER_SESSIONS}))"
 )
-_HER_CHALLENGES = f"SELECT challenge_id FROM auth_challenges AS challenge WHERE {_CHALLENGE_IS_HERS}"  # noqa: S608 - constants only
+_HER_CHALLENGES = f"ARRAY(SELECT challenge_id FROM auth_challenges AS challenge WHERE {_CHALLENGE_IS_HERS})"  # noqa: S608 - constants only
 # The numbers that her codes came to, and those that were told of a change of hers, unless somebody has them now.
-_HER_PHONES = f"""
+_HER_PHONES = f"""ARRAY(
     SELECT :phone UNION SELECT phone FROM (
-        SELECT proof.phone FROM auth_challenges AS proof WHERE proof.session_id IN ({_HER_SESSIONS})
+        SELECT proof.phone FROM auth_challenges AS proof WHERE proof.session_id = ANY({_HER_SESSIONS})
         UNION ALL SELECT notice.phone FROM sms_messages AS notice JOIN auth_challenges AS change
             ON notice.idempotency_key = 'phone-changed-' || change.challenge_id WHERE change.user_id = :user_id
     ) AS former WHERE NOT EXISTS (SELECT FROM users WHERE users.phone = former.phone)
-"""  # noqa: S608 - constants only
+)"""  # noqa: S608 - constants only
 _UNUSED = "kept.user_id IS NULL AND kept.session_id IS NULL"
-_SENT_TO_HER = f"(kept.phone IN ({_HER_PHONES}) OR kept.challenge_id IN ({_HER_CHALLENGES}))"
-# One list of ids: the trail is long, and is searched by an index.
+_SENT_TO_HER = f"(kept.phone = ANY({_HER_PHONES}) OR kept.challenge_id = ANY({_HER_CHALLENGES}))"
 _TRIED_ON_HER = f"""
-    kept.actor_id IS NULL AND kept.target_kind IN ('session', 'challenge') AND kept.target_id IN (
-        SELECT session_id::text FROM ({_HER_SESSIONS}) AS hers
-        UNION ALL SELECT challenge_id::text FROM ({_HER_CHALLENGES}) AS hers
-    )
-"""  # noqa: S608 - constants only
-_HER_MESSAGES = f"SELECT message_id FROM sms_messages AS kept WHERE {_SENT_TO_HER}"  # noqa: S608 - constants only
+    kept.actor_id IS NULL AND kept.target_kind IN ('session', 'challenge')
+        AND kept.target_id = ANY(CAST({_HER_SESSIONS} || {_HER_CHALLENGES} AS text[]))
+"""
+_HER_MESSAGES = f"ARRAY(SELECT message_id FROM sms_messages AS kept WHERE {_SENT_TO_HER})"  # noqa: S608 - constants only
 
 # Her numbers are read from the notices and the challenges that she proved: those go last.
 PERSONAL = (
@@ -48,7 +46,7 @@ PERSONAL = (
     PersonalRows(
         "sms_attempts",
         Purpose("Attempts to send you SMS", "Попытки отправить вам SMS"),
-        f"kept.message_id IN ({_HER_MESSAGES})",
+        f"kept.message_id = ANY({_HER_MESSAGES})",
         Delete(),
     ),
     PersonalRows(
@@ -60,13 +58,13 @@ PERSONAL = (
     PersonalRows(
         "auth_wrong_guesses",
         Purpose("Wrong codes typed for your phone", "Неверно введённые коды для вашего телефона"),
-        f"kept.phone IN ({_HER_PHONES})",
+        f"kept.phone = ANY({_HER_PHONES})",
         Delete(),
     ),
     PersonalRows(
         "auth_challenges",
         Purpose("Sign-ins that were begun and not completed", "Начатые и не завершённые входы"),
-        f"kept.phone IN ({_HER_PHONES}) AND {_UNUSED}",
+        f"kept.phone = ANY({_HER_PHONES}) AND {_UNUSED}",
         Delete(),
     ),
     PersonalRows("sms_messages", Purpose("SMS sent to you", "Отправленные вам SMS"), _SENT_TO_HER, Delete()),
@@ -92,7 +90,7 @@ PERSONAL = (
     PersonalRows(
         "auth_revocations",
         Purpose("Access that was ended early", "Досрочно закрытые доступы"),
-        f"kept.grant_id IN ({_HER_SESSIONS})",
+        f"kept.grant_id = ANY({_HER_SESSIONS})",
         Stay("Every server must know for some minutes that the access ended; then the rows go."),
     ),
     PersonalRows(

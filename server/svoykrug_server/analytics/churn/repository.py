@@ -69,11 +69,12 @@ _LENDERS = """
 # What are the numbers of this model?
 _DOCUMENT = "SELECT document FROM churn_models WHERE id = $1"
 
-# Which forecast of this scope has the latest cutoff, of those that had been published by an instant?
+# Which forecast of this scope has the latest cutoff, of those that had been published by an instant? (one scope has one
+# business, or none: the index has its order for the circle too only where the order names it)
 _LATEST_FORECAST = f"""
     SELECT {_SCORING} WHERE {_IN_SCOPE.format(table="s.")} AND NOT s.backtest AND s.lost_time IS NULL
         AND ($2::timestamptz IS NULL OR s.cutoff_time <= $2 AND s.create_time <= $2)
-    ORDER BY s.cutoff_time DESC, s.id DESC LIMIT 1
+    ORDER BY s.business_id DESC, s.cutoff_time DESC, s.id DESC LIMIT 1
 """
 
 # Is this scoring finished?
@@ -93,7 +94,7 @@ _RECEIPTS = f"""
         r.create_time AS graded_time, {_SCORING} JOIN churn_receipts r ON r.scoring_id = s.id
     WHERE {_IN_SCOPE.format(table="s.")} AND ($2::timestamptz IS NULL OR (s.cutoff_time, s.id) < ($2, $3))
         AND ($5 OR NOT s.backtest)
-    ORDER BY s.cutoff_time DESC, s.id DESC LIMIT $4
+    ORDER BY s.business_id DESC, s.cutoff_time DESC, s.id DESC LIMIT $4
 """
 
 # Will nobody else promote a model of this scope before this transaction ends?

@@ -18,16 +18,17 @@ from svoykrug_server.storage.schema.operations import scheduled_runs
 # Will nobody else look which period of this job is next before this transaction ends?
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('scheduled_runs ' || :job, 0))")
 
-# How does each job stand in its newest period, and which was the last that was done?
+# How does each of these jobs stand in its newest period, and which was the last that was done?
 _LATEST = """
-    SELECT DISTINCT ON (run.job) run.job, run.period, run.state, run.error_reason, run.next_attempt_time,
+    SELECT run.job, run.period, run.state, run.error_reason, run.next_attempt_time,
         coalesce(run.lease_expire_time > clock_timestamp(), false) AS is_held, done.period AS done_period,
         done.end_time AS done_time
-    FROM scheduled_runs AS run LEFT JOIN LATERAL (
-        SELECT period, end_time FROM scheduled_runs WHERE job = run.job AND state = 'done'
-        ORDER BY period COLLATE "C" DESC LIMIT 1
+    FROM unnest($1::text[]) AS asked (job) CROSS JOIN LATERAL (
+        SELECT * FROM scheduled_runs WHERE job = asked.job ORDER BY period DESC LIMIT 1
+    ) AS run LEFT JOIN LATERAL (
+        SELECT period, end_time FROM scheduled_runs WHERE job = asked.job AND state = 'done'
+        ORDER BY period DESC LIMIT 1
     ) AS done ON true
-    ORDER BY run.job, run.period COLLATE "C" DESC
 """
 
 
@@ -44,7 +45,7 @@ class ScheduleRepository:
     async def latest(self) -> dict[JobKind, LatestRun]:
         """Returns how each job stands that has begun."""
         async with self._postgres.read() as connection:
-            rows = await connection.fetch(_LATEST)
+            rows = await connection.fetch(_LATEST, list(JobKind))
         return {JobKind(row["job"]): _latest_run(row) for row in rows}
 
     async def claim(self, kind: JobKind, period: str, lease: timedelta, now: datetime) -> Claim | None:
@@ -94,7 +95,7 @@ class ScheduleRepository:
         found = await tx.execute(
             select(scheduled_runs.c.period, is_held.label("is_held"))
             .where(scheduled_runs.c.job == kind.value)
-            .order_by(scheduled_runs.c.period.collate("C").desc())
+            .order_by(scheduled_runs.c.period.desc())
             .limit(1)
         )
         return found.one_or_none()

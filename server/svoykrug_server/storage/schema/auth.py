@@ -32,6 +32,8 @@ auth_challenges = sa.Table(
     sa.CheckConstraint("(purpose = 'phone_change') = (user_id IS NOT NULL)", name="auth_challenges_user_check"),
     sa.Index(None, "expire_time"),
     sa.Index(None, "user_id", postgresql_where=sa.text("user_id IS NOT NULL")),
+    sa.Index(None, "phone"),
+    sa.Index(None, "session_id", postgresql_where=sa.text("session_id IS NOT NULL")),
 )
 
 auth_code_sends = sa.Table(
@@ -269,6 +271,7 @@ sms_messages = sa.Table(
     sa.Index(None, "next_status_time", postgresql_where=sa.text("next_status_time IS NOT NULL")),
     sa.Index(None, "phone", "create_time"),
     sa.Index(None, "create_time"),
+    sa.Index(None, "challenge_id", postgresql_where=sa.text("challenge_id IS NOT NULL")),
 )
 
 sms_attempts = sa.Table(

@@ -48,7 +48,7 @@ scheduled_runs = sa.Table(
     "scheduled_runs",
     metadata,
     sa.Column("job", sa.Text, primary_key=True),
-    sa.Column("period", sa.Text, primary_key=True, comment="2026-11-22, 2026-W47 or 2026-11, sorted by bytes"),
+    sa.Column("period", sa.Text(collation="C"), primary_key=True, comment="2026-11-22, 2026-W47 or 2026-11"),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("attempt_count", sa.Integer, nullable=False, server_default="0", comment="how often a worker took it"),
     sa.Column("next_attempt_time", INSTANT, comment="no worker takes it before; only while it waits"),

@@ -149,6 +149,8 @@ rejected_rows = sa.Table(
     sa.Column("row_id", sa.Uuid, nullable=False, unique=True, server_default=sa.text("gen_random_uuid()")),
     sa.CheckConstraint("(user_id IS NULL) <> (phone IS NULL)", name="rejected_rows_buyer_check"),
     sa.Index("rejected_rows_newest_idx", "business_id", "reject_time", "row_id"),
+    sa.Index("rejected_rows_user_id_idx", "user_id", postgresql_where=sa.text("user_id IS NOT NULL")),
+    sa.Index("rejected_rows_phone_idx", "phone", postgresql_where=sa.text("phone IS NOT NULL")),
     comment="Imported rows whose member is unknown, kept until someone matches them or the import is sent again",
 )
 
@@ -193,6 +195,7 @@ csv_imports = sa.Table(
     ),
     sa.CheckConstraint("(state = 'failed') = (problem IS NOT NULL)", name="csv_imports_problem_check"),
     sa.Index(None, "create_time"),
+    sa.Index("csv_imports_business_id_idx", "business_id", "create_time"),
     comment="Uploads of CSV files, each of one business's purchases",
 )
 

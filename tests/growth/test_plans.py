@@ -1,0 +1,121 @@
+"""No call reads a large table whole: the plan of every statement of every call, in a circle with many members.
+
+`make test` reads them at 30,000 members, where the planner already decides as it does at a million; `make soak` at a
+million (`--members 1000000`).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from svoykrug.operations.v1 import operation_pb2
+
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from svoykrug_server.storage.warehouse import Warehouse
+from tests.attacks.cast import ACCESS_LIFE, PHONES, ShiftedClock, assembled
+from tests.attacks.kinds import Kind
+from tests.attacks.wire import path_of
+from tests.auth.world import random_secrets
+from tests.e2e.running import running
+from tests.growth import filling, plans
+from tests.growth.calls import METHODS, Calls, record
+from tests.growth.rounds import ROUND
+from tests.waiting import until
+
+ROUNDS = 7
+"""PostgreSQL decides at the sixth execution of a prepared statement whether it needs the values to plan."""
+SETTINGS: Mapping[str, Any] = {
+    "access_token_life_seconds": 86_400,
+    "code_resend_seconds": 0,
+    "code_sends_per_phone_day": 1_000,
+    "code_sends_per_address_hour": 1_000_000,
+    "code_sends_per_doubtful_address_hour": 1_000_000,
+    "schedule_enabled": False,
+}
+# What may be read whole, or nearly so: the method, the table and how, each for a reason.
+ALLOWED = {
+    ("GetFreshness", "proven_days", "scanned"): "an admin asks for the sum over all days of all businesses",
+    ("GetFreshness", "proven_days", "many rows"): "the same",
+    ("ListUsers", "users", "many rows"): "all of one name are found by its index before they are put in order",
+}
+FROM_MEMORY = {
+    "GetJwks": "every server holds the keys",
+    "IntrospectToken": "every server holds the keys, and hears of every end of a session",
+}
+
+
+@pytest.mark.timeout(3_600)
+async def test_no_call_reads_a_large_table_whole(
+    postgres_url: str,
+    postgres: Postgres,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    pytestconfig: pytest.Config,
+) -> None:
+    secrets, clock = random_secrets(), ShiftedClock(-2 * ACCESS_LIFE)
+    connection = await postgres.dedicated()
+    async with running(postgres, warehouse, clock, secrets, **SETTINGS) as small:
+        calls = Calls(await assembled(small, clock), connection)
+        await begin(calls)
+    await filling.fill(postgres, pytestconfig.getoption("--members"))
+    row_counts = await plans.row_counts(connection)
+    await plans.explain_all(connection)
+    seen = plans.record(monkeypatch)
+    # One connection of each kind: so each statement is executed there often enough to be planned without its values.
+    filled = await Postgres.connect(PostgresOptions(postgres_url, transaction_connections=1, read_connections=1))
+    async with running(filled, warehouse, clock, secrets, background_work=False, **SETTINGS) as large:
+        calls.cast.circle = large.circle
+        for _ in range(ROUNDS):
+            for part in ROUND:
+                await part(calls)
+    await filled.close()
+    await connection.close()
+    assert faults_of(seen, row_counts) == set()
+    assert methods_without(seen) == set(FROM_MEMORY)
+
+
+async def begin(calls: Calls) -> None:
+    """Lets a few members buy, and takes a snapshot of the business and of the circle: the warehouse has them too."""
+    buyers = [calls.cast.people[Kind.MEMBER], *[await calls.cast.circle.sign_in(next(PHONES)) for _ in range(9)]]
+    for buyer in buyers:
+        await record(calls, calls.cast.here, user_id=buyer.user_id)
+    cutoff = Timestamp()
+    cutoff.GetCurrentTime()
+    started: list[Any] = []
+
+    async def is_known() -> bool:
+        try:
+            started.append(await calls.ask("CreateSnapshot", Kind.OWNER_HERE, cutoff_time=cutoff))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+                raise
+        return bool(started)
+
+    await until(is_known, seconds=60)
+    started.append(await calls.ask("CreateSnapshot", Kind.ADMIN, cutoff_time=cutoff, business_id=""))
+
+    async def are_done() -> bool:
+        asked = [await calls.ask("GetOperation", Kind.ADMIN, operation_id=one.operation.id) for one in started]
+        return all(answer.operation.state == operation_pb2.OPERATION_STATE_SUCCEEDED for answer in asked)
+
+    await until(are_done, seconds=60)
+
+
+def faults_of(seen: Sequence[plans.Planned], row_counts: Mapping[str, int]) -> set[str]:
+    """Returns what is wrong with the plans and not allowed, with the statement of each."""
+    wrong = set()
+    for planned in seen:
+        name = planned.method.rpartition("/")[2]
+        for table, how in plans.faults(planned, row_counts):
+            if (name, table, how) not in ALLOWED:
+                wrong.add(f"{name}: {table} {how}: {' '.join(planned.statement.split())}")
+    return wrong
+
+
+def methods_without(seen: Sequence[plans.Planned]) -> set[str]:
+    """Returns the methods that sent no statement."""
+    counted = Counter(planned.method for planned in seen)
+    return {name for name, method in METHODS.items() if not counted[path_of(method)]}
