@@ -27,6 +27,11 @@ def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
         ending = ": p99 ms"
         tails = {name.removesuffix(ending): f for name, f in parts["mix"].figures.items() if name.endswith(ending)}
         charts["mix"] = _bars(tails, "Mix at 1,000 calls/s, 99th percentile, ms", folder / "mix.svg")
+    if "long_mix" in parts:
+        ending = ": p99 ms"
+        tails = {name.removesuffix(ending): f for name, f in parts["long_mix"].figures.items() if name.endswith(ending)}
+        title = "Mix at 1,000 calls/s for minutes, 99th percentile, ms"
+        charts["long_mix"] = _bars(tails, title, folder / "long_mix.svg")
     return charts
 
 
@@ -38,7 +43,8 @@ def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
     medians = [figures[name].median for name in names]
     below = [figures[name].median - figures[name].least for name in names]
     above = [figures[name].most - figures[name].median for name in names]
-    colours = [OURS if name == getme.PRODUCT or getme.PRODUCT not in figures else OTHERS for name in names]
+    compared = any(name.startswith(getme.PRODUCT) for name in names)
+    colours = [OURS if name.startswith(getme.PRODUCT) or not compared else OTHERS for name in names]
     axes.barh(names, medians, xerr=[below, above], color=colours, ecolor=INK, height=0.62)
     for place, name in enumerate(names):
         told = f" {figures[name].median:,.0f}" if figures[name].median >= 100 else f" {figures[name].median:.3g}"

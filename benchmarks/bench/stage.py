@@ -158,8 +158,13 @@ async def stage() -> AsyncIterator[Stage]:
     """Runs the product on new stores, with others in its table of users, for the length of the block."""
     with own_stores() as stores:
         async with served(stores) as product:
-            connection = await asyncpg.connect(stores.url)
-            await connection.execute(_FILL, USERS)
-            await connection.execute("VACUUM ANALYZE users")
-            await connection.close()
+            await fill(stores.url)
             yield product
+
+
+async def fill(url: str, users: int = USERS) -> None:
+    """Puts others into the table of users."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(_FILL, users)
+    await connection.execute("VACUUM ANALYZE users")
+    await connection.close()
