@@ -47,7 +47,7 @@ async def measure(rounds: int, console: Console) -> Measured:
     with own_stores() as stores:
         async with served(stores, {"BACKGROUND_WORK": "false"}) as product:
             owner, members = await _shop(product)
-            await _import(product, owner, members, RELAYED_BATCHES * ROWS)
+            await import_rows(product, owner, members, RELAYED_BATCHES * ROWS)
         async with served(stores):
             seen["relay alone: rows/s"] = await _relayed(stores.url)
     note = (
@@ -63,7 +63,7 @@ async def _import_in_rounds(product: Stage, rounds: int, console: Console, seen:
     for number in range(rounds):
         began = await connection.fetchval("SELECT now()")
         cpu_seconds = product.server.cpu_seconds()
-        seconds = await _import(product, owner, members, ROWS)
+        seconds = await import_rows(product, owner, members, ROWS)
         seen["import: rows/s"].append(ROWS / seconds)
         seen["import: server CPU us a row"].append(1e6 * (product.server.cpu_seconds() - cpu_seconds) / ROWS)
         await until(lambda: _is_shipped(connection), WAIT_SECONDS)
@@ -72,19 +72,19 @@ async def _import_in_rounds(product: Stage, rounds: int, console: Console, seen:
     await connection.close()
 
 
-async def _shop(product: Stage) -> tuple[Person, Sequence[Person]]:
+async def _shop(product: Stage) -> tuple[Person, Sequence[str]]:
     owner, *members = await product.people(MEMBERS + 1)
     await product.give_shop(owner, SHOP)
-    return owner, members
+    return owner, [member.user_id for member in members]
 
 
-async def _import(product: Stage, owner: Person, members: Sequence[Person], rows: int) -> float:
+async def import_rows(product: Stage, owner: Person, user_ids: Sequence[str], rows: int) -> float:
     """Imports new purchases and returns how long that took, each of them written.
 
     Raises:
         ValueError: One was refused.
     """
-    buyers = [members[number % len(members)].user_id for number in range(rows)]
+    buyers = [user_ids[number % len(user_ids)] for number in range(rows)]
     messages = [
         ImportPurchasesRequest(business_id=str(SHOP), purchases=map(purchase, buyers[begin : begin + BATCH_ROWS]))
         for begin in range(0, rows, BATCH_ROWS)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from benchmarks.bench import getme
-from benchmarks.bench.figures import Figure, Part
+from benchmarks.bench.figures import Figure, Part, Series
+from benchmarks.bench.flatness import Slope
 
 OURS, OTHERS, INK = "#1b7f5a", "#8a94a6", "#5b6472"
 
@@ -32,7 +34,23 @@ def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
         tails = {name.removesuffix(ending): f for name, f in parts["long_mix"].figures.items() if name.endswith(ending)}
         title = "Mix at 1,000 calls/s for minutes, 99th percentile, ms"
         charts["long_mix"] = _bars(tails, title, folder / "long_mix.svg")
+    if "long_memory" in parts:
+        charts["long_memory"] = _memory(parts["long_memory"].series, folder / "long_memory.svg")
     return charts
+
+
+def _memory(series: Series, file: Path) -> Path:
+    """Draws memory over time, and the line through it after the first quarter."""
+    canvas = Canvas(figsize=(8, 3.2), layout="constrained")
+    axes = canvas.subplots()
+    for colour, (name, samples) in zip((OURS, OTHERS), series.items(), strict=True):
+        axes.plot(*zip(*samples, strict=True), color=colour, linewidth=1, label=name)
+        slope, last = Slope.of(samples), samples[-1][0]
+        axes.plot([slope.begin_minutes, last], [slope.begin_mb, slope.end_mb], color=INK, linewidth=1, linestyle="--")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, labelcolor=INK)
+    axes.set_xlabel("minutes", color=INK)
+    return _saved(canvas, axes, "Memory over mix, imports and snapshots, MB", file)
 
 
 def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
@@ -50,6 +68,10 @@ def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
         told = f" {figures[name].median:,.0f}" if figures[name].median >= 100 else f" {figures[name].median:.3g}"
         axes.annotate(told, (figures[name].most, place), va="center", color=INK, fontsize=9)
     axes.set_xmargin(0.12)
+    return _saved(canvas, axes, title, file)
+
+
+def _saved(canvas: Canvas, axes: Axes, title: str, file: Path) -> Path:
     axes.set_title(title, loc="left", color=INK, fontsize=11)
     axes.tick_params(colors=INK, length=0)
     axes.spines[:].set_visible(False)

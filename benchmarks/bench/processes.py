@@ -34,7 +34,7 @@ class Server:
 
     Attributes:
         process: Its process.
-        target: Where it takes calls, `host:port`.
+        target: Where it takes calls, `host:port`; empty of a worker.
         start_seconds: From its start to its first open port.
         facts: What the product tells of itself once it is ready; empty of a baseline.
     """
@@ -68,26 +68,42 @@ def product(folder: Path, settings: Mapping[str, str], arguments: Sequence[str] 
         settings: Names without `SVOYKRUG_`, and values.
         arguments: Further arguments of the command.
     """
-    ready = folder / "ready.json"
+    listening = {"LISTEN": '["127.0.0.1:0"]', "DRAIN_SECONDS": "0", "GRACE_SECONDS": "1"}
+    with _svoykrug(folder, "serve", {**listening, **settings}, arguments) as server:
+        yield server
+
+
+@contextmanager
+def worker(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Runs `svoykrug worker` for the length of the block.
+
+    Args:
+        folder: Where its data lies.
+        settings: Names without `SVOYKRUG_`, and values; they name outside stores and secrets.
+    """
+    with _svoykrug(folder, "worker", settings, ()) as working:
+        yield working
+
+
+@contextmanager
+def _svoykrug(folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str]) -> Iterator[Server]:
+    ready, log = folder / f"{command}.json", folder / f"{command}.log"
     ready.unlink(missing_ok=True)
     own = {
         "DATA_DIR": str(folder / "data"),
-        "LISTEN": '["127.0.0.1:0"]',
         "HTTP_PORT": "0",
         "READY_FILE": str(ready),
-        "DRAIN_SECONDS": "0",
-        "GRACE_SECONDS": "1",
         "MINIMUM_FREE_DISK_MB": "0",
         "LOG_FORMAT": "json",
         **settings,
     }
     environment = {f"SVOYKRUG_{name}": value for name, value in own.items()}
-    command = [sys.executable, "-m", "svoykrug_server", "serve", *arguments]
-    with _process(command, folder / "product.log", environment) as (process, began):
-        _until(ready.exists, process, folder / "product.log")
+    line = [sys.executable, "-m", "svoykrug_server", command, *arguments]
+    with _process(line, log, environment) as (process, began):
+        _until(ready.exists, process, log)
         took = time.monotonic() - began
         facts = json.loads(ready.read_text())
-        yield Server(process, facts["addresses"][0], took, facts)
+        yield Server(process, next(iter(facts["addresses"]), ""), took, facts)
 
 
 @contextmanager

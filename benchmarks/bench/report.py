@@ -21,7 +21,10 @@ TITLES = {
     "analytics": "Analytics at ten million purchases",
     "starting": "Start and idle memory",
 }
-LONG = {"long_mix": "The mix for five minutes, and on FastAPI"}
+LONG = {
+    "long_mix": "The mix for five minutes, and on FastAPI",
+    "long_memory": "Memory of server and worker over twenty minutes",
+}
 """What takes too long for `make bench`, each a script of that name."""
 KNOWN = TITLES | LONG
 

@@ -35,11 +35,16 @@ SETTINGS = {
     "SCHEDULE_ENABLED": "false",
 }
 
-# Others in the table of users.
+# Others in the table of users, known to purchases.
 _FILL = """
-    INSERT INTO users (id, phone, display_name, status, create_time, update_time)
-    SELECT gen_random_uuid(), '+7905' || lpad(n::text, 7, '0'), 'Имя ' || n, 'unclaimed', now(), now()
-    FROM generate_series(1, $1::int) AS n
+    WITH made AS (
+        INSERT INTO users (id, phone, display_name, status, create_time, update_time)
+        SELECT gen_random_uuid(), '+7905' || lpad(n::text, 7, '0'), 'Имя ' || n, 'unclaimed', now(), now()
+        FROM generate_series(1, $1::int) AS n
+        RETURNING id
+    )
+    INSERT INTO member_links (user_id, member_id)
+    SELECT id, hashtextextended(id::text, 0) & 9223372036854775807 FROM made
 """
 
 
@@ -166,5 +171,5 @@ async def fill(url: str, users: int = USERS) -> None:
     """Puts others into the table of users."""
     connection = await asyncpg.connect(url)
     await connection.execute(_FILL, users)
-    await connection.execute("VACUUM ANALYZE users")
+    await connection.execute("VACUUM ANALYZE users, member_links")
     await connection.close()
