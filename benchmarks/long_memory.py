@@ -13,14 +13,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import asyncpg
 import uvloop
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.bench import machine, report
-from benchmarks.bench.bulk import import_rows
+from benchmarks.bench.bulk import buyers, import_rows
 from benchmarks.bench.figures import Figure, Part
 from benchmarks.bench.flatness import Slope
 from benchmarks.bench.mix import Seen, cast_of, note, take_snapshot
@@ -40,9 +39,6 @@ BETWEEN_SNAPSHOTS_SECONDS = 20.0
 BUYERS = 10_000
 VERIFIED_TOKENS = 2_000
 """Verified tokens are remembered up to a number, by default 50,000: this smaller one is reached early in the run."""
-
-# Who may have bought something?
-_BUYERS = "SELECT id::text FROM users WHERE status = 'unclaimed' ORDER BY id LIMIT $1"
 
 
 class Grows(Exception):
@@ -91,7 +87,7 @@ async def measure(minutes: float, calls_a_second: int, console: Console) -> tupl
             await fill(stores.url, BUYERS)
             with worker(stores.folder, {**settings, "SCHEDULE_ENABLED": "false"}) as working:
                 cast, owner = await cast_of(product)
-                run = Run(product, owner, await _buyers(stores.url))
+                run = Run(product, owner, await buyers(stores.url, BUYERS))
                 processes = {"server": product.server, "worker": working}
                 with calling(cast, over_grpc) as ask:
                     beside = [asyncio.create_task(work) for work in (run.imports(), run.take_snapshots())]
@@ -107,13 +103,6 @@ async def measure(minutes: float, calls_a_second: int, console: Console) -> tupl
         seen[f"{name}: MB an hour"].append(slope.mb_an_hour)
     figures = {name: Figure.of(values) for name, values in seen.items()}
     return slopes, Part(machine.facts(), 0.0, figures, _told(minutes, calls_a_second, run, slopes), samples)
-
-
-async def _buyers(url: str) -> list[str]:
-    connection = await asyncpg.connect(url)
-    rows = await connection.fetch(_BUYERS, BUYERS)
-    await connection.close()
-    return [row["id"] for row in rows]
 
 
 async def _watch(

@@ -38,6 +38,9 @@ _LAG = """
     FROM outbox o JOIN sealed_batches s USING (batch_id) WHERE o.record_time >= $1
 """
 
+# Who may have bought something?
+_BUYERS = "SELECT id::text FROM users WHERE status = 'unclaimed' ORDER BY id LIMIT $1"
+
 
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures imports with the relay beside, then the relay alone."""
@@ -100,6 +103,14 @@ async def import_rows(product: Stage, owner: Person, user_ids: Sequence[str], ro
     if answer.recorded_count != rows:
         raise ValueError(f"{answer.recorded_count} of {rows} purchases were recorded")
     return seconds
+
+
+async def buyers(url: str, count: int) -> list[str]:
+    """Returns the ids of some users who have not signed in."""
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(_BUYERS, count)
+    await connection.close()
+    return [row["id"] for row in rows]
 
 
 async def _is_shipped(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:

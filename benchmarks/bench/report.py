@@ -17,9 +17,11 @@ TITLES = {
     "steps": "Where each microsecond of GetMe goes",
     "edge": "Steps of the edge on an empty call",
     "mix": "The mix at 1,000 calls/s",
+    "isolation": "Slow and abusive callers beside others",
     "bulk": "Imports and the relay",
     "analytics": "Analytics at ten million purchases",
     "starting": "Start and idle memory",
+    "several": "Several processes behind the same ports",
 }
 LONG = {
     "long_mix": "The mix for five minutes, and on FastAPI",

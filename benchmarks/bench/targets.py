@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.bench import getme
+from benchmarks.bench import getme, isolation
 from benchmarks.bench.figures import Part
 
 MISSED = "**no**"
@@ -105,6 +105,13 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     ("mix, errors", Measure("mix", "all: errors", 0, "")),
     ("mix for five minutes, p99", Measure("long_mix", f"{getme.PRODUCT}, all: p99 ms", 40, " ms")),
     ("mix for five minutes, errors", Measure("long_mix", f"{getme.PRODUCT}, all: errors", 0, "")),
+    *(
+        (
+            f"mix, p99 beside {kind} against its quiet p99",
+            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms"),
+        )
+        for kind in isolation.KINDS
+    ),
     ("ImportPurchases, into PostgreSQL", Measure("bulk", "import: rows/s", 100_000, " rows/s", at_least=True)),
     ("relay, PostgreSQL to ClickHouse", Measure("bulk", "relay alone: rows/s", 200_000, " rows/s", at_least=True)),
     ("relay, lag beside an import", Measure("bulk", "relay beside an import: most lag s", 2, " s")),
