@@ -45,13 +45,18 @@ class Server:
     facts: Mapping[str, object]
 
     def cpu_seconds(self) -> float:
-        """Returns the processor time that it has used."""
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        """Returns the processor time that it has used, and the processes that it started."""
+        times = (process.cpu_times() for process in (self.process, *self.process.children(recursive=True)))
+        return float(sum(used.user + used.system for used in times))
 
     def memory_mb(self) -> float:
         """Returns how much memory it has, in megabytes (10^6 bytes)."""
         return float(self.process.memory_info().rss) / 1e6
+
+    def own_memory_mb(self) -> float:
+        """Returns how much memory it and the processes that it started have, what they share counted once."""
+        everybody = (self.process, *self.process.children(recursive=True))
+        return sum(process.memory_full_info().pss for process in everybody) / 1e6
 
 
 def new_secrets() -> dict[str, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,16 +144,19 @@ def own_stores() -> Iterator[Stores]:
 
 
 @asynccontextmanager
-async def served(stores: Stores, settings: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
-    """Runs the product as one process, its ClickHouse embedded, for the length of the block.
+async def served(
+    stores: Stores, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> AsyncIterator[Stage]:
+    """Runs the product, its ClickHouse embedded unless the settings name one, for the length of the block.
 
     Args:
         stores: Where its data is, and stays.
         settings: What differs from the default settings.
+        arguments: Further arguments of `svoykrug serve`.
     """
     given = {**SETTINGS, "DATABASE_URL": stores.url, "SECRETS": json.dumps(stores.secrets), **(settings or {})}
     codes = Codes(Secrets.load(generated=None, inline=stores.secrets))  # type: ignore[arg-type]  # no folder is read
-    with product(stores.folder, given) as server:
+    with product(stores.folder, given, arguments) as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             yield Stage(stores.folder, stores.url, server, Circle(channel, codes, server.target))
 
