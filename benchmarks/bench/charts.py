@@ -1,4 +1,4 @@
-"""Charts of what was measured, as SVG: bars with the spread of the rounds, readable in a light and a dark page."""
+"""Charts of what was measured, as SVG: bars with the spread of the rounds, and lines; readable on light and dark."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,11 +6,12 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from benchmarks.bench import getme
+from benchmarks.bench import getme, growth
 from benchmarks.bench.figures import Figure, Part, Series
 from benchmarks.bench.flatness import Slope
 
 OURS, OTHERS, INK = "#1b7f5a", "#8a94a6", "#5b6472"
+LINES = (OURS, "#c2571a", "#3b6fb6", "#8e4fa8", "#b08900", "#c0396b")
 
 
 def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
@@ -36,7 +37,27 @@ def draw(parts: Mapping[str, Part], folder: Path) -> dict[str, Path]:
         charts["long_mix"] = _bars(tails, title, folder / "long_mix.svg")
     if "long_memory" in parts:
         charts["long_memory"] = _memory(parts["long_memory"].series, folder / "long_memory.svg")
+    for name in ("growth", "long_growth"):
+        if name in parts:
+            charts[name] = _growth(growth.lines_of(parts[name].figures), folder / f"{name}.svg")
     return charts
+
+
+def _growth(calls: Series, file: Path) -> Path:
+    """Draws what calls cost by members, and what purchases cost analytics by purchases; both axes grow by factors."""
+    canvas = Canvas(figsize=(11, 4.8), layout="constrained")
+    titles = ("A call, ms, by members", "A purchase in analytics, us of processor time, by purchases")
+    for axes, lines, title in zip(canvas.subplots(1, 2), (calls, growth.purchase_lines()), titles, strict=True):
+        for number, (name, line) in enumerate(lines.items()):
+            style = ("-", "--")[number // len(LINES)]
+            axes.plot(*zip(*line, strict=True), style, color=LINES[number % len(LINES)], marker="o", ms=3, label=name)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.grid(which="both", axis="y", color=OTHERS, alpha=0.2)
+        axes.legend(frameon=False, labelcolor=INK, fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
+        _dress(axes, title)
+    canvas.savefig(file, transparent=True, metadata={"Date": None})
+    return file
 
 
 def _memory(series: Series, file: Path) -> Path:
@@ -72,8 +93,12 @@ def _bars(figures: Mapping[str, Figure], title: str, file: Path) -> Path:
 
 
 def _saved(canvas: Canvas, axes: Axes, title: str, file: Path) -> Path:
-    axes.set_title(title, loc="left", color=INK, fontsize=11)
-    axes.tick_params(colors=INK, length=0)
-    axes.spines[:].set_visible(False)
+    _dress(axes, title)
     canvas.savefig(file, transparent=True, metadata={"Date": None})
     return file
+
+
+def _dress(axes: Axes, title: str) -> None:
+    axes.set_title(title, loc="left", color=INK, fontsize=11)
+    axes.tick_params(which="both", colors=INK, length=0)
+    axes.spines[:].set_visible(False)

@@ -73,8 +73,12 @@ class Callers:
     def call(self) -> tuple[str, Awaitable[object]]:
         """Returns the method called next, and the call."""
         method = self._random.choices(self._methods, self._weights)[0]
+        return method, self.of(method, self._random.randrange(len(self._people)))
+
+    def of(self, method: str, number: int) -> Awaitable[object]:
+        """Returns a call of this method for the member of this number."""
         made: Callable[[int], Awaitable[object]] = getattr(self, f"_{method}")
-        return method, made(self._random.randrange(len(self._people)))
+        return made(number)
 
     def _GetMe(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
         return self._users.GetMe(users_pb.GetMeRequest(), metadata=self._metadata(number))

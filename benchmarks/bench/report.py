@@ -21,9 +21,11 @@ TITLES = {
     "bulk": "Imports and the relay",
     "analytics": "Analytics at ten million purchases",
     "starting": "Start and idle memory",
+    "growth": "Cost of a call as the circle grows",
     "several": "Several processes behind the same ports",
 }
 LONG = {
+    "long_growth": "Cost of a call up to a million members",
     "long_mix": "The mix for five minutes, and on FastAPI",
     "long_memory": "Memory of server and worker over twenty minutes",
 }

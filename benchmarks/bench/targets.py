@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.bench import getme, isolation
+from benchmarks.bench import getme, growth, isolation
 from benchmarks.bench.figures import Part
 
 MISSED = "**no**"
@@ -128,6 +128,8 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
         "GetMe, p99 beside a snapshot of 10 million against its quiet p99",
         Measure("analytics", "GetMe, beside a snapshot: p99 ms", 2, "x", "GetMe, quiet: p99 ms"),
     ),
+    ("the call of the mix that grows most with ten times the members", Measure("growth", growth.WORST, 1.25, "x")),
+    ("the same with a hundred times", Measure("long_growth", growth.WORST, 1.5, "x")),
     ("warm start, embedded stores", Measure("starting", "embedded stores: start s", 0.9, " s")),
     ("idle memory, embedded stores", Measure("starting", "embedded stores: idle MB", 360, " MB")),
     ("warm start, outside stores", Measure("starting", "outside stores: start s", 0.5, " s")),
