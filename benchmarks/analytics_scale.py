@@ -4,8 +4,8 @@ Stores of its own in a temporary folder. For each size purchases are made inside
 make a snapshot, train and score churn, and show dashboard, cohorts and matrix. Up to ten million purchases PostgreSQL's
 SQL and pandas do the same, in turn with the product; up to half a million their answers must be equal, figure for
 figure. The tables go into docs/performance.md after each figure, so that a run that is stopped loses nothing; sizes and
-figures measured before stay in them. Each size has a process of its own, and the script fails where memory grows from a
-hundred thousand purchases to ten million.
+figures measured before stay in them, kept in docs/performance/analytics_scale.json. Each size has a process of its own,
+and the script fails where memory grows from a hundred thousand purchases to ten million.
 """
 
 import argparse
@@ -251,9 +251,7 @@ def main() -> None:
     arguments.add_argument("purchases", nargs="*", type=int, default=list(SIZES))
     arguments.add_argument("--rounds", type=int, default=5, help="how often each engine is asked for each figure")
     arguments.add_argument("--only", default="", help="how the names of the figures begin that are measured")
-    arguments.add_argument(
-        "--results", type=Path, default=Path("analytics_scale.json"), help="what earlier runs measured"
-    )
+    arguments.add_argument("--results", type=Path, default=report.KEPT, help="what earlier runs measured")
     arguments.add_argument("--document", type=Path, default=DOCUMENT, help="where the tables stand")
     asked = arguments.parse_args()
     if len(asked.purchases) == 1:

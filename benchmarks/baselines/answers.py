@@ -39,6 +39,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--database", required=True, help="postgresql://...")
     parser.add_argument("--public-key", type=Path, required=True)
+    parser.add_argument("--private-key", type=Path, help="signs access tokens, where a baseline gives any")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--remember-tokens", action="store_true")
     return parser.parse_args()

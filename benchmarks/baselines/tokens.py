@@ -14,6 +14,7 @@ import jwt
 from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+LIFE_SECONDS = 86_400
 ISSUER, AUDIENCE = "svoykrug", "svoykrug-api"
 Bearer = Annotated[HTTPAuthorizationCredentials, Depends(HTTPBearer())]
 
@@ -62,3 +63,20 @@ class Tokens:
             return Known(UUID(claims["sub"]), claims["exp"])
         except (jwt.InvalidTokenError, KeyError, ValueError) as error:
             raise HTTPException(401) from error
+
+
+class Signer:
+    """Makes access tokens.
+
+    Args:
+        private_key: The key that signs them, a PEM file.
+    """
+
+    def __init__(self, private_key: Path) -> None:
+        self._key: Any = jwt.get_algorithm_by_name("ES256").prepare_key(private_key.read_bytes())
+
+    def __call__(self, user_id: UUID) -> str:
+        """Returns a token of this user."""
+        now = int(time.time())
+        claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(user_id), "iat": now, "exp": now + LIFE_SECONDS}
+        return jwt.encode(claims, self._key, algorithm="ES256")

@@ -14,7 +14,8 @@ from uuid import UUID
 from rich.console import Console
 
 from benchmarks.bench.figures import Figure, Measured
-from benchmarks.bench.mix_callers import Ask, Cast, calling
+from benchmarks.bench.mix_callers import Cast, over_grpc
+from benchmarks.bench.open_loop import Ask, calling
 from benchmarks.bench.stage import own_folder
 from benchmarks.scale.circle import Stores, fill, open_shops, open_stores
 from benchmarks.scale.measuring import Watch
@@ -79,7 +80,8 @@ async def _beside(seen: Seen, stores: Stores, product: Product, rounds: int, con
     async with running(stores.postgres, stores.beside, background_work=False) as served:
         person = await served.circle.sign_in("+79161234567")
         her = (person.user_id, person.tokens.access_token, person.tokens.refresh_token)
-        with calling(Cast(served.circle.target, [her], "", {"GetMe": 100})) as ask:
+        cast = Cast(served.circle.target, [her], "", {"GetMe": 100})
+        with calling(cast, over_grpc) as ask:
             for number in range(rounds):
                 seen["GetMe, quiet: p99 ms"].append(await _p99_ms(ask))
                 snapshots = asyncio.create_task(_snapshots(product))

@@ -38,6 +38,9 @@ _LAG = """
     FROM outbox o JOIN sealed_batches s USING (batch_id) WHERE o.record_time >= $1
 """
 
+# Who may have bought something?
+_BUYERS = "SELECT id::text FROM users WHERE status = 'unclaimed' ORDER BY id LIMIT $1"
+
 
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures imports with the relay beside, then the relay alone."""
@@ -47,7 +50,7 @@ async def measure(rounds: int, console: Console) -> Measured:
     with own_stores() as stores:
         async with served(stores, {"BACKGROUND_WORK": "false"}) as product:
             owner, members = await _shop(product)
-            await _import(product, owner, members, RELAYED_BATCHES * ROWS)
+            await import_rows(product, owner, members, RELAYED_BATCHES * ROWS)
         async with served(stores):
             seen["relay alone: rows/s"] = await _relayed(stores.url)
     note = (
@@ -63,7 +66,7 @@ async def _import_in_rounds(product: Stage, rounds: int, console: Console, seen:
     for number in range(rounds):
         began = await connection.fetchval("SELECT now()")
         cpu_seconds = product.server.cpu_seconds()
-        seconds = await _import(product, owner, members, ROWS)
+        seconds = await import_rows(product, owner, members, ROWS)
         seen["import: rows/s"].append(ROWS / seconds)
         seen["import: server CPU us a row"].append(1e6 * (product.server.cpu_seconds() - cpu_seconds) / ROWS)
         await until(lambda: _is_shipped(connection), WAIT_SECONDS)
@@ -72,19 +75,19 @@ async def _import_in_rounds(product: Stage, rounds: int, console: Console, seen:
     await connection.close()
 
 
-async def _shop(product: Stage) -> tuple[Person, Sequence[Person]]:
+async def _shop(product: Stage) -> tuple[Person, Sequence[str]]:
     owner, *members = await product.people(MEMBERS + 1)
     await product.give_shop(owner, SHOP)
-    return owner, members
+    return owner, [member.user_id for member in members]
 
 
-async def _import(product: Stage, owner: Person, members: Sequence[Person], rows: int) -> float:
+async def import_rows(product: Stage, owner: Person, user_ids: Sequence[str], rows: int) -> float:
     """Imports new purchases and returns how long that took, each of them written.
 
     Raises:
         ValueError: One was refused.
     """
-    buyers = [members[number % len(members)].user_id for number in range(rows)]
+    buyers = [user_ids[number % len(user_ids)] for number in range(rows)]
     messages = [
         ImportPurchasesRequest(business_id=str(SHOP), purchases=map(purchase, buyers[begin : begin + BATCH_ROWS]))
         for begin in range(0, rows, BATCH_ROWS)
@@ -100,6 +103,14 @@ async def _import(product: Stage, owner: Person, members: Sequence[Person], rows
     if answer.recorded_count != rows:
         raise ValueError(f"{answer.recorded_count} of {rows} purchases were recorded")
     return seconds
+
+
+async def buyers(url: str, count: int) -> list[str]:
+    """Returns the ids of some users who have not signed in."""
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch(_BUYERS, count)
+    await connection.close()
+    return [row["id"] for row in rows]
 
 
 async def _is_shipped(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:

@@ -3,9 +3,11 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+Series = Mapping[str, Sequence[tuple[float, float]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class Part:
         busy: What share of the cores was busy before it began.
         figures: By name: what was measured, then in what, such as `product, 100 in flight: calls/s`.
         note: What a reader must know of it.
+        series: What a chart shows as lines, by name: pairs of numbers.
     """
 
     machine: Mapping[str, str]
     busy: float
     figures: Mapping[str, Figure]
     note: str = ""
+    series: Series = field(default_factory=dict)
 
 
 Measured = tuple[Mapping[str, Figure], str]

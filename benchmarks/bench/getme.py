@@ -98,7 +98,7 @@ async def variants(product: Stage, person: Person) -> AsyncIterator[dict[str, Va
         for name, command in commands.items():
             log = product.folder / f"{len(servers)}.log"
             servers[name] = running.enter_context(baseline(command, log))
-        yield {name: await _checked(name, server, bearer, person.user_id) for name, server in servers.items()}
+        yield {name: await checked(name, server, bearer, person.user_id) for name, server in servers.items()}
 
 
 def pgbench(url: str, user_id: str) -> float:
@@ -126,7 +126,7 @@ def _note(seen: Seen, name: str, variant: Variant, in_flight: int) -> None:
     seen[f"{name}: server CPU us"].append(cpu_us)
 
 
-async def _checked(name: str, server: Server, bearer: Mapping[str, str], user_id: str) -> Variant:
+async def checked(name: str, server: Server, bearer: Mapping[str, str], user_id: str) -> Variant:
     """Returns a variant that was seen to answer rightly."""
     if name in (ORM, ORM_REMEMBERING, ASYNCPG):
         return await _checked_http(name, server, bearer, user_id)

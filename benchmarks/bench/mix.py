@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import defaultdict
-from statistics import quantiles
 from uuid import uuid4
 
 import grpc
@@ -15,50 +14,66 @@ from svoykrug.purchases.v1 import purchases_service_pb2 as purchases_pb
 from svoykrug.purchases.v1.purchases_service_pb2_grpc import PurchasesServiceStub
 
 from benchmarks.bench.figures import Figure, Measured
-from benchmarks.bench.mix_callers import CALLS_A_SECOND, SHOP, WARM_SECONDS, Cast, Outcome, calling, purchase
+from benchmarks.bench.mix_callers import CALLS_A_SECOND, SHOP, Cast, over_grpc, purchase
+from benchmarks.bench.open_loop import WARM_SECONDS, Ask, Outcome, calling, percentiles
+from benchmarks.bench.processes import Server
 from benchmarks.bench.stage import Stage, stage
 from tests.e2e.circle import Person
 
 SECONDS = 12.0
 PEOPLE, PURCHASES_EACH = 300, 20
 WAIT_SECONDS = 60.0
+Seen = defaultdict[str, list[float]]
 
 
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures some rounds of the mix."""
-    seen: dict[str, list[float]] = defaultdict(list)
+    seen: Seen = defaultdict(list)
     async with stage() as product:
-        cast = await _cast(product)
+        cast, _ = await cast_of(product)
         seen["server: MB at the beginning"].append(product.server.memory_mb())
-        with calling(cast) as ask:
+        with calling(cast, over_grpc) as ask:
             for number in range(rounds):
-                cpu_seconds = product.server.cpu_seconds()
-                outcome: Outcome = await asyncio.to_thread(ask, CALLS_A_SECOND, SECONDS)
-                used = product.server.cpu_seconds() - cpu_seconds
-                seen["server: CPU cores"].append(used / (SECONDS + WARM_SECONDS))
-                _note(seen, outcome)
+                outcome = await watched(seen, product.server, ask, CALLS_A_SECOND, SECONDS)
+                note(seen, outcome, SECONDS)
                 failures = dict(outcome.failures) or "no errors"
                 console.print(f"mix, round {number + 1} of {rounds}: {failures}", style="dim")
         seen["server: MB at the end"].append(product.server.memory_mb())
-    note = (
+    told = (
         f"{CALLS_A_SECOND:,} calls/s of {PEOPLE} members and one owner, {SECONDS:.0f} s a round, from a Python client"
-        " on the same machine: its own delays are in the figures."
+        " on the same machine: its own delays are in the figures, and how late it began its calls stands below."
     )
-    return {name: Figure.of(values) for name, values in seen.items()}, note
+    return {name: Figure.of(values) for name, values in seen.items()}, told
 
 
-def _note(seen: dict[str, list[float]], outcome: Outcome) -> None:
-    every = [took for of_method in outcome.milliseconds.values() for took in of_method]
-    for name, took in {"all": every, **outcome.milliseconds}.items():
-        cuts = quantiles(took, n=100)
-        for percent in (50, 95, 99):
-            seen[f"{name}: p{percent} ms"].append(cuts[percent - 1])
-    seen["all: calls/s"].append(len(every) / SECONDS)
-    seen["all: errors"].append(outcome.failures.total())
+async def watched(
+    seen: Seen, server: Server, ask: Ask, calls_a_second: float, seconds: float, who: str = "server"
+) -> Outcome:
+    """Has calls made, notes how much of the processor the server used meanwhile, and returns what became of them."""
+    cpu_seconds = server.cpu_seconds()
+    outcome = await asyncio.to_thread(ask, calls_a_second, seconds)
+    used = server.cpu_seconds() - cpu_seconds
+    seen[f"{who}: CPU cores"].append(used / (seconds + WARM_SECONDS))
+    return outcome
 
 
-async def _cast(product: Stage) -> Cast:
-    """Signs everybody in, records purchases, and makes a snapshot, so that every call has something to answer."""
+def note(seen: Seen, outcome: Outcome, seconds: float, who: str = "") -> None:
+    """Notes how long calls took, all together and by method, how many failed, and how late their caller was."""
+    begin, every = f"{who}, " if who else "", outcome.every()
+    late = "begun later than due"
+    for name, took in {"all": every, **outcome.milliseconds, late: outcome.late_milliseconds}.items():
+        for unit, value in percentiles(took).items():
+            seen[f"{begin}{name}: {unit}"].append(value)
+    seen[f"{begin}all: calls/s"].append(len(every) / seconds)
+    seen[f"{begin}all: errors"].append(outcome.failures.total())
+
+
+async def cast_of(product: Stage) -> tuple[Cast, Person]:
+    """Signs everybody in, records purchases, and makes a snapshot, so that every call has something to answer.
+
+    Returns:
+        Who calls, and the owner of the business.
+    """
     owner, *members = await product.people(PEOPLE + 1)
     await product.give_shop(owner, SHOP)
     channel = product.circle.channel
@@ -67,12 +82,13 @@ async def _cast(product: Stage) -> Cast:
         request = purchases_pb.BatchRecordPurchasesRequest(business_id=str(SHOP), purchases=rows)
         await PurchasesServiceStub(channel).BatchRecordPurchases(request, metadata=owner.metadata)
     await asyncio.sleep(2)  # the relay's turn: a snapshot counts what has arrived
-    await _snapshot(channel, owner)
+    await take_snapshot(channel, owner)
     people = [(person.user_id, person.tokens.access_token, person.tokens.refresh_token) for person in members]
-    return Cast(product.server.target, people, owner.tokens.access_token)
+    return Cast(product.server.target, people, owner.tokens.access_token), owner
 
 
-async def _snapshot(channel: grpc.aio.Channel, owner: Person) -> None:
+async def take_snapshot(channel: grpc.aio.Channel, owner: Person) -> None:
+    """Makes a snapshot of the business and waits for its end."""
     request = analytics_pb.CreateSnapshotRequest(business_id=str(SHOP), request_id=str(uuid4()))
     made = (await AnalyticsServiceStub(channel).CreateSnapshot(request, metadata=owner.metadata)).operation
     operations, asked = OperationsServiceStub(channel), GetOperationRequest(operation_id=made.id)

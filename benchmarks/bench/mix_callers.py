@@ -1,22 +1,14 @@
-"""Who calls in the mix, in a process of their own: members and the owner of a business, each method by its share.
-
-Calls begin when they are due and not when the one before has ended, and a call's time counts from when it was due: a
-server that falls behind cannot slow the load that shows it.
-"""
+"""Who calls in the mix: members and the owner of a business, each method by its share."""
 
 import asyncio
-import multiprocessing
 import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from uuid import UUID, uuid4
 
 import grpc
-import uvloop
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.analytics.v1 import analytics_service_pb2 as analytics_pb
@@ -32,10 +24,7 @@ from svoykrug.users.v1.users_service_pb2_grpc import UsersServiceStub
 from tests.e2e.circle import Metadata
 
 CALLS_A_SECOND = 1_000
-WARM_SECONDS = 3.0
 SHOP = UUID(int=1)
-Ask = Callable[[float, float], "Outcome"]
-"""Makes so many calls a second for so many seconds, and returns what became of them."""
 SHARES = {
     "GetMe": 60,
     "GetMyTier": 10,
@@ -64,19 +53,6 @@ class Cast:
     shares: Mapping[str, int] = field(default_factory=lambda: SHARES)
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of the calls of one round.
-
-    Attributes:
-        milliseconds: Of each method, of each call, from when it was due.
-        failures: How often each method ended with which status.
-    """
-
-    milliseconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-
 class Callers:
     """Members and an owner who call at random, each method by its share.
 
@@ -97,8 +73,12 @@ class Callers:
     def call(self) -> tuple[str, Awaitable[object]]:
         """Returns the method called next, and the call."""
         method = self._random.choices(self._methods, self._weights)[0]
+        return method, self.of(method, self._random.randrange(len(self._people)))
+
+    def of(self, method: str, number: int) -> Awaitable[object]:
+        """Returns a call of this method for the member of this number."""
         made: Callable[[int], Awaitable[object]] = getattr(self, f"_{method}")
-        return method, made(self._random.randrange(len(self._people)))
+        return made(number)
 
     def _GetMe(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
         return self._users.GetMe(users_pb.GetMeRequest(), metadata=self._metadata(number))
@@ -134,59 +114,11 @@ class Callers:
         return _bearer(self._people[number][1])
 
 
-@contextmanager
-def calling(cast: Cast) -> Iterator[Ask]:
-    """Runs the callers' process for the length of the block."""
-    spawning = multiprocessing.get_context("spawn")
-    ours, theirs = spawning.Pipe()
-    process = spawning.Process(target=_serve, args=(theirs, cast), daemon=True)
-    process.start()
-
-    def ask(calls_a_second: float, seconds: float) -> Outcome:
-        ours.send((calls_a_second, seconds))
-        outcome: Outcome = ours.recv()
-        return outcome
-
-    try:
-        yield ask
-    finally:
-        ours.send(None)
-        process.join()
-
-
-def _serve(pipe: Connection, cast: Cast) -> None:
-    async def run() -> None:
-        async with grpc.aio.insecure_channel(cast.target) as channel:
-            callers = Callers(channel, cast)
-            while (asked := await asyncio.to_thread(pipe.recv)) is not None:
-                pipe.send(await _round(callers, *asked))
-
-    uvloop.run(run())
-
-
-async def _round(callers: Callers, calls_a_second: float, seconds: float) -> Outcome:
-    """Makes calls at a steady pace; those of the first seconds are not counted, however they end."""
-    outcome, running = Outcome(), set[asyncio.Task[None]]()
-    began = time.perf_counter()
-    for number in range(round(calls_a_second * (WARM_SECONDS + seconds))):
-        due = began + number / calls_a_second
-        if (ahead := due - time.perf_counter()) > 0:
-            await asyncio.sleep(ahead)
-        method, call = callers.call()
-        counted = outcome if due >= began + WARM_SECONDS else Outcome()
-        task = asyncio.ensure_future(_timed(method, call, due, counted))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
-    return outcome
-
-
-async def _timed(method: str, call: Awaitable[object], due: float, outcome: Outcome) -> None:
-    try:
-        await call
-    except grpc.aio.AioRpcError as error:
-        outcome.failures[method, f"{error.code().name}: {error.details()}"] += 1
-    outcome.milliseconds[method].append((time.perf_counter() - due) * 1e3)
+@asynccontextmanager
+async def over_grpc(cast: Cast) -> AsyncIterator[Callers]:
+    """Opens a channel to the product for those who call."""
+    async with grpc.aio.insecure_channel(cast.target) as channel:
+        yield Callers(channel, cast)
 
 
 def purchase(user_id: str) -> purchases_pb.NewPurchase:

@@ -34,7 +34,7 @@ class Server:
 
     Attributes:
         process: Its process.
-        target: Where it takes calls, `host:port`.
+        target: Where it takes calls, `host:port`; empty of a worker.
         start_seconds: From its start to its first open port.
         facts: What the product tells of itself once it is ready; empty of a baseline.
     """
@@ -45,13 +45,18 @@ class Server:
     facts: Mapping[str, object]
 
     def cpu_seconds(self) -> float:
-        """Returns the processor time that it has used."""
-        used = self.process.cpu_times()
-        return float(used.user + used.system)
+        """Returns the processor time that it has used, and the processes that it started."""
+        times = (process.cpu_times() for process in (self.process, *self.process.children(recursive=True)))
+        return float(sum(used.user + used.system for used in times))
 
     def memory_mb(self) -> float:
         """Returns how much memory it has, in megabytes (10^6 bytes)."""
         return float(self.process.memory_info().rss) / 1e6
+
+    def own_memory_mb(self) -> float:
+        """Returns how much memory it and the processes that it started have, what they share counted once."""
+        everybody = (self.process, *self.process.children(recursive=True))
+        return sum(process.memory_full_info().pss for process in everybody) / 1e6
 
 
 def new_secrets() -> dict[str, str]:
@@ -68,26 +73,42 @@ def product(folder: Path, settings: Mapping[str, str], arguments: Sequence[str] 
         settings: Names without `SVOYKRUG_`, and values.
         arguments: Further arguments of the command.
     """
-    ready = folder / "ready.json"
+    listening = {"LISTEN": '["127.0.0.1:0"]', "DRAIN_SECONDS": "0", "GRACE_SECONDS": "1"}
+    with _svoykrug(folder, "serve", {**listening, **settings}, arguments) as server:
+        yield server
+
+
+@contextmanager
+def worker(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
+    """Runs `svoykrug worker` for the length of the block.
+
+    Args:
+        folder: Where its data lies.
+        settings: Names without `SVOYKRUG_`, and values; they name outside stores and secrets.
+    """
+    with _svoykrug(folder, "worker", settings, ()) as working:
+        yield working
+
+
+@contextmanager
+def _svoykrug(folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str]) -> Iterator[Server]:
+    ready, log = folder / f"{command}.json", folder / f"{command}.log"
     ready.unlink(missing_ok=True)
     own = {
         "DATA_DIR": str(folder / "data"),
-        "LISTEN": '["127.0.0.1:0"]',
         "HTTP_PORT": "0",
         "READY_FILE": str(ready),
-        "DRAIN_SECONDS": "0",
-        "GRACE_SECONDS": "1",
         "MINIMUM_FREE_DISK_MB": "0",
         "LOG_FORMAT": "json",
         **settings,
     }
     environment = {f"SVOYKRUG_{name}": value for name, value in own.items()}
-    command = [sys.executable, "-m", "svoykrug_server", "serve", *arguments]
-    with _process(command, folder / "product.log", environment) as (process, began):
-        _until(ready.exists, process, folder / "product.log")
+    line = [sys.executable, "-m", "svoykrug_server", command, *arguments]
+    with _process(line, log, environment) as (process, began):
+        _until(ready.exists, process, log)
         took = time.monotonic() - began
         facts = json.loads(ready.read_text())
-        yield Server(process, facts["addresses"][0], took, facts)
+        yield Server(process, next(iter(facts["addresses"]), ""), took, facts)
 
 
 @contextmanager

@@ -17,17 +17,27 @@ TITLES = {
     "steps": "Where each microsecond of GetMe goes",
     "edge": "Steps of the edge on an empty call",
     "mix": "The mix at 1,000 calls/s",
+    "isolation": "Slow and abusive callers beside others",
     "bulk": "Imports and the relay",
     "analytics": "Analytics at ten million purchases",
     "starting": "Start and idle memory",
+    "growth": "Cost of a call as the circle grows",
+    "several": "Several processes behind the same ports",
 }
+LONG = {
+    "long_growth": "Cost of a call up to a million members",
+    "long_mix": "The mix for five minutes, and on FastAPI",
+    "long_memory": "Memory of server and worker over twenty minutes",
+}
+"""What takes too long for `make bench`, each a script of that name."""
+KNOWN = TITLES | LONG
 
 
 def keep(name: str, part: Part) -> None:
     """Keeps what a part measured, and writes tables and charts anew."""
     parts = read(KEPT) | {name: part}
     KEPT.parent.mkdir(exist_ok=True)
-    write(KEPT, {known: parts[known] for known in TITLES if known in parts})
+    write(KEPT, {known: parts[known] for known in KNOWN if known in parts})
     charts = draw(parts, KEPT.parent)
     text = DOCUMENT.read_text()
     before, _, rest = text.partition(BEGIN)
@@ -41,7 +51,7 @@ def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
     lines += [_row(*row) for row in targets.rows(parts)]
     if missed := targets.reasons(parts):
         lines += ["", "Why targets are missed, as far as it was found:", "", *missed]
-    for name, title in TITLES.items():
+    for name, title in KNOWN.items():
         if name in parts:
             lines += ["", f"### {title}", "", *_part(parts[name])]
             lines += ["", _whole(parts)] if name == "steps" and "getme" in parts else []
@@ -70,9 +80,9 @@ def _whole(parts: Mapping[str, Part]) -> str:
 
 def _part(part: Part) -> list[str]:
     rounds = max(figure.rounds for figure in part.figures.values())
+    spread = "One run" if rounds == 1 else f"Medians of {rounds} rounds, in brackets the smallest and the largest"
     told = (
-        f"{part.note} Medians of {rounds} rounds, in brackets the smallest and the largest; {part.machine['date']},"
-        f" when {part.busy:.0%} of the machine was busy with other work."
+        f"{part.note} {spread}; {part.machine['date']}, when {part.busy:.0%} of the machine was busy with other work."
     )
     return [told.strip(), "", *_table(part.figures)]
 

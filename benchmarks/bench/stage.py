@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +35,16 @@ SETTINGS = {
     "SCHEDULE_ENABLED": "false",
 }
 
-# Others in the table of users.
+# Others in the table of users, known to purchases.
 _FILL = """
-    INSERT INTO users (id, phone, display_name, status, create_time, update_time)
-    SELECT gen_random_uuid(), '+7905' || lpad(n::text, 7, '0'), 'Имя ' || n, 'unclaimed', now(), now()
-    FROM generate_series(1, $1::int) AS n
+    WITH made AS (
+        INSERT INTO users (id, phone, display_name, status, create_time, update_time)
+        SELECT gen_random_uuid(), '+7905' || lpad(n::text, 7, '0'), 'Имя ' || n, 'unclaimed', now(), now()
+        FROM generate_series(1, $1::int) AS n
+        RETURNING id
+    )
+    INSERT INTO member_links (user_id, member_id)
+    SELECT id, hashtextextended(id::text, 0) & 9223372036854775807 FROM made
 """
 
 
@@ -139,16 +144,19 @@ def own_stores() -> Iterator[Stores]:
 
 
 @asynccontextmanager
-async def served(stores: Stores, settings: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
-    """Runs the product as one process, its ClickHouse embedded, for the length of the block.
+async def served(
+    stores: Stores, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> AsyncIterator[Stage]:
+    """Runs the product, its ClickHouse embedded unless the settings name one, for the length of the block.
 
     Args:
         stores: Where its data is, and stays.
         settings: What differs from the default settings.
+        arguments: Further arguments of `svoykrug serve`.
     """
     given = {**SETTINGS, "DATABASE_URL": stores.url, "SECRETS": json.dumps(stores.secrets), **(settings or {})}
     codes = Codes(Secrets.load(generated=None, inline=stores.secrets))  # type: ignore[arg-type]  # no folder is read
-    with product(stores.folder, given) as server:
+    with product(stores.folder, given, arguments) as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             yield Stage(stores.folder, stores.url, server, Circle(channel, codes, server.target))
 
@@ -158,8 +166,13 @@ async def stage() -> AsyncIterator[Stage]:
     """Runs the product on new stores, with others in its table of users, for the length of the block."""
     with own_stores() as stores:
         async with served(stores) as product:
-            connection = await asyncpg.connect(stores.url)
-            await connection.execute(_FILL, USERS)
-            await connection.execute("VACUUM ANALYZE users")
-            await connection.close()
+            await fill(stores.url)
             yield product
+
+
+async def fill(url: str, users: int = USERS) -> None:
+    """Puts others into the table of users."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(_FILL, users)
+    await connection.execute("VACUUM ANALYZE users, member_links")
+    await connection.close()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.bench import getme
+from benchmarks.bench import getme, growth, isolation
 from benchmarks.bench.figures import Part
 
 MISSED = "**no**"
@@ -103,6 +103,15 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     ("mix, p95", Measure("mix", "all: p95 ms", 15, " ms")),
     ("mix, p99", Measure("mix", "all: p99 ms", 40, " ms")),
     ("mix, errors", Measure("mix", "all: errors", 0, "")),
+    ("mix for five minutes, p99", Measure("long_mix", f"{getme.PRODUCT}, all: p99 ms", 40, " ms")),
+    ("mix for five minutes, errors", Measure("long_mix", f"{getme.PRODUCT}, all: errors", 0, "")),
+    *(
+        (
+            f"mix, p99 beside {kind} against its quiet p99",
+            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms"),
+        )
+        for kind in isolation.KINDS
+    ),
     ("ImportPurchases, into PostgreSQL", Measure("bulk", "import: rows/s", 100_000, " rows/s", at_least=True)),
     ("relay, PostgreSQL to ClickHouse", Measure("bulk", "relay alone: rows/s", 200_000, " rows/s", at_least=True)),
     ("relay, lag beside an import", Measure("bulk", "relay beside an import: most lag s", 2, " s")),
@@ -119,6 +128,8 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
         "GetMe, p99 beside a snapshot of 10 million against its quiet p99",
         Measure("analytics", "GetMe, beside a snapshot: p99 ms", 2, "x", "GetMe, quiet: p99 ms"),
     ),
+    ("the call of the mix that grows most with ten times the members", Measure("growth", growth.WORST, 1.25, "x")),
+    ("the same with a hundred times", Measure("long_growth", growth.WORST, 1.5, "x")),
     ("warm start, embedded stores", Measure("starting", "embedded stores: start s", 0.9, " s")),
     ("idle memory, embedded stores", Measure("starting", "embedded stores: idle MB", 360, " MB")),
     ("warm start, outside stores", Measure("starting", "outside stores: start s", 0.5, " s")),
@@ -133,7 +144,7 @@ def rows(parts: Mapping[str, Part]) -> list[tuple[str, str, str, str, str]]:
         if isinstance(target, Elsewhere):
             table.append((what, target.target, f"see {target.found}", "", f"`benchmarks/{target.command}`"))
         else:
-            table.append((what, *target.told(parts), f"`make bench WHAT={target.part}`"))
+            table.append((what, *target.told(parts), f"`{_command(target.part)}`"))
     return table
 
 
@@ -141,6 +152,10 @@ def reasons(parts: Mapping[str, Part]) -> list[str]:
     """Returns why targets are missed, as far as it was found."""
     missed = ((what, each) for what, each in TARGETS if isinstance(each, Measure) and each.told(parts)[2] == MISSED)
     return [f"- {what}: {each.reason}." for what, each in missed if each.reason]
+
+
+def _command(part: str) -> str:
+    return f"benchmarks/{part}.py" if part.startswith("long_") else f"make bench WHAT={part}"
 
 
 def _rounded(value: float) -> str:

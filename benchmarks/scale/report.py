@@ -7,6 +7,8 @@ from pathlib import Path
 
 BEGIN, END = "<!-- analytics_scale: begin -->", "<!-- analytics_scale: end -->"
 """Between these lines of docs/performance.md stands what the script wrote."""
+KEPT = Path(__file__).resolve().parent.parent.parent / "docs" / "performance" / "analytics_scale.json"
+"""What was measured of analytics so far."""
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from svoykrug_server.rpc.address import Network
 from svoykrug_server.rpc.context import Locale
 
 ChannelArgument = tuple[str, int]
+MOST_WAITING = 10_000
+"""How many calls may wait for the event loop to take them: what they hold meanwhile must have a bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,10 @@ class RpcOptions:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.min_ping_interval_seconds)),
             ("grpc.enable_channelz", int(self.channelz)),
+            # Beyond 1,000 calls that the event loop has not taken yet gRPC itself ends some with CANCELLED and nothing
+            # else, which no client repeats: they are let through to our steps, which refuse with RetryInfo.
+            ("grpc.server.max_pending_requests", MOST_WAITING),
+            ("grpc.server.max_pending_requests_hard_limit", MOST_WAITING),
         ]
         if self.max_connection_age_seconds is not None:
             arguments.append(("grpc.max_connection_age_ms", _ms(self.max_connection_age_seconds)))

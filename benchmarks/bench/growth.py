@@ -1,0 +1,163 @@
+"""Growth: what a call costs as the circle grows, one call after the other; `long_growth.py` has a million members.
+
+The growth of analytics with the number of purchases is measured by `analytics_scale.py`, whose figures the chart shows.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from math import log
+
+import asyncpg
+from rich.console import Console
+
+from benchmarks import million_users
+from benchmarks.bench.figures import Figure, Measured, Series
+from benchmarks.bench.mix import PEOPLE, Seen, cast_of
+from benchmarks.bench.mix_callers import SHARES, Callers, over_grpc
+from benchmarks.bench.stage import Stage, own_stores, served
+from benchmarks.scale import report as scale
+from benchmarks.scale.measuring import percentile_ms
+from svoykrug_server.kit.clock import SystemClock
+from svoykrug_server.kit.paging import PageTokens
+from svoykrug_server.storage.postgres import Postgres, PostgresOptions
+from svoykrug_server.users.administration.model import UserFilter
+from svoykrug_server.users.composition import compose_users
+from tests.callers import admin
+from tests.revocations import RecordedRevocations
+from tests.users.people import number_bans
+
+MEMBERS = (10_000, 100_000)
+MOST_ROUNDS, CALLS, WARM_UP = 3, 200, 20
+PURCHASES_EACH = 10
+SHOPS = 12
+AT, LISTS = ", members ", "ListUsers, "
+WORST, WORST_LIST = "the call of the mix that grew most: times", "the question to ListUsers that grew most: times"
+OF_PURCHASES = (
+    "snapshot, one thread",
+    "churn: features of all",
+    "churn: scoring all",
+    "dashboard, cold",
+    "cohorts",
+    "matrix",
+)
+"""The figures of `analytics_scale.py` that read every purchase."""
+LISTED = ("first page", "page 100 and after", "phone tail, 4 digits", "name, whole", "name with a typo")
+"""The questions of `million_users.py` that are asked here."""
+
+# Which other businesses are there?
+_SHOPS = """
+    INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)
+    SELECT lpad(n::text, 32, '0')::uuid, 'x' || n, 'beauty', false, now(), now() FROM generate_series(2, $1::int) AS n
+"""
+
+# Everybody is known to purchases.
+_LINKS = """
+    INSERT INTO member_links (user_id, member_id)
+    SELECT id, hashtextextended(id::text, 0) & 9223372036854775807 FROM users
+"""
+
+# What did everybody buy at the other businesses over two years?
+_PURCHASES = """
+    INSERT INTO purchase_entries (
+        entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
+        currency_code, external_id
+    )
+    SELECT id, id, lpad((2 + n % ($2 - 1))::text, 32, '0')::uuid, member_id, 0, 100 + n % 100000,
+        now() - make_interval(mins => (n % 1000000)::int), 1, false, 'RUB', n::text
+    FROM (
+        SELECT member_id, row_number() OVER () AS n, lpad(to_hex(row_number() OVER ()), 32, '0')::uuid AS id
+        FROM member_links CROSS JOIN generate_series(1, $1::int)
+    ) AS bought
+"""
+
+
+async def measure(rounds: int, console: Console) -> Measured:
+    """Measures the sizes that fit into a bench."""
+    return await measure_sizes(MEMBERS, min(rounds, MOST_ROUNDS), console)
+
+
+async def measure_sizes(sizes: Sequence[int], rounds: int, console: Console) -> Measured:
+    """Measures every call at every size, and by how much the one grew that grew most."""
+    seen: Seen = defaultdict(list)
+    for members in sizes:
+        with own_stores() as stores:
+            async with served(stores) as product:
+                await _fill(product.url, members)
+                cast, _ = await cast_of(product)
+                async with over_grpc(cast) as callers:
+                    for _ in range(rounds):
+                        for method in SHARES:
+                            await _note(seen, f"{method}{AT}{members:,}", method, product, callers)
+                for question, median_ms in (await _lists(product.url, members)).items():
+                    seen[f"{LISTS}{question}{AT}{members:,}: p50 ms"].append(median_ms)
+                console.print(f"growth, {members:,} members", style="dim")
+    figures = {name: Figure.of(values) for name, values in seen.items()}
+    growth = {method: line[-1][1] / line[0][1] for method, line in lines_of(figures).items()}
+    worst = max(times for method, times in growth.items() if not method.startswith(LISTS))
+    worst_list = max(times for method, times in growth.items() if method.startswith(LISTS))
+    told = (
+        f"Each call alone, one after the other, among so many members with {PURCHASES_EACH} purchases each in"
+        f" PostgreSQL; {PEOPLE} of them call, and the business that they bought at is the same at every size. From"
+        f" {min(sizes):,} members to {max(sizes):,} log n grows {log(max(sizes)) / log(min(sizes)):.2f} times."
+        " ListUsers is asked as a use case, not over the network; more members have more with a name that is looked for."
+    )
+    return {**figures, WORST: Figure.of([worst]), WORST_LIST: Figure.of([worst_list])}, told
+
+
+def lines_of(figures: Mapping[str, Figure]) -> Series:
+    """Returns the time of each call by the number of members."""
+    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for name, figure in figures.items():
+        what, _, unit = name.rpartition(": ")
+        method, _, members = what.rpartition(AT)
+        if unit == "p50 ms":
+            lines[method].append((float(members.replace(",", "")), figure.median))
+    return lines
+
+
+def purchase_lines() -> Series:
+    """Returns the processor time of a purchase in each analytics figure, in microseconds, by how many there are."""
+    lines: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for size in scale.read(scale.KEPT).values():
+        for line in size.lines:
+            if line.what in OF_PURCHASES and line.cpu_seconds is not None:
+                lines[line.what].append((size.purchases, 1e6 * line.cpu_seconds / size.purchases))
+    return lines
+
+
+async def _fill(url: str, members: int) -> None:
+    """Makes members with the names that people have, and what they bought."""
+    postgres = await Postgres.connect(PostgresOptions(url))
+    await million_users.fill(postgres, members)
+    await postgres.close()
+    connection = await asyncpg.connect(url)
+    await connection.execute(_SHOPS, SHOPS)
+    await connection.execute(_LINKS)
+    await connection.execute(_PURCHASES, PURCHASES_EACH, SHOPS)
+    await connection.execute("VACUUM ANALYZE users, member_links, purchase_entries")
+    await connection.execute("CHECKPOINT")  # nothing of this is written any more while calls are measured
+    await connection.close()
+
+
+async def _note(seen: Seen, name: str, method: str, product: Stage, callers: Callers) -> None:
+    cpu_seconds = product.server.cpu_seconds()
+    median_ms, p99_ms = await percentile_ms(lambda number: callers.of(method, number % PEOPLE), CALLS, warm_up=WARM_UP)
+    used = product.server.cpu_seconds() - cpu_seconds
+    seen[f"{name}: p50 ms"].append(median_ms)
+    seen[f"{name}: p99 ms"].append(p99_ms)
+    seen[f"{name}: server CPU us"].append(1e6 * used / (CALLS + WARM_UP))
+
+
+async def _lists(url: str, members: int) -> dict[str, float]:
+    """Returns the median of some questions to ListUsers."""
+    postgres = await Postgres.connect(PostgresOptions(url))
+    tokens, clock = PageTokens(b"k" * 32), SystemClock()
+    listing = compose_users(postgres, RecordedRevocations(), number_bans(), tokens, clock).administration.listing
+    asked = await million_users.all_questions(postgres, listing, members)
+
+    async def ask(wanted: UserFilter, token: str) -> object:
+        return await listing.page(admin(), wanted, size=50, token=token)
+
+    medians = {question: (await million_users.measure(ask, asked[question]))[0] for question in LISTED}
+    await postgres.close()
+    return medians

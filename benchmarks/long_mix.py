@@ -1,0 +1,124 @@
+"""The mix at 1,000 calls a second for minutes: `python benchmarks/long_mix.py [seconds]`, from the root (300 seconds).
+
+First the product answers the whole mix. Then, on the same PostgreSQL with the product ended, the FastAPI baseline
+answers the calls of the mix that it has, at the pace they have in it. Load is made in an open loop, and a call's time
+counts from when it was due. Table and chart go into docs/performance.md. `make bench WHAT=edge`, once before, installs
+the baseline.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_urlsafe
+from uuid import UUID
+
+import asyncpg
+import uvloop
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.bench import machine, report
+from benchmarks.bench.figures import Figure, Measured, Part
+from benchmarks.bench.getme import ORM, PRODUCT
+from benchmarks.bench.mix import Seen, cast_of, note, watched
+from benchmarks.bench.mix_callers import CALLS_A_SECOND, SHARES, over_grpc
+from benchmarks.bench.mix_over_http import METHODS, HttpCast, over_http
+from benchmarks.bench.open_loop import Ask, calling
+from benchmarks.bench.processes import PACKAGES, Server, baseline
+from benchmarks.bench.stage import Stores, fill, own_stores, served
+from svoykrug_server.rpc.logs import configure_logging
+
+SECONDS, WAIT_SECONDS = 300.0, 60.0
+ITS_CALLS_A_SECOND = CALLS_A_SECOND * sum(SHARES[method] for method in METHODS) // sum(SHARES.values())
+
+# Who has which refresh token?
+_KEEP_TOKEN = "INSERT INTO plain_refresh_tokens (hash, user_id, expire_time) VALUES ($1, $2, $3)"  # noqa: S105  a statement
+
+
+async def measure(seconds: float, console: Console) -> Measured:
+    """Measures the product, then the baseline."""
+    seen: Seen = defaultdict(list)
+    with own_stores() as stores:
+        async with served(stores) as product:
+            await fill(stores.url)
+            cast, _ = await cast_of(product)
+            user_ids = [UUID(person[0]) for person in cast.people]
+            with calling(cast, over_grpc) as ask:
+                await _measure_one(seen, PRODUCT, product.server, ask, CALLS_A_SECOND, seconds, console)
+        with _plain(stores) as server:
+            their_cast = HttpCast(server.target, await _signed_in(stores, user_ids, server.target))
+            with calling(their_cast, over_http) as ask:
+                await _measure_one(seen, ORM, server, ask, ITS_CALLS_A_SECOND, seconds, console)
+    told = (
+        f"{seconds:,.0f} s each, one process each with ten connections to the same PostgreSQL, one after the other:"
+        f" {PRODUCT} answers the whole mix at {CALLS_A_SECOND:,} calls/s and does its background work, the baseline"
+        f" the {ITS_CALLS_A_SECOND} calls/s of it that it has. Times count from when a call was due; the callers are a"
+        " Python process on the same machine, and how late it began its calls is told in a row of its own."
+    )
+    return {name: Figure.of(values) for name, values in seen.items()}, told
+
+
+async def _measure_one(
+    seen: Seen, who: str, server: Server, ask: Ask, calls_a_second: float, seconds: float, console: Console
+) -> None:
+    seen[f"{who}: MB at the beginning"].append(server.memory_mb())
+    outcome = await watched(seen, server, ask, calls_a_second, seconds, who)
+    seen[f"{who}: MB at the end"].append(server.memory_mb())
+    note(seen, outcome, seconds, who)
+    p99_ms, errors = seen[f"{who}, all: p99 ms"][0], dict(outcome.failures) or "no errors"
+    console.print(f"{who}: {calls_a_second:,} calls/s for {seconds:,.0f} s, p99 {p99_ms:.1f} ms, {errors}")
+
+
+@contextmanager
+def _plain(stores: Stores) -> Iterator[Server]:
+    """Runs the baseline with a signing key of its own for the length of the block."""
+    private, public = stores.folder / "plain_private.pem", stores.folder / "plain_public.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    command = [sys.executable, "-m", "benchmarks.baselines.fastapi_orm", "--database", stores.url]
+    keys = ["--public-key", str(public), "--private-key", str(private), "--remember-tokens"]
+    with baseline([*command, *keys], stores.folder / "plain.log") as server:
+        yield server
+
+
+async def _signed_in(stores: Stores, user_ids: list[UUID], target: str) -> list[tuple[str, str]]:
+    """Gives each of these users tokens of the baseline."""
+    tokens = [token_urlsafe(64) for _ in user_ids]
+    expire_time = datetime.now(UTC) + timedelta(days=1)
+    rows = [(sha256(t.encode()).digest(), user_id, expire_time) for t, user_id in zip(tokens, user_ids, strict=True)]
+    connection = await asyncpg.connect(stores.url)
+    await connection.executemany(_KEEP_TOKEN, rows)
+    await connection.close()
+    async with over_http(HttpCast(target, [("", token) for token in tokens])) as callers:
+        await asyncio.gather(*map(callers.refresh, range(len(tokens))))
+        return callers.people
+
+
+def main() -> None:
+    """Reads the arguments and measures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seconds", nargs="?", type=float, default=SECONDS)
+    parser.add_argument("--wait", type=float, default=WAIT_SECONDS, help="seconds to wait for a quiet machine at most")
+    asked = parser.parse_args()
+    if not PACKAGES.exists():
+        raise SystemExit("The baseline is not installed: run `make bench WHAT=edge` once.")
+    console = Console(highlight=False)
+    busy = machine.wait_until_quiet(asked.wait, console)
+    with Path("/dev/null").open("w") as nowhere:
+        configure_logging(human=False, stream=nowhere)
+        figures, told = uvloop.run(measure(asked.seconds, console))
+    report.keep("long_mix", Part(machine.facts(), busy, figures, told))
+
+
+if __name__ == "__main__":
+    main()
