@@ -98,6 +98,16 @@ async def test_totals_that_take_longer_than_a_caller_waits_keep_no_days_from_bei
     assert begun == 1
 
 
+async def test_totals_are_compared_though_the_clock_was_set_back_since_they_were_last(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(circle, monkeypatch)
+    await freshness.report(READER, None, None)
+    circle.clock.set(circle.clock.now() - timedelta(hours=1))
+    await freshness.report(READER, None, None)
+    assert counted.totals == 2
+
+
 async def test_totals_that_differ_are_told_at_once_however_long_it_takes_to_list_all_days_of_the_warehouse(
     circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

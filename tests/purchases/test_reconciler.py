@@ -189,6 +189,24 @@ async def test_days_of_one_business_are_read_again_also_one_that_only_the_wareho
     assert circle.metric("pipeline_repaired_days_total") == 1
 
 
+async def test_a_clock_that_was_a_year_ahead_once_keeps_no_day_from_being_read_again(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "receipt")
+    await circle.relay.step()
+    right = circle.clock.now()
+    circle.clock.set(right + timedelta(days=365))
+    await circle.reconciler.step()
+    circle.clock.set(right)
+    await circle.warehouse.command(
+        "INSERT INTO purchases SELECT * REPLACE (generateUUIDv4() AS entry_id, "
+        "purchase_time - INTERVAL 90 DAY AS purchase_time) FROM purchases"
+    )
+
+    await circle.reconciler.step()
+
+    assert circle.metric("pipeline_repaired_days_total") == 1
+
+
 async def test_no_caller_is_handed_more_days_than_it_can_do_something_about(circle: Circle) -> None:
     async with circle.postgres.transaction() as tx:
         await (await tx.driver()).execute(

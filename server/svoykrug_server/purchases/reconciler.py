@@ -73,8 +73,7 @@ class Reconciler:
         """Proves what changed, and everything when a week has passed; repairs what is disputed."""
         async with self._postgres.read() as connection:
             last_full_proof = await self._pipeline.full_proof_time(connection)
-        due = self._clock.now() - timedelta(days=self._full_proof_days)
-        if last_full_proof is None or last_full_proof < due:
+        if not _stands(last_full_proof, timedelta(days=self._full_proof_days), self._clock.now()):
             await self.touch_all()
         await self.prove_changed()
         await self.repair()
@@ -208,7 +207,7 @@ class Reconciler:
         A comparison that takes longer than a caller waits goes on for those who come after: begun anew by each of them
         it would never end.
         """
-        if self._look is None and (self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND):
+        if self._look is None and not _stands(self._looked_time, TOTALS_STAND, self._clock.now()):
             self._look = asyncio.create_task(self._compare_totals_for_callers())
             # Who began it may be gone when it fails.
             self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
@@ -301,3 +300,8 @@ class Reconciler:
             disputed = await self._pipeline.disputed_day_count(connection)
         self._metrics.disputed_days.set(disputed)
         return disputed
+
+
+def _stands(begin_time: datetime | None, lasts: timedelta, now: datetime) -> bool:
+    """Tells whether what was done at an instant stands still; not what was done by a clock that was set back since."""
+    return begin_time is not None and timedelta(0) <= now - begin_time < lasts
