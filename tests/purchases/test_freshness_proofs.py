@@ -171,6 +171,24 @@ async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(
     assert counted.days == [1]
 
 
+async def test_what_one_business_sold_is_proven_when_it_asks_however_much_others_sell(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "DAYS_AT_ONCE", 1)
+    member = await circle.add_member()
+    asking, busy, busier = [await circle.add_business() for _ in range(3)]
+    for business_id in (asking, busy, busier):
+        await circle.buy(business_id, member, "receipt", 100)
+    await circle.relay.step()
+
+    of_circle = await freshness.report(READER, None, None)
+    of_one = await freshness.report(READER, asking, None)
+
+    assert (of_circle.totals.unproven_day_count, of_circle.totals.equal) == (3, False)
+    assert (of_one.totals.unproven_day_count, of_one.totals.equal) == (0, True)
+    assert of_one.totals.clickhouse.sum_minor == 100
+
+
 async def test_a_warehouse_that_was_dropped_is_said_though_its_total_was_compared_a_moment_ago(
     circle: Circle, freshness: FreshnessService
 ) -> None:
@@ -198,7 +216,7 @@ async def seal_without_shipping(circle: Circle) -> None:
 class NeverProves:
     """A proof that finds no time."""
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
         """Leaves all as it is."""
 
 

@@ -101,8 +101,11 @@ class Reconciler:
                 await self._prove(days, up_to)
         await self._count_disputed()
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
         """Looks whether the totals are as proven; then proves what changed, and some days again though they did not.
+
+        What changed at other businesses than the one asked for waits for the next round: in a busy circle that may be
+        more than a caller can wait for at any time.
 
         What that costs is bounded, however many ask: one caller at a time has the totals compared, and one has days
         compared; who waited takes what was found meanwhile. Totals stand for `TOTALS_STAND`, a day's proof for
@@ -110,6 +113,7 @@ class Reconciler:
         time is over, the rest is left to the next round.
 
         Args:
+            business_id: What changed at this business is proven; None for all businesses.
             days: The days, each at a business; at most `DAYS_AT_ONCE`.
 
         Raises:
@@ -118,9 +122,9 @@ class Reconciler:
         try:
             async with asyncio.timeout(ASKED_SECONDS):
                 await self._look_at_totals()
-                await self._prove_few()
+                await self._prove_few(business_id)
                 if days:
-                    await self._prove_old([BusinessDay(business_id, day) for business_id, day in days])
+                    await self._prove_old([BusinessDay(*at) for at in days])
         except TimeoutError:
             log.warning("proof_left_to_upkeep", asked_days=len(days))
 
@@ -224,11 +228,11 @@ class Reconciler:
         finally:
             self._look = None
 
-    async def _prove_few(self) -> None:
-        """Proves what changed, unless that is so much that a caller had to wait long for it."""
+    async def _prove_few(self, business_id: UUID | None) -> None:
+        """Proves what changed (at a business), unless that is so much that a caller had to wait long for it."""
 
         async def changed(connection: ReadConnection, up_to: int) -> Sequence[BusinessDay]:
-            days = await self._pipeline.unproven_days(connection, up_to, DAYS_AT_ONCE + 1)
+            days = await self._pipeline.unproven_days(connection, up_to, DAYS_AT_ONCE + 1, business_id)
             return days if len(days) <= DAYS_AT_ONCE else ()
 
         await self._prove_due(changed)
