@@ -84,7 +84,7 @@ _TOUCH_ALL = text(
     """
 )
 
-# When was every day set to be read again? (of one business it is not; the row is locked in any case)
+# When was every day set to be read again? (of one business it is not; the row is locked first in any case)
 _NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = CASE WHEN :all THEN :now ELSE full_proof_time END")
 
 # When was every day last set to be read again?
@@ -232,8 +232,8 @@ class PipelineRepository:
             business_id: Only every day of this business, which is not noted; None for all.
             doubted: Whether the stores are taken to disagree on each until it is proven.
         """
-        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
         await tx.execute(_NOTE_FULL_PROOF, {"now": now, "all": business_id is None})
+        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
 
     async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
         """Returns when every day was last set to be proven again."""

@@ -271,6 +271,7 @@ class Reconciler:
         proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing), before.get(at)) for at in days]
         failpoint("reconciler.compared")
         async with self._postgres.transaction() as tx:
+            await outbox.take_turn(tx)
             stored = await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
         kept = [proof for proof in proofs if proof.at in stored]
         for proof in kept:
