@@ -45,8 +45,8 @@ class ShipsAfterProof:
     def __init__(self, circle: Circle) -> None:
         self._circle = circle
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
-        await self._circle.reconciler.prove_again(days)
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
+        await self._circle.reconciler.prove_again(business_id, days)
         await self._circle.relay.step()
 
 

@@ -89,6 +89,16 @@ async def test_totals_that_take_longer_than_a_caller_waits_keep_no_days_from_bei
     assert begun == 1
 
 
+async def test_totals_are_compared_though_the_clock_was_set_back_since_they_were_last(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted(circle, monkeypatch)
+    await freshness.report(READER, None, None)
+    circle.clock.set(circle.clock.now() - timedelta(hours=1))
+    await freshness.report(READER, None, None)
+    assert counted.totals == 2
+
+
 async def test_totals_that_differ_are_told_at_once_however_long_it_takes_to_list_all_days_of_the_warehouse(
     circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +162,24 @@ async def test_days_that_changed_are_proven_once_for_all_who_ask_meanwhile(
     assert counted.days == [1]
 
 
+async def test_what_one_business_sold_is_proven_when_it_asks_however_much_others_sell(
+    circle: Circle, freshness: FreshnessService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "DAYS_AT_ONCE", 1)
+    member = await circle.add_member()
+    asking, busy, busier = [await circle.add_business() for _ in range(3)]
+    for business_id in (asking, busy, busier):
+        await circle.buy(business_id, member, "receipt", 100)
+    await circle.relay.step()
+
+    of_circle = await freshness.report(READER, None, None)
+    of_one = await freshness.report(READER, asking, None)
+
+    assert (of_circle.totals.unproven_day_count, of_circle.totals.equal) == (3, False)
+    assert (of_one.totals.unproven_day_count, of_one.totals.equal) == (0, True)
+    assert of_one.totals.clickhouse.sum_minor == 100
+
+
 async def test_a_warehouse_that_was_dropped_is_said_though_its_total_was_compared_a_moment_ago(
     circle: Circle, freshness: FreshnessService
 ) -> None:
@@ -179,7 +207,7 @@ async def seal_without_shipping(circle: Circle) -> None:
 class NeverProves:
     """A proof that finds no time."""
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
         """Leaves all as it is."""
 
 

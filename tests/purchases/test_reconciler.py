@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.store_totals import BusinessDay, StoreTotals
 from svoykrug_server.storage import outbox
 from tests.purchases.circle import IMPORTER, NOON, Circle, rows_of
+from tests.waiting import until
 
 ONE_KOPECK_LESS = "ALTER TABLE purchases UPDATE amount_minor = amount_minor - 1 WHERE 1 SETTINGS mutations_sync = 1"
 
@@ -187,6 +188,48 @@ async def test_days_of_one_business_are_read_again_also_one_that_only_the_wareho
 
     assert [at.business_id for at in touched] == [shop, shop]
     assert circle.metric("pipeline_repaired_days_total") == 1
+
+
+async def test_a_clock_that_was_a_year_ahead_once_keeps_no_day_from_being_read_again(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "receipt")
+    await circle.relay.step()
+    right = circle.clock.now()
+    circle.clock.set(right + timedelta(days=365))
+    await circle.reconciler.step()
+    circle.clock.set(right)
+    await circle.warehouse.command(
+        "INSERT INTO purchases SELECT * REPLACE (generateUUIDv4() AS entry_id, "
+        "purchase_time - INTERVAL 90 DAY AS purchase_time) FROM purchases"
+    )
+
+    await circle.reconciler.step()
+
+    assert circle.metric("pipeline_repaired_days_total") == 1
+
+
+async def somebody_waits(circle: Circle) -> bool:
+    async with circle.postgres.read() as connection:
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return bool(await connection.fetchval(sql))
+
+
+@pytest.mark.parametrize("method", [Reconciler.touch_all, Reconciler.prove_changed])
+async def test_a_seal_and_whoever_writes_proofs_wait_in_turn_and_never_for_one_another(
+    circle: Circle, method: Callable[[Reconciler], Coroutine[None, None, None]]
+) -> None:
+    await circle.buy(await circle.add_business(), await circle.add_member(), "receipt")
+    await circle.relay.step()
+
+    async with circle.postgres.transaction() as sealing:
+        assert await circle.relay.take_lease(sealing)
+        writing = asyncio.create_task(method(circle.reconciler))
+        await until(lambda: somebody_waits(circle), 60)
+        await circle.pipeline.touch_days(sealing, 1)
+    await writing
+
+    await circle.reconciler.step()
+    assert len(await proofs(circle)) == 1
 
 
 async def test_no_caller_is_handed_more_days_than_it_can_do_something_about(circle: Circle) -> None:

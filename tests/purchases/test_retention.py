@@ -117,7 +117,7 @@ async def test_what_was_let_go_is_disputed_by_no_proof_also_when_everything_is_r
 
     await circle.reconciler.touch_all()
     await circle.reconciler.step()
-    await circle.reconciler.prove_again([])
+    await circle.reconciler.prove_again(None, [])
 
     assert await held(circle) == {bought[0], bought[2], bought[3]}
     assert await proven(circle) == [HORIZON, NOON.date()]

@@ -84,16 +84,17 @@ _TOUCH_ALL = text(
     """
 )
 
-# When was every day set to be read again? (of one business it is not; the row is locked in any case)
+# When was every day set to be read again? (of one business it is not; the row is locked first in any case)
 _NOTE_FULL_PROOF = text("UPDATE relay_state SET full_proof_time = CASE WHEN :all THEN :now ELSE full_proof_time END")
 
 # When was every day last set to be read again?
 _FULL_PROOF_TIME = "SELECT full_proof_time FROM relay_state"
 
 # Which days changed since they were proven, and were not proven as far as is shipped? (the last batch that touched one
-# may not be shipped, and another before it be so since the proof)
+# may not be shipped, and another before it be so since the proof; of one business, or of all for null)
 _UNPROVEN = """
     SELECT business_id, day FROM proven_days WHERE touched_batch_id > proven_batch_id AND proven_batch_id < $1
+        AND ($3::uuid IS NULL OR business_id = $3)
     ORDER BY business_id, day LIMIT $2
 """
 
@@ -115,9 +116,7 @@ _KEPT_PROOFS = """
 _STANDING = """
     WITH days AS NOT MATERIALIZED (
         SELECT *, touched_batch_id > proven_batch_id OR disputed_since_time IS NOT NULL AS open FROM proven_days
-    ), few AS MATERIALIZED (
-        SELECT business_id, day FROM days WHERE open LIMIT $1
-    )
+    ), few AS MATERIALIZED (SELECT business_id, day FROM days WHERE open LIMIT $1)
     SELECT (SELECT coalesce(max(batch_id), 0) FROM sealed_batches) AS batch_id,
         (SELECT kept_from_day FROM relay_state) AS kept_from_day,
         coalesce(sum(clickhouse_count) FILTER (WHERE NOT open), 0)::bigint AS entry_count,
@@ -219,9 +218,8 @@ class PipelineRepository:
 
     async def touch_again(self, tx: Transaction, days: Sequence[BusinessDay]) -> None:
         """Notes days that must be proven again though no batch touches them."""
-        await tx.execute(
-            _TOUCH_AGAIN, {"business_ids": [at.business_id for at in days], "days": [at.day for at in days]}
-        )
+        business_ids, dates = [at.business_id for at in days], [at.day for at in days]
+        await tx.execute(_TOUCH_AGAIN, {"business_ids": business_ids, "days": dates})
 
     async def touch_all(
         self, tx: Transaction, now: datetime, *, business_id: UUID | None = None, doubted: bool = False
@@ -234,17 +232,19 @@ class PipelineRepository:
             business_id: Only every day of this business, which is not noted; None for all.
             doubted: Whether the stores are taken to disagree on each until it is proven.
         """
-        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
         await tx.execute(_NOTE_FULL_PROOF, {"now": now, "all": business_id is None})
+        await tx.execute(_TOUCH_ALL, {"now": now, "doubted": doubted, "business_id": business_id})
 
     async def full_proof_time(self, connection: ReadConnection) -> datetime | None:
         """Returns when every day was last set to be proven again."""
         instant: datetime | None = await connection.fetchval(_FULL_PROOF_TIME)
         return instant
 
-    async def unproven_days(self, connection: ReadConnection, up_to_batch_id: int, limit: int) -> Sequence[BusinessDay]:
-        """Returns days that changed since they were proven and are not proven up to a batch."""
-        return _days_of(await connection.fetch(_UNPROVEN, up_to_batch_id, limit))
+    async def unproven_days(
+        self, connection: ReadConnection, up_to_batch_id: int, limit: int, business_id: UUID | None = None
+    ) -> Sequence[BusinessDay]:
+        """Returns days (of one business) that changed since they were proven and are not proven up to a batch."""
+        return _days_of(await connection.fetch(_UNPROVEN, up_to_batch_id, limit, business_id))
 
     async def compared_by(
         self, connection: ReadConnection, days: Sequence[BusinessDay], up_to_batch_id: int, instant: datetime

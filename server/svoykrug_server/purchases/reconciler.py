@@ -73,8 +73,7 @@ class Reconciler:
         """Proves what changed, and everything when a week has passed; repairs what is disputed."""
         async with self._postgres.read() as connection:
             last_full_proof = await self._pipeline.full_proof_time(connection)
-        due = self._clock.now() - timedelta(days=self._full_proof_days)
-        if last_full_proof is None or last_full_proof < due:
+        if not _stands(last_full_proof, timedelta(days=self._full_proof_days), self._clock.now()):
             await self.touch_all()
         await self.prove_changed()
         await self.repair()
@@ -102,8 +101,11 @@ class Reconciler:
                 await self._prove(days, up_to)
         await self._count_disputed()
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
         """Looks whether the totals are as proven; then proves what changed, and some days again though they did not.
+
+        What changed at other businesses than the one asked for waits for the next round: in a busy circle that may be
+        more than a caller can wait for at any time.
 
         What that costs is bounded, however many ask: one caller at a time has the totals compared, and one has days
         compared; who waited takes what was found meanwhile. Totals stand for `TOTALS_STAND`, a day's proof for
@@ -111,6 +113,7 @@ class Reconciler:
         time is over, the rest is left to the next round.
 
         Args:
+            business_id: What changed at this business is proven; None for all businesses.
             days: The days, each at a business; at most `DAYS_AT_ONCE`.
 
         Raises:
@@ -119,9 +122,9 @@ class Reconciler:
         try:
             async with asyncio.timeout(ASKED_SECONDS):
                 await self._look_at_totals()
-                await self._prove_few()
+                await self._prove_few(business_id)
                 if days:
-                    await self._prove_old([BusinessDay(business_id, day) for business_id, day in days])
+                    await self._prove_old([BusinessDay(*at) for at in days])
         except TimeoutError:
             log.warning("proof_left_to_upkeep", asked_days=len(days))
 
@@ -208,7 +211,7 @@ class Reconciler:
         A comparison that takes longer than a caller waits goes on for those who come after: begun anew by each of them
         it would never end.
         """
-        if self._look is None and (self._looked_time is None or self._clock.now() - self._looked_time >= TOTALS_STAND):
+        if self._look is None and not _stands(self._looked_time, TOTALS_STAND, self._clock.now()):
             self._look = asyncio.create_task(self._compare_totals_for_callers())
             # Who began it may be gone when it fails.
             self._look.add_done_callback(lambda look: look.cancelled() or look.exception())
@@ -225,11 +228,11 @@ class Reconciler:
         finally:
             self._look = None
 
-    async def _prove_few(self) -> None:
-        """Proves what changed, unless that is so much that a caller had to wait long for it."""
+    async def _prove_few(self, business_id: UUID | None) -> None:
+        """Proves what changed (at a business), unless that is so much that a caller had to wait long for it."""
 
         async def changed(connection: ReadConnection, up_to: int) -> Sequence[BusinessDay]:
-            days = await self._pipeline.unproven_days(connection, up_to, DAYS_AT_ONCE + 1)
+            days = await self._pipeline.unproven_days(connection, up_to, DAYS_AT_ONCE + 1, business_id)
             return days if len(days) <= DAYS_AT_ONCE else ()
 
         await self._prove_due(changed)
@@ -268,6 +271,7 @@ class Reconciler:
         proofs = [DayProof(at, ours.get(at, nothing), theirs.get(at, nothing), before.get(at)) for at in days]
         failpoint("reconciler.compared")
         async with self._postgres.transaction() as tx:
+            await outbox.take_turn(tx)
             stored = await self._pipeline.store_proof(tx, proofs, up_to, self._clock.now())
         kept = [proof for proof in proofs if proof.at in stored]
         for proof in kept:
@@ -301,3 +305,8 @@ class Reconciler:
             disputed = await self._pipeline.disputed_day_count(connection)
         self._metrics.disputed_days.set(disputed)
         return disputed
+
+
+def _stands(begin_time: datetime | None, lasts: timedelta, now: datetime) -> bool:
+    """Tells whether what was done at an instant stands still; not what was done by a clock that was set back since."""
+    return begin_time is not None and timedelta(0) <= now - begin_time < lasts

@@ -113,6 +113,9 @@ _TAKE_LEASE = text(
     """
 )
 
+# Does nobody else seal, or write proofs of days? (until the transaction ends)
+_TAKE_TURN = text("SELECT FROM relay_state FOR UPDATE")
+
 # Who seals and ships, and is a rebuild of the warehouse wanted?
 _LEAD = "SELECT lease_holder, lease_expire_time, rebuild_id FROM relay_state"
 
@@ -232,6 +235,15 @@ async def take_lease(tx: Transaction, holder: UUID, now: datetime, lasts: timede
     """Takes or prolongs the lease; returns False while another process holds it."""
     taken = await tx.execute(_TAKE_LEASE, {"holder": holder, "now": now, "expire_time": now + lasts})
     return taken.one_or_none() is not None
+
+
+async def take_turn(tx: Transaction) -> None:
+    """Waits for the row that whoever seals locks first.
+
+    Whoever is going to write rows of `proven_days` locks it first as well: each in another order, they would wait for
+    one another.
+    """
+    await tx.execute(_TAKE_TURN)
 
 
 async def release_lease(tx: Transaction, holder: UUID) -> None:

@@ -47,6 +47,22 @@ async def test_what_was_published_and_lost_between_two_rounds_is_seen_though_the
     assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
 
 
+async def test_what_is_gone_is_told_before_it_is_made_again(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remakers, build, told = Remakers(analytics), SnapshotWarehouse.build, list[float]()
+
+    async def telling(rows: SnapshotWarehouse, plan: SnapshotPlan, build_id: UUID) -> None:
+        told.append(remakers.metric("missing"))
+        await build(rows, plan, build_id)
+
+    monkeypatch.setattr(SnapshotWarehouse, "build", telling)
+    await lose(analytics)
+    await remakers.job().round()
+    assert told == [len(two)] * len(two)
+    assert remakers.metric("missing") == 0
+
+
 async def test_one_that_fails_unforeseen_keeps_no_other_waiting_and_is_told(
     analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:

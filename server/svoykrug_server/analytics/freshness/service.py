@@ -24,10 +24,11 @@ REPAIR_DELAY = timedelta(seconds=5)
 class Prover(Protocol):
     """Compares the two stores and keeps the proof by business and day."""
 
-    async def prove_again(self, days: Sequence[tuple[UUID, date]]) -> None:
+    async def prove_again(self, business_id: UUID | None, days: Sequence[tuple[UUID, date]]) -> None:
         """Proves what changed since it was proven, and some days again, as far as a caller can wait for it.
 
         Args:
+            business_id: Whose changes; None for the circle.
             days: The days, each at a business.
         """
         ...
@@ -75,7 +76,7 @@ class FreshnessService:
             backlog = await outbox.backlog(connection, business_id, with_sensitive=with_sensitive)
             up_to = await outbox.shipped_up_to(connection)
         days, token = ((), "") if asked is None else await self._page(business_id, asked, with_sensitive)
-        await self._prover.prove_again(days)
+        await self._prover.prove_again(business_id, days)
         async with self._postgres.read() as connection:
             totals = await self._proofs.totals(connection, business_id, up_to, with_sensitive=with_sensitive)
             compared = await self._proofs.compared(connection, days, up_to) if days else []

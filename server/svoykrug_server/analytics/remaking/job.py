@@ -89,6 +89,8 @@ class Remaking:
             await self._look_if_due(kind, rows)
         gone, failures = await self._repository.gone(), []
         if gone:
+            # Told also while they are being made: all of a large circle's take days.
+            self._metrics.show(await self._repository.tally())
             async with self._repository.alone() as is_alone:
                 for each in gone if is_alone else ():
                     try:
