@@ -56,6 +56,7 @@ async def test_no_call_reads_a_large_table_whole(
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     secrets, clock = random_secrets(), ShiftedClock(-2 * ACCESS_LIFE)
     connection = await postgres.dedicated()
@@ -77,6 +78,9 @@ async def test_no_call_reads_a_large_table_whole(
     await connection.close()
     assert faults_of(seen, row_counts) == set()
     assert methods_without(seen) == set(FROM_MEMORY)
+    texts = {planned.statement for planned in seen}
+    with capsys.disabled():
+        print(f"\nplans: {len(seen)} of {len(texts)} statements, sent for {len(METHODS) - len(FROM_MEMORY)} methods")  # noqa: T201 - the count is a result of this test
 
 
 async def begin(calls: Calls) -> None:
