@@ -1,13 +1,15 @@
 """One round of calls: every method of the hot services at least once, as people of a large circle would call it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 from svoykrug.users.v1 import user_pb2
 
 from benchmarks.million_users import BEGAN
 from svoykrug_server.auth import key_material
+from svoykrug_server.auth.convert import challenge_id_from_text
 from tests.attacks.cast import PHONES, service_account
 from tests.attacks.kinds import SCOPES, Kind
 from tests.growth.calls import Calls, purchase_of, record
@@ -16,6 +18,7 @@ ACTIVE = "status = 'active' AND roles = '{member}'"
 SEEN_LATELY = (
     "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time > now() - interval '90 d')"
 )
+SILENT = "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time < now() - interval '300 d')"
 BOUGHT_LATELY = (
     "EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id"
     " AND purchase_time > now() - interval '90 d')"
@@ -44,6 +47,19 @@ async def sign_in_calls(calls: Calls) -> None:
     await calls.ask("CompletePhoneChange", person, **proof)
     await circle.refresh(person)
     await calls.ask("SignOut", person)
+
+
+async def refused_sign_in_calls(calls: Calls) -> None:
+    """Lets a new member name who brought her, types a wrong code, and comes back after too long a silence."""
+    circle = calls.cast.circle
+    code = await calls.connection.fetchval("SELECT referral_code FROM users WHERE status = 'active' LIMIT 1")
+    await circle.sign_in(next(PHONES), code)
+    silent = await calls.somebody(f"{ACTIVE} AND {SILENT}")
+    for phone, ahead in ((next(PHONES), 1), (silent["phone"], 0)):
+        challenge = (await calls.ask("StartSignIn", Kind.NOBODY, phone=phone)).challenge
+        right = int(circle.code_of(challenge_id_from_text(challenge.challenge_id)))
+        typed = f"{(right + ahead) % 10**6:06}"
+        await calls.be_refused("CompleteSignIn", Kind.NOBODY, challenge_id=challenge.challenge_id, code=typed)
 
 
 async def service_calls(calls: Calls) -> None:
@@ -92,6 +108,10 @@ def _at(moment: datetime) -> Timestamp:
     return at
 
 
+def _date(day: date) -> Date:
+    return Date(year=day.year, month=day.month, day=day.day)
+
+
 async def own_calls(calls: Calls) -> None:
     """Lets a member read and change what is hers, leave, and come back."""
     old = await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
@@ -117,6 +137,7 @@ async def user_calls(calls: Calls) -> None:
     await calls.ask("SetUserTier", _ADMIN, tier=user_pb2.TIER_INNER_CIRCLE, **named)
     await calls.ask("SetUserTier", _ADMIN, tier=user_pb2.TIER_UNSPECIFIED, **named)
     await calls.ask("SetUserRoles", _SUPERADMIN, roles=[user_pb2.ROLE_MEMBER, user_pb2.ROLE_ADMIN], **named)
+    await calls.ask("SetUserRoles", _SUPERADMIN, roles=[user_pb2.ROLE_MEMBER, user_pb2.ROLE_SUPERADMIN], **named)
     await calls.ask("SetUserRoles", _SUPERADMIN, **named)
     await calls.ask("BanUser", _ADMIN, **named)
     await calls.ask("UnbanUser", _ADMIN, **named)
@@ -181,7 +202,10 @@ async def purchase_calls(calls: Calls) -> None:
         (await record(calls, here, **by)).purchase for by in ({"user_id": person["id"]}, {"phone": person["phone"]})
     ]
     await record(calls, here, wallet_code=code)
-    await calls.ask("RefundPurchase", _STAFF, purchase_id=sold[0].id, amount_minor=10)
+    await calls.be_refused("RecordPurchase", _STAFF, purchase=purchase_of(wallet_code="A" * len(code)))
+    given = {"amount_minor": 10, "external_id": f"r-{sold[0].id}", "refund_time": _at(datetime.now(UTC))}
+    for _ in range(2):
+        await calls.ask("RefundPurchase", _STAFF, purchase_id=sold[0].id, **given)
     await calls.ask("RefundPurchase", _STAFF, purchase_external_id=sold[1].external_id, amount_minor=10)
     await calls.ask("GetPurchase", _STAFF, purchase_id=sold[0].id)
     for name, caller in (("ListMyPurchases", buyer), ("ListPurchases", _STAFF)):
@@ -229,6 +253,11 @@ async def analytics_calls(calls: Calls) -> None:
     await calls.ask("GetChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("PromoteChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("ScoreMembers", _OWNER)
+    scoring_id = (await calls.ask("ListAtRiskMembers", _OWNER)).scoring_id
+    await calls.ask("ListAtRiskMembers", _OWNER, scoring_id=scoring_id)
+    today = datetime.now(UTC).date()
+    days = {"from_date": _date(today - timedelta(days=1)), "to_date": _date(today + timedelta(days=1))}
+    await calls.ask("GetFreshness", _SERVICE, **days)
     await calls.ask("GetCrossBusinessMatrix", _OWNER)
 
 
@@ -254,6 +283,7 @@ async def _scope_calls(calls: Calls, caller: Kind, business_id: str) -> None:
 
 ROUND = (
     sign_in_calls,
+    refused_sign_in_calls,
     service_calls,
     key_calls,
     help_calls,
