@@ -40,10 +40,11 @@ test-clients: $(READY) ## Run the scenario of all clients whose toolchain is her
 test-pythons: $(READY) ## Run the tests of the Python client with each other Python of this machine from 3.11 to 3.14; PYTHONS=3.12: that.
 	@$(BIN)/python tools/test_pythons.py $(PYTHONS)
 
-soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, every figure of a year in pandas (60 minutes).
+soak: $(READY) ## Run the long proofs: bent messages, rotated keys, 200 kills, plans at a million members, every figure of a year in pandas (70 minutes).
 	@$(BIN)/pytest tests/attacks/test_fuzz.py --fuzz-messages 2000
 	@$(BIN)/pytest tests/e2e/test_two_servers.py -k keys_are_rotated -s --rotation-rounds 100 --timeout 1800
 	@$(BIN)/pytest tests/crash/matrix --crash-runs 200
+	@$(BIN)/pytest tests/growth --members 1000000
 	@$(BIN)/python -m demo.check_analytics
 
 bench: $(READY) .build/bench ## Measure everything that has a target beside its baselines, or WHAT=getme alone; writes docs/performance.md (25 minutes).

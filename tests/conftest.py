@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-messages", type=int, default=40, help="how many bent messages every method is sent")
     parser.addoption("--crash-runs", type=int, default=8, help="how often something is killed in the crash matrix")
     parser.addoption("--pictures", type=Path, help="where the pictures of the documentation are written: docs/pictures")
-    parser.addoption("--members", type=int, default=30_000, help="how many members there are when plans are read")
+    parser.addoption("--members", type=int, default=30_000, help="how many there are when plans are read")
     parser.addoption("--rotation-rounds", type=int, default=2, help="how many signing keys are rotated under load")
 
 

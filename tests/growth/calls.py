@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import asyncpg
 import grpc
+import pytest
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,6 +25,13 @@ METHODS: Mapping[str, MethodDescriptor] = {
 }
 """By their names alone: no two services have one in common."""
 
+
+_REFUSALS = (
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.UNAUTHENTICATED,
+)
 
 # Who is there of whom a condition holds, and who has bought something? (in no order, and none of those who call)
 _PEOPLE = """
@@ -79,6 +87,12 @@ class Calls:
 
     def _metadata(self, caller: Kind | Person) -> Metadata:
         return caller.metadata if isinstance(caller, Person) else self.cast.metadata_of(caller)
+
+    async def be_refused(self, name: str, caller: Kind | Person, /, **values: object) -> None:
+        """Calls a method that refuses, after its work."""
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await self.ask(name, caller, **values)
+        assert refusal.value.code() in _REFUSALS, refusal.value
 
     async def somebody(self, condition: str) -> asyncpg.Record:
         """Returns id, phone and name of a user of whom a condition holds and whom nobody has met yet."""

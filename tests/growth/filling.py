@@ -174,7 +174,7 @@ _MODELS = """
     SELECT gen_random_uuid(), scope.id, 90 - place, 0, now() - interval '90 days',
         ARRAY[now() - interval '180 days', now() - interval '270 days'], now(), 'logistic', '{}',
         $1::text::jsonb, '{}', now()
-    FROM (SELECT id FROM shops UNION ALL SELECT NULL) AS scope CROSS JOIN generate_series(1, 10) AS place
+    FROM (SELECT id FROM shops UNION ALL SELECT NULL) AS scope CROSS JOIN generate_series(1, 50) AS place
 """
 _SURE = Estimate(0.5, 0.4, 0.6)
 _CARD = ModelCard(
@@ -246,7 +246,7 @@ _OF_BUSINESSES = {
         INSERT INTO scheduled_runs (job, period, state, create_time, end_time)
         SELECT job, to_char(current_date - day, 'YYYY-MM-DD'), 'done', now(), now()
         FROM unnest(ARRAY['snapshots', 'scoring', 'forecast_receipts', 'tiers', 'retention']) AS job
-        CROSS JOIN generate_series(1, 900) AS day
+        CROSS JOIN generate_series(1, 1500) AS day
         ON CONFLICT DO NOTHING
     """,
     "snapshots": """

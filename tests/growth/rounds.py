@@ -1,12 +1,15 @@
 """One round of calls: every method of the hot services at least once, as people of a large circle would call it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.date_pb2 import Date
 from svoykrug.users.v1 import user_pb2
 
+from benchmarks.million_users import BEGAN
 from svoykrug_server.auth import key_material
+from svoykrug_server.auth.convert import challenge_id_from_text
 from tests.attacks.cast import PHONES, service_account
 from tests.attacks.kinds import SCOPES, Kind
 from tests.growth.calls import Calls, purchase_of, record
@@ -15,6 +18,7 @@ ACTIVE = "status = 'active' AND roles = '{member}'"
 SEEN_LATELY = (
     "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time > now() - interval '90 d')"
 )
+SILENT = "EXISTS (SELECT FROM auth_last_seen AS s WHERE s.user_id = users.id AND seen_time < now() - interval '300 d')"
 BOUGHT_LATELY = (
     "EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id"
     " AND purchase_time > now() - interval '90 d')"
@@ -32,7 +36,8 @@ async def sign_in_calls(calls: Calls) -> None:
     unclaimed = await calls.somebody(f"status = 'unclaimed' AND {BOUGHT_LATELY}")
     await circle.sign_in(unclaimed["phone"])
     other, person = await circle.sign_in(old["phone"]), await circle.sign_in(old["phone"])
-    await calls.ask("ResendCode", person, challenge_id=(await _challenge(calls, next(PHONES))).challenge_id)
+    started = await calls.ask("StartSignIn", Kind.NOBODY, phone=next(PHONES))
+    await calls.ask("ResendCode", Kind.NOBODY, challenge_id=started.challenge.challenge_id)
     await circle.refresh(person)
     session_id = (await calls.ask("ListSessions", other)).sessions[-1].id
     await calls.ask("RevokeSession", person, session_id=session_id)
@@ -44,8 +49,17 @@ async def sign_in_calls(calls: Calls) -> None:
     await calls.ask("SignOut", person)
 
 
-async def _challenge(calls: Calls, phone: str) -> object:
-    return (await calls.ask("StartSignIn", Kind.NOBODY, phone=phone)).challenge
+async def refused_sign_in_calls(calls: Calls) -> None:
+    """Lets a new member name who brought her, types a wrong code, and comes back after too long a silence."""
+    circle = calls.cast.circle
+    code = await calls.connection.fetchval("SELECT referral_code FROM users WHERE status = 'active' LIMIT 1")
+    await circle.sign_in(next(PHONES), code)
+    silent = await calls.somebody(f"{ACTIVE} AND {SILENT}")
+    for phone, ahead in ((next(PHONES), 1), (silent["phone"], 0)):
+        challenge = (await calls.ask("StartSignIn", Kind.NOBODY, phone=phone)).challenge
+        right = int(circle.code_of(challenge_id_from_text(challenge.challenge_id)))
+        typed = f"{(right + ahead) % 10**6:06}"
+        await calls.be_refused("CompleteSignIn", Kind.NOBODY, challenge_id=challenge.challenge_id, code=typed)
 
 
 async def service_calls(calls: Calls) -> None:
@@ -64,21 +78,19 @@ async def service_calls(calls: Calls) -> None:
 
 
 async def key_calls(calls: Calls) -> None:
-    """Makes a signing key, signs with it, and retires the one before."""
+    """Makes two signing keys, signs with one and retires the other."""
     await calls.ask("GetJwks", Kind.NOBODY)
-    listed = (await calls.ask("ListSigningKeys", _ADMIN)).signing_keys
+    await calls.ask("ListSigningKeys", _ADMIN)
     created = (await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key
     await calls.ask("ActivateSigningKey", _SUPERADMIN, kid=created.kid, skip_wait=True)
-    await calls.ask(
-        "RetireSigningKey", _SUPERADMIN, kid=(await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key.kid
-    )
-    assert listed
+    unused = (await calls.ask("CreateSigningKey", _SUPERADMIN)).signing_key
+    await calls.ask("RetireSigningKey", _SUPERADMIN, kid=unused.kid)
 
 
 async def help_calls(calls: Calls) -> None:
     """Looks into sign-ins for members who cannot."""
     demo = {"phone": next(PHONES)}
-    await calls.ask("SetDemoPhone", _SUPERADMIN, expire_time=_instant(timedelta(days=1)), **demo)
+    await calls.ask("SetDemoPhone", _SUPERADMIN, expire_time=_at(datetime.now(UTC) + timedelta(days=1)), **demo)
     await calls.ask("ListDemoPhones", _ADMIN)
     await calls.ask("StartSignIn", Kind.NOBODY, **demo)
     await calls.ask("RemoveDemoPhone", _SUPERADMIN, **demo)
@@ -90,27 +102,22 @@ async def help_calls(calls: Calls) -> None:
         await calls.ask("RevokeUserSessions", _ADMIN, user_id=person["id"], session_id=ended)
 
 
-def _instant(ahead: timedelta) -> Timestamp:
-    instant = Timestamp()
-    instant.FromDatetime(datetime.now(UTC) + ahead)
-    return instant
+def _at(moment: datetime) -> Timestamp:
+    at = Timestamp()
+    at.FromDatetime(moment)
+    return at
+
+
+def _date(day: date) -> Date:
+    return Date(year=day.year, month=day.month, day=day.day)
 
 
 async def own_calls(calls: Calls) -> None:
     """Lets a member read and change what is hers, leave, and come back."""
     old = await calls.somebody(f"{ACTIVE} AND {SEEN_LATELY}")
     person = await calls.cast.circle.sign_in(old["phone"])
-    for name in (
-        "GetMe",
-        "UpdateMe",
-        "SetMyConsents",
-        "GetMyConsents",
-        "ListMyReferrals",
-        "GetMyTier",
-        "GetMyWalletCode",
-    ):
+    for name in ("GetMe", "UpdateMe", "SetMyConsents", "GetMyConsents", "ListMyReferrals", "GetMyTier", "ExportMe"):
         await calls.ask(name, person)
-    await calls.ask("ExportMe", person)
     erasure = (await calls.ask("DeleteMe", person)).erasure
     await calls.ask("GetErasureReceipt", Kind.NOBODY, erasure_id=erasure.id)
     person = await calls.cast.circle.sign_in(old["phone"])
@@ -130,6 +137,7 @@ async def user_calls(calls: Calls) -> None:
     await calls.ask("SetUserTier", _ADMIN, tier=user_pb2.TIER_INNER_CIRCLE, **named)
     await calls.ask("SetUserTier", _ADMIN, tier=user_pb2.TIER_UNSPECIFIED, **named)
     await calls.ask("SetUserRoles", _SUPERADMIN, roles=[user_pb2.ROLE_MEMBER, user_pb2.ROLE_ADMIN], **named)
+    await calls.ask("SetUserRoles", _SUPERADMIN, roles=[user_pb2.ROLE_MEMBER, user_pb2.ROLE_SUPERADMIN], **named)
     await calls.ask("SetUserRoles", _SUPERADMIN, **named)
     await calls.ask("BanUser", _ADMIN, **named)
     await calls.ask("UnbanUser", _ADMIN, **named)
@@ -154,7 +162,7 @@ async def list_calls(calls: Calls) -> None:
         {"tiers": [user_pb2.TIER_INNER_CIRCLE], "name": name.split()[0]},
         {"roles": [user_pb2.ROLE_ADMIN]},
         {"states": [user_pb2.USER_STATE_BANNED]},
-        {"created_until_time": _instant(timedelta(days=-1100))},
+        {"created_until_time": _at(BEGAN + timedelta(days=10))},
     ):
         await calls.ask("ListUsers", _ADMIN, **wanted)
     for wanted in (
@@ -194,7 +202,10 @@ async def purchase_calls(calls: Calls) -> None:
         (await record(calls, here, **by)).purchase for by in ({"user_id": person["id"]}, {"phone": person["phone"]})
     ]
     await record(calls, here, wallet_code=code)
-    await calls.ask("RefundPurchase", _STAFF, purchase_id=sold[0].id, amount_minor=10)
+    await calls.be_refused("RecordPurchase", _STAFF, purchase=purchase_of(wallet_code="A" * len(code)))
+    given = {"amount_minor": 10, "external_id": f"r-{sold[0].id}", "refund_time": _at(datetime.now(UTC))}
+    for _ in range(2):
+        await calls.ask("RefundPurchase", _STAFF, purchase_id=sold[0].id, **given)
     await calls.ask("RefundPurchase", _STAFF, purchase_external_id=sold[1].external_id, amount_minor=10)
     await calls.ask("GetPurchase", _STAFF, purchase_id=sold[0].id)
     for name, caller in (("ListMyPurchases", buyer), ("ListPurchases", _STAFF)):
@@ -242,6 +253,11 @@ async def analytics_calls(calls: Calls) -> None:
     await calls.ask("GetChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("PromoteChurnModel", _OWNER, churn_model_id=model_id)
     await calls.ask("ScoreMembers", _OWNER)
+    scoring_id = (await calls.ask("ListAtRiskMembers", _OWNER)).scoring_id
+    await calls.ask("ListAtRiskMembers", _OWNER, scoring_id=scoring_id)
+    today = datetime.now(UTC).date()
+    days = {"from_date": _date(today - timedelta(days=1)), "to_date": _date(today + timedelta(days=1))}
+    await calls.ask("GetFreshness", _SERVICE, **days)
     await calls.ask("GetCrossBusinessMatrix", _OWNER)
 
 
@@ -256,7 +272,7 @@ async def _scope_calls(calls: Calls, caller: Kind, business_id: str) -> None:
     for name in ("GetSegmentSummary", "ListSegmentMembers", "StreamSegmentMembers"):
         for snapshot_id in ("", snapshots[0].id):
             await calls.ask(name, caller, snapshot_id=snapshot_id, **place)
-    for as_of_time in (Timestamp(), _instant(timedelta(days=-60))):
+    for as_of_time in (Timestamp(), _at(datetime.now(UTC) - timedelta(days=60))):
         await calls.ask("GetMemberInsight", caller, as_of_time=as_of_time, **buyer, **place)
     await calls.ask("GetMemberHistory", caller, **buyer, **place)
     for name in ("GetFreshness", "ListAtRiskMembers", "GetDashboard", "WatchDashboard", "GetCohortRetention"):
@@ -267,6 +283,7 @@ async def _scope_calls(calls: Calls, caller: Kind, business_id: str) -> None:
 
 ROUND = (
     sign_in_calls,
+    refused_sign_in_calls,
     service_calls,
     key_calls,
     help_calls,

@@ -4,6 +4,7 @@
 million (`--members 1000000`).
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from svoykrug.operations.v1 import operation_pb2
 
+from svoykrug_server.rpc.context import CallContext, enter
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from svoykrug_server.storage.warehouse import Warehouse
 from tests.attacks.cast import ACCESS_LIFE, PHONES, ShiftedClock, assembled
@@ -54,6 +56,7 @@ async def test_no_call_reads_a_large_table_whole(
     warehouse: Warehouse,
     monkeypatch: pytest.MonkeyPatch,
     pytestconfig: pytest.Config,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     secrets, clock = random_secrets(), ShiftedClock(-2 * ACCESS_LIFE)
     connection = await postgres.dedicated()
@@ -75,6 +78,9 @@ async def test_no_call_reads_a_large_table_whole(
     await connection.close()
     assert faults_of(seen, row_counts) == set()
     assert methods_without(seen) == set(FROM_MEMORY)
+    texts = {planned.statement for planned in seen}
+    with capsys.disabled():
+        print(f"\nplans: {len(seen)} of {len(texts)} statements, sent for {len(METHODS) - len(FROM_MEMORY)} methods")  # noqa: T201 - the count is a result of this test
 
 
 async def begin(calls: Calls) -> None:
@@ -119,3 +125,29 @@ def methods_without(seen: Sequence[plans.Planned]) -> set[str]:
     """Returns the methods that sent no statement."""
     counted = Counter(planned.method for planned in seen)
     return {name for name, method in METHODS.items() if not counted[path_of(method)]}
+
+
+async def test_a_statement_that_reads_a_large_table_is_found(
+    postgres_url: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await postgres.dedicated()
+    await connection.execute("CREATE TABLE large AS SELECT n, n AS m FROM generate_series(1, 6000) AS n")
+    await connection.execute("CREATE INDEX ON large (n)")
+    await connection.execute("VACUUM ANALYZE large")
+    row_counts = await plans.row_counts(connection)
+    await plans.explain_all(connection)
+    await connection.close()
+    seen = plans.record(monkeypatch)
+    asked = await Postgres.connect(PostgresOptions(postgres_url))
+
+    async def call() -> None:
+        enter(CallContext("/a/Method", "a-request", "en", str, lambda: None))
+        async with asked.read() as reading:
+            await reading.fetch("SELECT n FROM large WHERE n = $1", 5)
+            await reading.fetch("SELECT n FROM large WHERE m = $1", 5)
+            await reading.fetch("SELECT n FROM large ORDER BY n LIMIT $1", 3000)
+
+    await asyncio.create_task(call())
+    await asked.close()
+    found = [list(plans.faults(planned, row_counts)) for planned in seen if "FROM large" in planned.statement]
+    assert found == [[], [("large", "scanned")], [("large", "many rows")]]
