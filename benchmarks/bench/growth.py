@@ -99,7 +99,7 @@ async def measure_sizes(sizes: Sequence[int], rounds: int, console: Console) -> 
         f"Each call alone, one after the other, among so many members with {PURCHASES_EACH} purchases each in"
         f" PostgreSQL; {PEOPLE} of them call, and the business that they bought at is the same at every size. From"
         f" {min(sizes):,} members to {max(sizes):,} log n grows {log(max(sizes)) / log(min(sizes)):.2f} times."
-        " ListUsers is asked as a use case, not over the network; more members have more with a name that is looked for."
+        " ListUsers is asked as a use case, not over the network; the more members, the more have a name."
     )
     return {**figures, WORST: Figure.of([worst]), WORST_LIST: Figure.of([worst_list])}, told
 

@@ -85,8 +85,8 @@ class RpcOptions:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.min_ping_interval_seconds)),
             ("grpc.enable_channelz", int(self.channelz)),
-            # Beyond 1,000 calls that the event loop has not taken yet gRPC itself ends some with CANCELLED and nothing
-            # else, which no client repeats: they are let through to our steps, which refuse with RetryInfo.
+            # Beyond 1,000 calls that the event loop has not taken yet gRPC itself ends some with a bare CANCELLED, like
+            # a server that stops; clients repeat those soon. Let through, they are refused by our steps with RetryInfo.
             ("grpc.server.max_pending_requests", MOST_WAITING),
             ("grpc.server.max_pending_requests_hard_limit", MOST_WAITING),
         ]
