@@ -26,6 +26,8 @@ from tests.e2e.running import running
 PURCHASES = 10_000_000
 ONE_SHOP = UUID(int=1)
 BESIDE_CALLS_A_SECOND, BESIDE_SECONDS = 200, 8.0
+CALLERS = 10
+"""Who call beside a snapshot: one who waited half a second for it would have too many calls in progress."""
 Seen = defaultdict[str, list[float]]
 
 
@@ -78,9 +80,9 @@ async def _churn(seen: Seen, product: Product) -> None:
 async def _beside(seen: Seen, stores: Stores, product: Product, rounds: int, console: Console) -> None:
     """Measures GetMe from another process, alone and while snapshots are taken in this one, in turn."""
     async with running(stores.postgres, stores.beside, background_work=False) as served:
-        person = await served.circle.sign_in("+79161234567")
-        her = (person.user_id, person.tokens.access_token, person.tokens.refresh_token)
-        cast = Cast(served.circle.target, [her], "", {"GetMe": 100})
+        signed_in = [await served.circle.sign_in(f"+7916123456{number}") for number in range(CALLERS)]
+        people = [(one.user_id, one.tokens.access_token, one.tokens.refresh_token) for one in signed_in]
+        cast = Cast(served.circle.target, people, "", {"GetMe": 100})
         with calling(cast, over_grpc) as ask:
             for number in range(rounds):
                 seen["GetMe, quiet: p99 ms"].append(await _p99_ms(ask))
