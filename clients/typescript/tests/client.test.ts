@@ -140,6 +140,34 @@ test("what is wrong with the storage is thrown as it is, and at once", async () 
   assert.equal(writes, 1);
 });
 
+test("a sign-in that could not be stored is the same one again, and its code is still good", async () => {
+  const requestIds: string[] = [];
+  const signIn: ServiceImpl<typeof AuthService>["completeSignIn"] = ({ requestId }) => {
+    requestIds.push(requestId);
+    return { userId: "anna", tokens: tokensOf("anna") };
+  };
+  const storage = {
+    isFull: true,
+    kept: null as string | null,
+    getItem: () => storage.kept,
+    setItem(_: string, text: string) {
+      if (storage.isFull) {
+        throw new RangeError("the storage is full");
+      }
+      storage.kept = text;
+    },
+    removeItem: () => (storage.kept = null),
+  };
+  const transport = createRouterTransport(({ service }) => service(AuthService, { completeSignIn: signIn }));
+  const client = new Client({ transport, tokenStore: new StorageTokenStore(storage) });
+  const challenge = create(ChallengeSchema, { challengeId: "challenge" });
+  await assert.rejects(client.completeSignIn(challenge, "123456"), RangeError);
+  storage.isFull = false;
+  await client.completeSignIn(challenge, "123456");
+  assert.equal(requestIds.length, 2);
+  assert.equal(new Set(requestIds).size, 1);
+});
+
 test("a stream ends with the loop that reads it", async () => {
   const server = new Server();
   const operations = server.client().of(OperationsService);
