@@ -339,6 +339,22 @@ test("an answer without a body and without bytes is a failure of the connection"
   assert.equal(error.name, "ConnectionLost");
 });
 
+test("the page of somebody else in place of an answer is a failure of the connection", async () => {
+  const page = [...Buffer.from("<h1>Accept the terms of this Wi-Fi</h1>")];
+  const client = new Client({ transport: grpcWebTransport("https://api.example", { fetch: wholeFetch(page) }) });
+  const error = await refusal(client.auth.getJwks({}, { timeoutMs: 100 }));
+  assert.equal(error.name, "ConnectionLost");
+});
+
+test("a request that cannot be written is no failure of the connection, and is not tried again", async () => {
+  const client = new Client({ transport: grpcWebTransport("https://api.example", { fetch: wholeFetch(ANSWER) }) });
+  const start = performance.now();
+  const error = await refusal(client.of(PurchasesService).listMyPurchases({ pageSize: Number.NaN }));
+  assert.equal(error.name, "SvoyKrugError");
+  assert.match(error.text, /page_size.*NaN/);
+  assert.ok(performance.now() - start < 1_000, "it was repeated");
+});
+
 test("an endless stream is refused at once where answers come as a whole", async () => {
   const options = { fetch: wholeFetch(ANSWER), wholeAnswers: true };
   const client = new Client({ transport: grpcWebTransport("https://api.example", options) });
