@@ -102,8 +102,8 @@ func (t *tokens) run(ctx context.Context, current *change) {
 }
 
 // replace puts what work returns in place of the token, nil for none. A renewal under way is stopped first, for its answer is of no
-// use; calls that need a token wait for the end, and ask again.
-func (t *tokens) replace(work func() (*accessToken, error)) error {
+// use; calls that need a token wait for the end, and ask again. Another replacement is waited for until ctx is done.
+func (t *tokens) replace(ctx context.Context, work func() (*accessToken, error)) error {
 	current := &change{done: make(chan struct{}), stop: func() {}}
 	t.mu.Lock()
 	before := t.change
@@ -111,7 +111,12 @@ func (t *tokens) replace(work func() (*accessToken, error)) error {
 	t.mu.Unlock()
 	if before != nil {
 		before.stop()
-		<-before.done
+		select {
+		case <-before.done:
+		case <-ctx.Done():
+			go t.giveUp(before, current)
+			return ended(ctx)
+		}
 	}
 	access, err := work()
 	t.mu.Lock()
@@ -121,6 +126,14 @@ func (t *tokens) replace(work func() (*accessToken, error)) error {
 	}
 	t.end(current)
 	return err
+}
+
+// giveUp ends a replacement that did nothing, once the change before it has ended: it holds the place of that one.
+func (t *tokens) giveUp(before, current *change) {
+	<-before.done
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.end(current)
 }
 
 // end lets those go on who waited for a change.

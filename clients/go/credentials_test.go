@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -85,11 +86,46 @@ func TestASignInStopsARenewalAndIsTheOneThatCounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := tokens.replace(func() (*accessToken, error) { return signedIn, nil }); err != nil {
+	if err := tokens.replace(context.Background(), func() (*accessToken, error) { return signedIn, nil }); err != nil {
 		t.Fatal(err)
 	}
 	if token := <-got; token != signedIn.value {
 		t.Fatal("the call carries the token of the session before")
+	}
+}
+
+func TestAReplacementWaitsForAnotherNoLongerThanItsContext(t *testing.T) {
+	tokens := &tokens{renew: func(context.Context) (string, error) { return "", nil }}
+	signedIn, err := readAccessToken(tokenOf(t, "anna", 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, goOn, first := make(chan struct{}), make(chan struct{}), make(chan error)
+	go func() {
+		first <- tokens.replace(context.Background(), func() (*accessToken, error) {
+			close(begun)
+			<-goOn
+			return signedIn, nil
+		})
+	}()
+	<-begun
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	err = tokens.replace(ctx, func() (*accessToken, error) { panic("it was not given up") })
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	waiting := make(chan string)
+	go func() {
+		token, _ := tokens.get(context.Background())
+		waiting <- token
+	}()
+	close(goOn)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if token := <-waiting; token != signedIn.value {
+		t.Fatal("the first replacement does not count")
 	}
 }
 

@@ -28,7 +28,7 @@ type session struct {
 
 // replace puts another session in place of the one before; nil for none.
 func (s *session) replace(ctx context.Context, next *StoredSession, access *accessToken) error {
-	return s.tokens.replace(func() (*accessToken, error) {
+	return s.tokens.replace(ctx, func() (*accessToken, error) {
 		return access, s.alone(ctx, func() error { return s.store.Save(next) })
 	})
 }

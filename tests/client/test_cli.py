@@ -134,6 +134,15 @@ async def test_a_session_file_with_something_else_is_one_line(run: Run, session:
     assert said == f"svoykrug-cli: {session} holds no session of this client\n"
 
 
+async def test_a_session_that_cannot_be_kept_is_one_line(run: Run, server: StagedServer, session: Path) -> None:
+    server.plays("ListUsers", ListUsersResponse(users=[ANNA]))
+    lock = session.with_name(f"{session.name}.lock")
+    lock.mkdir()
+    code, results, said = await run("find-user", "4567")
+    assert (code, results, said.count("\n")) == (1, "", 1)
+    assert str(lock) in said
+
+
 @pytest.mark.parametrize(("who", "field"), [("45-67", "phone"), ("Анна", "name")])
 async def test_people_are_found_and_their_names_do_not_steer_the_terminal(
     run: Run, server: StagedServer, who: str, field: str

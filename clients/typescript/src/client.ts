@@ -101,8 +101,8 @@ export class Client {
       this.#signIn = request;
     }
     const answer = await this.auth.completeSignIn(request);
-    this.#signIn = create(CompleteSignInRequestSchema);
     await this.#session.signedIn(answer.userId, required(answer.tokens));
+    this.#signIn = create(CompleteSignInRequestSchema);
     return answer;
   }
 

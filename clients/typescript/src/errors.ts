@@ -65,8 +65,11 @@ export function cancelled(): SvoyKrugError {
 }
 
 const DOMAIN = "svoykrug";
-// What the transports say, without a status of the server, when a connection broke or could not be made.
-const BROKEN = new Set([Code.Aborted, Code.Unknown, Code.Internal]);
+// What the transports say, without a status of the server, when a connection broke or could not be made, or when somebody
+// else answered, such as the sign-in page of a Wi-Fi.
+const BROKEN = new Set([Code.Aborted, Code.Unknown, Code.Internal, Code.InvalidArgument]);
+// How they begin to say that a request holds what its type cannot, such as NaN for a number: it was not sent.
+const UNSENT = "serialize binary: ";
 
 /**
  * Returns the typed error of a failed call; its cause is the transport's own.
@@ -118,5 +121,5 @@ function isLost(status: ConnectError, refusal: Refusal, isCancelled: boolean): b
   if (refusal.code === Code.Unavailable || refusal.code === Code.Canceled) {
     return true;
   }
-  return BROKEN.has(refusal.code) && !status.metadata.has("grpc-status");
+  return BROKEN.has(refusal.code) && !status.metadata.has("grpc-status") && !status.rawMessage.startsWith(UNSENT);
 }

@@ -140,6 +140,34 @@ test("what is wrong with the storage is thrown as it is, and at once", async () 
   assert.equal(writes, 1);
 });
 
+test("a sign-in that could not be stored is the same one again, and its code is still good", async () => {
+  const requestIds: string[] = [];
+  const signIn: ServiceImpl<typeof AuthService>["completeSignIn"] = ({ requestId }) => {
+    requestIds.push(requestId);
+    return { userId: "anna", tokens: tokensOf("anna") };
+  };
+  const storage = {
+    isFull: true,
+    kept: null as string | null,
+    getItem: () => storage.kept,
+    setItem(_: string, text: string) {
+      if (storage.isFull) {
+        throw new RangeError("the storage is full");
+      }
+      storage.kept = text;
+    },
+    removeItem: () => (storage.kept = null),
+  };
+  const transport = createRouterTransport(({ service }) => service(AuthService, { completeSignIn: signIn }));
+  const client = new Client({ transport, tokenStore: new StorageTokenStore(storage) });
+  const challenge = create(ChallengeSchema, { challengeId: "challenge" });
+  await assert.rejects(client.completeSignIn(challenge, "123456"), RangeError);
+  storage.isFull = false;
+  await client.completeSignIn(challenge, "123456");
+  assert.equal(requestIds.length, 2);
+  assert.equal(new Set(requestIds).size, 1);
+});
+
 test("a stream ends with the loop that reads it", async () => {
   const server = new Server();
   const operations = server.client().of(OperationsService);
@@ -283,58 +311,3 @@ for (const [name, transport] of Object.entries({ grpcTransport, grpcWebTransport
     }
   });
 }
-
-/** React Native's own `fetch`: an answer has no body to read from. */
-const wholeFetch = (bytes: number[]) =>
-  (async () => ({
-    ok: true,
-    status: 200,
-    headers: new Headers({ "content-type": "application/grpc-web+proto" }),
-    arrayBuffer: async () => new Uint8Array(bytes).buffer,
-  })) as unknown as typeof fetch;
-const STATUS = [...Buffer.from("grpc-status: 0\r\n")];
-const ANSWER = [0, 0, 0, 0, 0, 0x80, 0, 0, 0, STATUS.length, ...STATUS];
-
-test("a fetch without bodies carries unary calls and streams that end", async () => {
-  const client = new Client({ transport: grpcWebTransport("https://api.example", { fetch: wholeFetch(ANSWER) }) });
-  assert.deepEqual((await client.auth.getJwks({})).keys, []);
-  let parts = 0;
-  for await (const _ of client.of(UsersService).exportMe({})) {
-    parts += 1;
-  }
-  assert.equal(parts, 1);
-});
-
-test("an answer without a body and without bytes is a failure of the connection", async () => {
-  const client = new Client({ transport: grpcWebTransport("https://api.example", { fetch: wholeFetch([]) }) });
-  const error = await refusal(client.auth.getJwks({}, { timeoutMs: 100 }));
-  assert.equal(error.name, "ConnectionLost");
-});
-
-test("an endless stream is refused at once where answers come as a whole", async () => {
-  const options = { fetch: wholeFetch(ANSWER), wholeAnswers: true };
-  const client = new Client({ transport: grpcWebTransport("https://api.example", options) });
-  const watched = async () => {
-    for await (const _ of client.of(OperationsService).watchOperation({ operationId: "operation" }));
-  };
-  const error = await refusal(watched());
-  assert.equal(error.code, Code.Unimplemented);
-  assert.match(error.text, /WatchOperation has no end/);
-});
-
-test("React Native's own fetch is known by its answers", async (context) => {
-  const { body } = Object.getOwnPropertyDescriptors(Response.prototype);
-  assert.ok(body);
-  context.after(() => Object.defineProperty(Response.prototype, "body", body));
-  Reflect.deleteProperty(Response.prototype, "body");
-  const client = new Client({ transport: grpcWebTransport("https://api.example") });
-  const watched = client.of(OperationsService).watchOperation({ operationId: "operation" })[Symbol.asyncIterator]();
-  assert.equal((await refusal(watched.next())).code, Code.Unimplemented);
-});
-
-test("a platform without ReadableStream is told what it lacks", (context) => {
-  const { ReadableStream } = globalThis;
-  context.after(() => Object.assign(globalThis, { ReadableStream }));
-  Reflect.deleteProperty(globalThis, "ReadableStream");
-  assert.throws(() => grpcWebTransport("https://api.example"), /import a polyfill/);
-});

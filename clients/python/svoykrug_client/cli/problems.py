@@ -39,6 +39,9 @@ def explained() -> Iterator[None]:
         _end(_words(error), ExitCode.NOT_SIGNED_IN)
     except errors.SvoyKrugError as error:
         _end(_words(error), ExitCode.REFUSED)
+    except OSError as error:
+        # The file of the session, or that of its lock, on a disk that is full for instance.
+        _end(str(error), ExitCode.REFUSED)
 
 
 def _words(error: errors.SvoyKrugError) -> str:

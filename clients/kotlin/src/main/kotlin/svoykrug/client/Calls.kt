@@ -142,6 +142,7 @@ internal class Calls(private val channel: ManagedChannel, private val insecure: 
             try {
                 withTimeout(left()) { tokens.get() }
             } catch (_: TimeoutCancellationException) {
+                ensureActive() // A timeout around the call stays one.
                 throw deadlinePassed()
             } catch (_: CancellationException) {
                 ensureActive() // The caller's own cancellation stays one.

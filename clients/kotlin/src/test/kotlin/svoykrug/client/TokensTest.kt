@@ -6,10 +6,15 @@ import kotlinx.coroutines.ExperimentalCoroutinesApi
 import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitAll
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.test.runCurrent
 import kotlinx.coroutines.test.runTest
+import kotlinx.coroutines.withTimeoutOrNull
 import org.junit.jupiter.api.Test
+import svoykrug.users.v1.getMeRequest
 import java.io.IOException
+import java.net.InetAddress
+import java.net.ServerSocket
 import java.util.Base64
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
@@ -17,6 +22,7 @@ import kotlin.test.assertNotNull
 import kotlin.test.assertNull
 import kotlin.time.Clock
 import kotlin.time.Duration
+import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.TestTimeSource
@@ -118,6 +124,17 @@ class TokensTest {
         tokens.replace(before) {}
         assertFailsWith<IOException> { tokens.replace(tokenOf("the new one")) { throw IOException("the disk is full") } }
         assertEquals(before, tokens.get())
+    }
+
+    @Test
+    fun `a timeout of the caller's own is not taken for a deadline`(): Unit = runBlocking {
+        // The system accepts connections for it; nobody ever answers, so the call waits for a token.
+        ServerSocket(0, 50, InetAddress.getLoopbackAddress()).use { silent ->
+            val store = MemoryTokenStore().apply { save(StoredSession("anna", "a refresh token")) }
+            SvoyKrugClient("127.0.0.1:${silent.localPort}", insecure = true, tokenStore = store).use { client ->
+                assertNull(withTimeoutOrNull(500.milliseconds) { client.users.getMe(getMeRequest {}) })
+            }
+        }
     }
 
     @Test
