@@ -101,6 +101,7 @@ async def measure(minutes: float, calls_a_second: int, console: Console) -> tupl
         seen[f"{name}: MB at the end"].append(slope.end_mb)
         seen[f"{name}: most MB"].append(max(megabytes for _, megabytes in samples[name]))
         seen[f"{name}: MB an hour"].append(slope.mb_an_hour)
+        seen[f"{name}: MB an hour, last half"].append(Slope.of(samples[name], 0.5).mb_an_hour)
     figures = {name: Figure.of(values) for name, values in seen.items()}
     return slopes, Part(machine.facts(), 0.0, figures, _told(minutes, calls_a_second, run, slopes), samples)
 

@@ -37,10 +37,10 @@ class Slope:
     most: float
 
     @classmethod
-    def of(cls, samples: Samples) -> "Slope":
-        """Returns the slope of all samples but those of the first quarter of the time."""
+    def of(cls, samples: Samples, skipped: float = 0.25) -> "Slope":
+        """Returns the slope of all samples but those of the first quarter, or another share, of the time."""
         minutes, megabytes = np.array(samples).T
-        begin, end = minutes[0] + (minutes[-1] - minutes[0]) / 4, minutes[-1]
+        begin, end = minutes[0] + (minutes[-1] - minutes[0]) * skipped, minutes[-1]
         later = minutes >= begin
         blocks = [
             (block_minutes.mean(), block_mb.mean())

@@ -65,7 +65,7 @@ def _note(seen: Seen, name: str, variant: Variant) -> None:
     cpu_seconds = variant.server.cpu_seconds()
     psutil.cpu_percent()
     sample = h2load.run(variant.target, IN_FLIGHT, SECONDS)
-    busy = psutil.cpu_percent() / 100 * psutil.cpu_count()
+    busy = psutil.cpu_percent() / 100 * (psutil.cpu_count() or 1)
     used = variant.server.cpu_seconds() - cpu_seconds
     seen[f"{name}: calls/s"].append(sample.rate)
     seen[f"{name}: p50 ms"].append(sample.p50_ms)
