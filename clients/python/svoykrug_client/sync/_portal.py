@@ -22,17 +22,27 @@ class Portal:
     def __init__(self) -> None:
         self._process = os.getpid()
         started = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="svoykrug-client", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, args=(started,), name="svoykrug-client", daemon=True)
         self._thread.start()
         started.wait()
         atexit.register(self._stop)
 
+    def _serve(self, started: threading.Event) -> None:
+        # Not asyncio.run: it waits for the loop's worker threads in one more thread, and no thread starts any more when
+        # the program ends (Python 3.12). Those threads have ended by then.
+        self._loop = asyncio.new_event_loop()
+        self._loop.run_until_complete(self._live(started))
+        self._loop.close()
+
     async def _live(self, started: threading.Event) -> None:
-        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._stopped = asyncio.Event()
         started.set()
         await self._stopped.wait()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
 
     def _stop(self) -> None:
         if self._is_open:
