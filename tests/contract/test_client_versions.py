@@ -48,3 +48,9 @@ VERSIONS = {
 def test_the_version_is_the_same_everywhere_and_the_newest_of_the_changelog(client: str) -> None:
     newest = found(r"^## (\d+\.\d+\.\d+)", f"{client}/CHANGELOG.md")
     assert VERSIONS[client] == dict.fromkeys(VERSIONS[client], newest)
+
+
+def test_the_package_of_the_contract_has_the_version_that_is_the_newest_of_its_changelog() -> None:
+    package = "../generated/python"
+    version = tomllib.loads(text(f"{package}/pyproject.toml"))["project"]["version"]
+    assert version == found(r"^## (\d+\.\d+\.\d+)", f"{package}/CHANGELOG.md")
