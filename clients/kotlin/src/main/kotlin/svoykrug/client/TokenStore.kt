@@ -10,6 +10,7 @@ import java.io.File
 import java.io.IOException
 import java.nio.channels.FileChannel
 import java.nio.file.Files
+import java.nio.file.NoSuchFileException
 import java.nio.file.Path
 import java.nio.file.StandardCopyOption.ATOMIC_MOVE
 import java.nio.file.StandardOpenOption
@@ -100,7 +101,12 @@ public class MemoryTokenStore : TokenStore {
  */
 public class FileTokenStore(private val file: File) : SharedTokenStore {
     override suspend fun load(): StoredSession? = withContext(Dispatchers.IO) {
-        if (file.exists()) StoredSession.parse(file.readText()) else null
+        // Not asked first whether it is there: another process may sign out in between.
+        try {
+            StoredSession.parse(String(Files.readAllBytes(file.toPath())))
+        } catch (_: NoSuchFileException) {
+            null
+        }
     }
 
     override suspend fun save(session: StoredSession?): Unit = withContext(Dispatchers.IO) {
