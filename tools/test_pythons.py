@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from environment import LOCK, PACKAGES, ROOT, pip, uv_settings
@@ -19,6 +20,8 @@ UV = str(ROOT / ".venv" / "bin" / "uv")
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 TESTS = ("tests/client", "tests/clients")
+# Each has servers of its own; they wait half of their time.
+SIDE_BY_SIDE = 2
 
 
 def find(version: str) -> str:
@@ -56,13 +59,14 @@ def prepare(version: str, python: str, settings: Mapping[str, str]) -> Path:
 
 
 def passes(version: str, python: str, settings: Mapping[str, str]) -> bool:
-    """Runs the tests with a Python; returns whether all passed."""
+    """Runs the tests with a Python, and then shows what they said; returns whether all passed."""
     begin = time.monotonic()
-    print(f"--- Python {version}: {python}", flush=True)
     own = prepare(version, python, settings)
     command = [str(own), "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS]
-    passed = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    print(f"{'ok    ' if passed else 'FAILED'} {time.monotonic() - begin:5.1f} s  Python {version}", flush=True)
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    passed = run.returncode == 0
+    took = f"{'ok    ' if passed else 'FAILED'} {time.monotonic() - begin:5.1f} s  Python {version}"
+    print(f"--- Python {version}: {python}\n{run.stdout}{took}", flush=True)
     return passed
 
 
@@ -74,7 +78,9 @@ def main(asked: Sequence[str]) -> int:
     if absent:
         print(f"NOT run, for they are not on this machine: Python {', '.join(absent)}")
     settings = uv_settings(pip()) if here else {}
-    failed = [version for version, python in here.items() if not passes(version, python, settings)]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        results = pool.map(lambda version: passes(version, here[version], settings), here)
+        failed = [version for version, passed in zip(here, results, strict=True) if not passed]
     passed = [version for version in here if version not in failed]
     if failed:
         print(f"The tests of the client FAIL with Python {', '.join(failed)}.")
