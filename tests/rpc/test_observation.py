@@ -33,6 +33,8 @@ async def test_a_call_is_one_line_with_method_code_reason_time_caller_and_reques
     sent = (*tokens.sign_in(caller), ("x-request-id", "0123456789abcdef"))
     await edge.stub.Mine(ProbeRequest(), metadata=sent)
     await refused(edge.stub.Reign(ProbeRequest(), metadata=sent))
+    # The line is written after the answer.
+    await until(lambda: sum(event["event"] == "call" for event in log_lines.events) == 2)
     good, bad = [event for event in log_lines.events if event["event"] == "call"]
     assert good["method"] == f"/{SERVICE}/Mine"
     assert (good["code"], good["caller"], good["level"]) == ("OK", str(caller.subject_id), "info")
