@@ -89,8 +89,10 @@ async def test_metrics_count_calls_by_code_and_reason_and_messages(start_edge: S
     await edge.stub.Echo(ProbeRequest())
     await refused(edge.stub.Echo(ProbeRequest(text="much too long for it")))
     _ = [answer async for answer in edge.stub.Count(ProbeRequest())]
-    text = edge.metrics()
     echo = f'rpc_method="Echo",rpc_service="{SERVICE}"'
+    # A caller has her answer a moment before the server counts it.
+    await until(lambda: f"rpc_server_active_requests{{{echo}}} 0.0" in edge.metrics())
+    text = edge.metrics()
     code = 'rpc_grpc_status_code="{}",rpc_method="Echo"'
     assert f"rpc_server_duration_seconds_count{{{code.format('OK')}" in text
     assert f"rpc_server_duration_seconds_count{{{code.format('INVALID_ARGUMENT')}" in text
@@ -104,10 +106,10 @@ async def test_methods_nobody_registered_share_one_name_in_the_metrics(start_edg
     for number in range(3):
         unknown: Any = edge.stub.channel.unary_unary(f"/made.up.Service{number}/Method")
         await refused(unknown(b""))
+    # A caller has her answer a moment before the server counts it.
+    counted = 'rpc_server_errors_total{reason="METHOD_UNKNOWN",rpc_method="unknown",rpc_service="unknown"} 3.0'
+    await until(lambda: counted in edge.metrics())
     assert "made.up" not in edge.metrics()
-    assert 'rpc_server_errors_total{reason="METHOD_UNKNOWN",rpc_method="unknown",rpc_service="unknown"} 3.0' in (
-        edge.metrics()
-    )
 
 
 async def test_a_call_goes_on_in_the_callers_trace(start_edge: StartEdge) -> None:
