@@ -8,7 +8,6 @@ after the row was asked for.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import Context
 from typing import Generic, TypeVar, cast
 
 from svoykrug_server.kit.errors import DomainError
@@ -54,8 +53,8 @@ class Gathering(Generic[Key, Value]):
 
     def _lead(self) -> None:
         if len(self._tasks) < MOST_TRIPS:
-            # The work is everybody's: it belongs to no call.
-            self._leader = asyncio.get_running_loop().create_task(self._run(), context=Context())
+            # The work is everybody's; what is logged of it names the call that began it.
+            self._leader = asyncio.get_running_loop().create_task(self._run())
             self._tasks.add(self._leader)
 
     async def _run(self) -> None:
