@@ -15,7 +15,15 @@ from svoykrug_server.config import Settings
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
-from svoykrug_server.process import Stopping, examined, new_registry, open_side_by_side, set_up_log, tell
+from svoykrug_server.process import (
+    Stopping,
+    examined,
+    keep_what_was_made,
+    new_registry,
+    open_side_by_side,
+    set_up_log,
+    tell,
+)
 from svoykrug_server.rpc.observability import Observability
 from svoykrug_server.storage.stores import Stores, open_folder
 
@@ -102,6 +110,7 @@ async def running(
         foundation = _foundation(served, stores, warehouse, registry, supervisor)
         server = await _composed(foundation, shares_ports=one_of_several)
         foundations.append(foundation)
+        keep_what_was_made()
         await server.start()
         closing.push_async_callback(server.stop, at_once)
         servers.append(server)

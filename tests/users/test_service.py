@@ -11,7 +11,7 @@ from svoykrug_server.kit.clock import ManualClock
 from svoykrug_server.kit.errors import Conflict, DomainError, InvalidFields, NotFound, PermissionDenied, Unauthenticated
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users import repository
-from svoykrug_server.users.model import Locale, ProfileChange, ProfileField, Tier
+from svoykrug_server.users.model import Locale, ProfileChange, ProfileField, Tier, User
 from svoykrug_server.users.service import UsersService
 from tests.callers import CallBy, admin, person, service
 from tests.users.people import audited, join, new_phone
@@ -36,6 +36,21 @@ async def test_a_person_reads_her_own_profile(postgres: Postgres, users: UsersSe
 async def test_a_person_who_does_not_exist_any_more_is_denied(users: UsersService) -> None:
     with pytest.raises(PermissionDenied):
         await users.get_me(uuid4())
+
+
+async def test_people_who_ask_at_one_time_each_read_their_own_profile(
+    postgres: Postgres, users: UsersService, clock: ManualClock
+) -> None:
+    phones = {await join(postgres, clock.now(), phone): phone for phone in (new_phone() for _ in range(30))}
+    nobody = uuid4()
+    asked = [*phones, nobody, *phones]
+    answers = await asyncio.gather(*map(users.get_me, asked), return_exceptions=True)
+    for user_id, answer in zip(asked, answers, strict=True):
+        if user_id == nobody:
+            assert isinstance(answer, PermissionDenied)
+        else:
+            assert isinstance(answer, User)
+            assert (answer.id, answer.phone) == (user_id, phones[user_id])
 
 
 async def test_a_change_writes_exactly_the_named_fields_and_leaves_an_audit_event_without_values(

@@ -11,7 +11,6 @@ from typing import Any, NoReturn, cast
 import grpc
 from google.protobuf.message import Message
 from opentelemetry.trace import Span
-from structlog.typing import FilteringBoundLogger
 
 from svoykrug_server.kit.caller import Caller
 from svoykrug_server.kit.errors import DomainError, PermissionDenied
@@ -19,6 +18,7 @@ from svoykrug_server.rpc import access, address, client_version, locale, request
 from svoykrug_server.rpc.access import TokenVerifier
 from svoykrug_server.rpc.address import Network
 from svoykrug_server.rpc.admission import Admission, overloaded
+from svoykrug_server.rpc.call_log import CallLog
 from svoykrug_server.rpc.client_version import ClientVersionGate
 from svoykrug_server.rpc.context import CallContext, Locale, enter
 from svoykrug_server.rpc.deadline import Deadline
@@ -78,7 +78,7 @@ class Steps:
     default_locale: Locale
     trusted_proxies: tuple[Network, ...]
     draining: Draining
-    log: FilteringBoundLogger
+    log: CallLog
 
     def admission_to(self, method: Method) -> Admission | None:
         """Returns what bounds the calls of a method. The health of a server that sheds calls can still be asked."""
@@ -190,7 +190,7 @@ class Call:
         if not isinstance(error, Exception) or self._servicer_context.cancelled():
             self._code = grpc.StatusCode.CANCELLED
             raise error
-        self._steps.log.error("call failed unexpectedly", method=self._method.path, exc_info=error)
+        self._steps.log.failed(self.context, error)
         await self._abort(DomainError(INTERNAL))
 
     def close(self) -> None:
@@ -203,11 +203,13 @@ class Call:
                 self._admission.leave_caller(self._caller_key)
             self._admission.leave()
         code, reason = self._code, self._reason
+        name = "OK" if code is _OK else code.name
         self._metrics.active -= 1
-        self._metrics.ended(code.name, seconds, reason)
+        self._metrics.ended(name, seconds, reason)
         if self._span is not None:
             tracing.end(self._span, code.value[0], reason)
-        self._write_line(code, reason, seconds)
+        log = self._steps.log
+        (log.standard_ended if self._method.is_standard else log.ended)(self.context, name, reason, seconds)
 
     async def _cancelled(self, error: CancelledError) -> None:
         """Tells apart why the work was cancelled: our deadline, the server's stop, or the caller, who hears nothing."""
@@ -230,16 +232,6 @@ class Call:
         await self._servicer_context.abort(
             self._code, status.message, (*self.trailers, (DETAILS_KEY, status.SerializeToString()))
         )
-
-    def _write_line(self, code: grpc.StatusCode, reason: str, seconds: float) -> None:
-        write = self._steps.log.debug if self._method.is_standard else self._steps.log.info
-        facts: dict[str, object] = {"method": self._method.path, "code": code.name, "ms": round(seconds * 1000, 2)}
-        if reason:
-            facts["reason"] = reason
-        caller = self.context.caller
-        if caller is not None:
-            facts["caller"] = str(caller.subject_id)
-        write("call", **facts)
 
 
 def _address(servicer_context: ServicerContext, trusted_proxies: tuple[Network, ...]) -> str:

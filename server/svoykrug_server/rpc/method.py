@@ -1,6 +1,6 @@
 """What the edge must know of one method, read from the descriptors when the server starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -21,6 +21,7 @@ class Method:
         rule: Who may call it.
         default_deadline_seconds: The deadline of a call that brings none; None for an endless stream.
         is_standard: Whether it is of gRPC's own services: never shed, and logged only for debugging.
+        path: The name on the wire, such as `/svoykrug.users.v1.UsersService/GetMe`.
     """
 
     service: str
@@ -28,11 +29,10 @@ class Method:
     rule: AccessRule
     default_deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS
     is_standard: bool = False
+    path: str = field(init=False)
 
-    @property
-    def path(self) -> str:
-        """The name on the wire, such as `/svoykrug.users.v1.UsersService/GetMe`."""
-        return f"/{self.service}/{self.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", f"/{self.service}/{self.name}")
 
 
 def methods_of(service: str) -> dict[str, Method]:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from svoykrug_server.rpc.access import TokenVerifier
 from svoykrug_server.rpc.admission import Admission
 from svoykrug_server.rpc.call import Draining, Steps
+from svoykrug_server.rpc.call_log import CallLog
 from svoykrug_server.rpc.client_version import ClientVersionGate
 from svoykrug_server.rpc.health import Health
 from svoykrug_server.rpc.interceptor import Interceptor
@@ -61,7 +62,7 @@ class RpcServer:
                 default_locale=options.default_locale,
                 trusted_proxies=options.trusted_proxies,
                 draining=self._draining,
-                log=_log.bind(),
+                log=CallLog(),
             ),
             RpcMetrics(registry),
         )

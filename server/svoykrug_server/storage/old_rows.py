@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from svoykrug_server.kit.errors import StoreUnavailable
-from svoykrug_server.storage.hot_reads import LOST, ReadConnection
+from svoykrug_server.storage.hot_pool import LOST
+from svoykrug_server.storage.hot_reads import ReadConnection
 from svoykrug_server.storage.postgres import Postgres
 
 # May I write old rows of the warehouse? (as long as this connection lives)

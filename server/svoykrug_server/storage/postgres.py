@@ -27,7 +27,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
-from svoykrug_server.storage.hot_reads import LOST, UNREACHABLE, ReadConnection, Reading, read_pool
+from svoykrug_server.storage.hot_pool import LOST, UNREACHABLE, HotPool
+from svoykrug_server.storage.hot_reads import ReadConnection, Reading, read_pool
 
 __all__ = [
     "Parameters",
@@ -112,7 +113,7 @@ class Postgres:
         options: PostgresOptions,
         engine: AsyncEngine,
         opened: "_Opened",
-        pool: "asyncpg.Pool[asyncpg.Record]",
+        pool: HotPool,
     ) -> None:
         self.url = options.url
         """Where the database is; holds the password."""
@@ -140,12 +141,8 @@ class Postgres:
         return postgres
 
     async def _open_reads(self) -> None:
-        try:
-            await self._pool
-            async with self._pool.acquire():
-                """Connected: that was the question."""
-        except UNREACHABLE as error:
-            raise StoreUnavailable from error
+        async with self.read():
+            """Connected: that was the question."""
 
     async def _open_transactions(self) -> None:
         try:
@@ -204,7 +201,7 @@ class Postgres:
 
     async def close(self) -> None:
         """Closes every connection; open transactions are rolled back. A database that hangs does not hold it up."""
-        self._pool.terminate()
+        self._pool.close()
         for connection in list(self._opened):
             connection.terminate()
         await self._engine.dispose()
@@ -327,7 +324,7 @@ def _transaction_engine(options: PostgresOptions, opened: _Opened) -> AsyncEngin
     return engine
 
 
-def _open_pool(options: PostgresOptions) -> "asyncpg.Pool[asyncpg.Record]":
+def _open_pool(options: PostgresOptions) -> HotPool:
     return read_pool(
         parse_url(options.url),
         options.read_connections,

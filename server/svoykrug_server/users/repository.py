@@ -117,10 +117,23 @@ _CLAIMS = text(
 )
 
 
+# Looked up in C; an enum's own way from a value to its member takes ten times as long.
+_LOCALES = {each.value: each for each in Locale}
+_ROLES = {each.value: each for each in Role}
+_STATES = {each.value: each for each in AccountStatus}
+_TIERS = {each.value: each for each in Tier}
+
+
 async def get(connection: ReadConnection, user_id: UUID) -> User | None:
     """Returns a user, or None; one statement on the hot pool."""
     row = await connection.fetchrow(_GET, user_id)
     return None if row is None else user_from_row(row)
+
+
+async def get_each(connection: ReadConnection, user_ids: Sequence[UUID]) -> dict[UUID, User]:
+    """Returns the users that exist, by id; one round trip on the hot pool, and for each what `get` asks."""
+    users = map(user_from_row, await connection.fetchmany(_GET, [(user_id,) for user_id in user_ids]))
+    return {user.id: user for user in users}
 
 
 async def get_all(connection: ReadConnection, user_ids: Sequence[UUID]) -> list[User]:
@@ -269,11 +282,11 @@ def user_from_row(row: Iterable[Any]) -> User:
         display_name=name,
         email=email,
         birth_date=birth_date,
-        locale=Locale(locale),
-        tier=Tier(tier),
-        roles=frozenset(map(Role, roles)),
+        locale=_LOCALES[locale],
+        tier=_TIERS[tier],
+        roles=frozenset(map(_ROLES.__getitem__, roles)),
         staff=tuple(sorted(map(_staff_role, staff))) if staff else (),
-        status=AccountStatus(status),
+        status=_STATES[status],
         version=version,
         referral_code=code or "",
         create_time=created,

@@ -12,7 +12,7 @@ from svoykrug_server.analytics.model import BuildContents
 from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Published
 from svoykrug_server.analytics.standing import LostReason
 from svoykrug_server.kit.errors import StoreUnavailable
-from svoykrug_server.storage.hot_reads import LOST
+from svoykrug_server.storage.hot_pool import LOST
 from svoykrug_server.storage.postgres import Postgres
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 
 from svoykrug_server.kit.errors import StoreUnavailable
-from svoykrug_server.storage.hot_reads import LOST
+from svoykrug_server.storage.hot_pool import LOST
 from svoykrug_server.storage.personal_data import Person, PersonalRows, WarehouseRows, bound
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
