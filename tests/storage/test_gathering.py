@@ -19,7 +19,11 @@ class Store:
         self.gates: list[asyncio.Event] = []
         self.error: Exception | None = None
 
-    async def read(self, keys: Sequence[int]) -> Mapping[int, int]:
+    async def read_one(self, key: int) -> int | None:
+        """Asks for one key, as for each of some."""
+        return (await self.read_each([key])).get(key)
+
+    async def read_each(self, keys: Sequence[int]) -> Mapping[int, int]:
         """Notes what is asked, and answers once it is let."""
         self.trips.append(list(keys))
         self.gates.append(asyncio.Event())
@@ -44,7 +48,7 @@ def store() -> Store:
 def gathered(store: Store, monkeypatch: pytest.MonkeyPatch) -> Gathering[int, int]:
     """Look-ups in `store`, patient enough for any machine."""
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 3600.0)
-    return Gathering(store.read)
+    return Gathering(store.read_one, store.read_each)
 
 
 def asking(gathered: Gathering[int, int], *keys: int) -> list[asyncio.Task[int | None]]:
@@ -62,19 +66,25 @@ async def test_who_comes_alone_is_asked_for_at_once(gathered: Gathering[int, int
 async def test_who_asks_again_with_the_answer_in_her_hand_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 3600.0)
 
-    async def read(keys: Sequence[int]) -> Mapping[int, int]:
-        return {key: key * 10 for key in keys}
+    async def read_one(key: int) -> int:
+        return key * 10
 
-    gathered = Gathering(read)
+    async def read_each(keys: Sequence[int]) -> Mapping[int, int]:
+        raise AssertionError(keys)
+
+    gathered = Gathering(read_one, read_each)
     async with asyncio.timeout(60):
         assert [await gathered.get(key) for key in range(100)] == [key * 10 for key in range(100)]
 
 
-async def test_those_who_come_in_the_same_moment_go_together(gathered: Gathering[int, int], store: Store) -> None:
+async def test_of_those_who_come_in_the_same_moment_all_but_the_first_go_together(
+    gathered: Gathering[int, int], store: Store
+) -> None:
     tasks = asking(gathered, 2, 3, 4, 2)
     await store.let(0)
+    await store.let(1)
     assert await asyncio.gather(*tasks) == [20, None, 40, 20]
-    assert store.trips == [[2, 3, 4, 2]]
+    assert store.trips == [[2], [3, 4, 2]]
 
 
 async def test_who_comes_while_others_are_asked_for_is_asked_for_afterwards(
@@ -95,41 +105,67 @@ async def test_who_comes_while_others_are_asked_for_is_asked_for_afterwards(
 async def test_a_trip_asks_for_no_more_than_its_most_keys(gathered: Gathering[int, int], store: Store) -> None:
     keys = list(range(0, 5 * MOST_KEYS, 2))
     tasks = asking(gathered, *keys)
-    for trip in range(3):
+    for trip in range(4):
         await store.let(trip)
     assert await asyncio.gather(*tasks) == [key * 10 for key in keys]
-    assert list(map(len, store.trips)) == [MOST_KEYS, MOST_KEYS, MOST_KEYS // 2]
+    assert list(map(len, store.trips)) == [1, MOST_KEYS, MOST_KEYS, MOST_KEYS // 2 - 1]
 
 
 async def test_who_no_longer_waits_is_not_asked_for_and_disturbs_nobody(
     gathered: Gathering[int, int], store: Store
 ) -> None:
-    gone, staying = asking(gathered, 2, 4)
-    await until(lambda: len(store.trips) == 1)
-    never_asked, late = asking(gathered, 6, 8)
+    alone, gone, staying = asking(gathered, 2, 4, 6)
+    await store.let(0)
+    await until(lambda: len(store.trips) == 2)
+    never_asked, late = asking(gathered, 8, 10)
     await asyncio.sleep(0)
     for task in (gone, never_asked):
         task.cancel()
-    await store.let(0)
     await store.let(1)
-    assert (await staying, await late) == (40, 80)
+    await store.let(2)
+    assert [await task for task in (alone, staying, late)] == [20, 60, 100]
     assert gone.cancelled()
     assert never_asked.cancelled()
-    assert store.trips == [[2, 4], [8]]
+    assert store.trips == [[2], [4, 6], [10]]
+
+
+async def test_when_all_have_gone_the_next_one_is_asked_for(gathered: Gathering[int, int], store: Store) -> None:
+    alone, gone = asking(gathered, 2, 4)
+    await until(lambda: len(store.trips) == 1)
+    gone.cancel()
+    await store.let(0)
+    assert await alone == 20
+    (late,) = asking(gathered, 6)
+    await store.let(1)
+    assert await late == 60
+    assert store.trips == [[2], [6]]
+
+
+async def test_who_asks_alone_ends_her_statement_with_her_call_and_lets_the_others_go(
+    gathered: Gathering[int, int], store: Store
+) -> None:
+    alone, late = asking(gathered, 2, 4)
+    await until(lambda: len(store.trips) == 1)
+    alone.cancel()
+    await store.let(1)
+    assert await late == 40
+    assert alone.cancelled()
+    assert store.trips == [[2], [4]]
 
 
 async def test_a_failure_is_everybodys_of_its_trip_and_nobody_elses(
     gathered: Gathering[int, int], store: Store
 ) -> None:
     store.error = StoreUnavailable()
-    tasks = asking(gathered, 2, 4)
+    tasks = asking(gathered, 2, 4, 6)
     await store.let(0)
+    await store.let(1)
     for task in tasks:
         with pytest.raises(StoreUnavailable):
             await task
     store.error = None
     (task,) = asking(gathered, 2)
-    await store.let(1)
+    await store.let(2)
     assert await task == 20
 
 
@@ -137,20 +173,22 @@ async def test_a_trip_that_takes_too_long_ends_with_its_deadline(
     gathered: Gathering[int, int], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "LONGEST_SECONDS", 0.05)
-    tasks = asking(gathered, 2, 4)
+    alone, *tasks = asking(gathered, 2, 4, 6)
+    await store.let(0)
+    assert await alone == 20
     for task in tasks:
         with pytest.raises(DomainError) as refusal:
             await task
         assert refusal.value.reason == "DEADLINE_EXCEEDED"
     monkeypatch.undo()
     (task,) = asking(gathered, 2)
-    await store.let(1)
+    await store.let(2)
     assert await task == 20
 
 
 async def test_a_trip_that_hangs_holds_up_nobody_for_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0.001)
-    gathered = Gathering(store.read)
+    gathered = Gathering(store.read_one, store.read_each)
     tasks: list[asyncio.Task[int | None]] = []
     for trip in range(MOST_TRIPS):
         tasks += asking(gathered, 2 * trip)
@@ -173,7 +211,7 @@ async def test_those_who_wait_for_a_trip_that_hangs_need_nobody_else_to_come(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0.05)
-    gathered = Gathering(store.read)
+    gathered = Gathering(store.read_one, store.read_each)
     stuck = asking(gathered, 2)
     await until(lambda: len(store.trips) == 1)
     late = asking(gathered, 4, 6)
