@@ -13,3 +13,13 @@ def test_what_was_made_at_the_start_is_out_of_the_collectors_sight() -> None:
         assert not any(each is made for each in gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+def test_a_start_that_paused_the_collector_leaves_it_running() -> None:
+    gc.disable()
+    try:
+        keep_what_was_made()
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        gc.unfreeze()

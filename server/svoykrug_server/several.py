@@ -7,6 +7,7 @@ process whose parent is gone stops by itself.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import socket
@@ -137,6 +138,7 @@ def _serve(settings: Settings, pipe: Connection) -> None:
     """Serves in this process until it is asked to stop or its parent is gone."""
     import uvloop  # noqa: PLC0415  only these processes need it
 
+    gc.disable()  # until `keep_what_was_made`
     os.setsid()  # Ctrl-C in a terminal is the parent's, who passes it on: two wishes mean "at once"
     uvloop.run(_served(settings, pipe))
 

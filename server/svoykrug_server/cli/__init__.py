@@ -5,6 +5,7 @@ person must mend is one line on standard error and an exit code (`kit/startup.py
 """
 
 import asyncio
+import gc
 from typing import Annotated
 
 import typer
@@ -36,6 +37,8 @@ def serve(
     ] = 1,
 ) -> None:
     """Start the server; without configuration it brings its own PostgreSQL and ClickHouse."""
+    if processes == 1:
+        gc.disable()  # until `keep_what_was_made`: it would look through the same modules again and again
     settings = settings_of_environment()
     import uvloop  # noqa: PLC0415  each command imports what it needs
 
