@@ -108,7 +108,7 @@ def keep_what_was_made() -> None:
     """Hides what there is from the garbage collector: modules, contracts and parts live as long as the process.
 
     It would look through all of it every few thousand calls, and nobody is answered meanwhile (docs/performance.md).
-    A start pauses it for the same reason, and ends here. What is garbage by now, 2,000 objects, is hidden with the rest.
+    A start pauses it for the same reason, and ends here; some 2,000 objects that are garbage by now are hidden too.
     """
     gc.freeze()
     gc.enable()
