@@ -74,8 +74,8 @@ QUEUED = (
     " quick ones of one caller are never so many in progress that she is refused: `decisions/overload.md`"
 )
 IMPORTED = (
-    "most of its processor time is importing 1,500 modules in one thread, on a busy machine 1.05 of 1.1 s with outside"
-    " stores; the engine's adds 0.3 s: `What an idle server holds`"
+    "most of its processor time is importing 1,500 modules in one thread, on a busy machine 1.0 of 1.2 s with outside"
+    " stores and of 1.45 s with embedded ones: `What an idle server holds`"
 )
 ENGINE = (
     "importing the ClickHouse engine, its pyarrow and what a server imports comes to 380 MB; 178 MB are the mapped file"
