@@ -73,31 +73,30 @@ QUEUED = (
     "calls that the event loop has not taken yet wait in gRPC's core, first come, first served, whoever's they are, and"
     " quick ones of one caller are never so many in progress that she is refused: `decisions/overload.md`"
 )
-AT_100 = f"{getme.PRODUCT}, 100 in flight"
-RATE, P99 = "calls/s", "p99 ms"
 TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     (
         "GetMe, calls/s against FastAPI + SQLAlchemy ORM, 100 in flight",
-        Measure("getme", f"{AT_100}: {RATE}", 2.6, "x", f"{getme.ORM}, 100 in flight: {RATE}", at_least=True),
+        Measure("getme", getme.against(getme.ORM, 100, getme.RATE), 2.6, "x", at_least=True),
     ),
     (
         "the same, where FastAPI remembers verified tokens too",
-        Measure(
-            "getme", f"{AT_100}: {RATE}", 2.6, "x", f"{getme.ORM_REMEMBERING}, 100 in flight: {RATE}", at_least=True
-        ),
+        Measure("getme", getme.against(getme.ORM_REMEMBERING, 100, getme.RATE), 2.6, "x", at_least=True),
+    ),
+    (
+        "the same, where GetMe shares no round trips either",
+        Measure("getme", getme.against(getme.ORM_REMEMBERING, 100, getme.UNGATHERED_RATE), 2.6, "x", at_least=True),
     ),
     (
         "GetMe, p99 against that of FastAPI + SQLAlchemy ORM, 100 in flight",
-        Measure("getme", f"{AT_100}: {P99}", 0.333, "x", f"{getme.ORM}, 100 in flight: {P99}"),
+        Measure("getme", getme.against(getme.ORM, 100, getme.TAIL), 0.333, "x"),
     ),
     (
         "GetMe, calls/s against an empty grpc.aio call",
         Measure(
             "getme",
-            f"{AT_100}: {RATE}",
+            getme.against(getme.EMPTY, 100, getme.RATE),
             0.4,
             "x",
-            f"{getme.EMPTY}, 100 in flight: {RATE}",
             at_least=True,
             reason=INSTRUCTIONS,
         ),
@@ -134,6 +133,10 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     ),
     ("the call of the mix that grows most with ten times the members", Measure("growth", growth.WORST, 1.25, "x")),
     ("the same with a hundred times", Measure("long_growth", growth.WORST, 1.5, "x")),
+    (
+        "the analytics whose cost of a purchase grows most from 100 thousand to 100 million purchases",
+        Measure("growth", growth.WORST_PURCHASE, 1.6, "x"),
+    ),
     ("warm start, embedded stores", Measure("starting", "embedded stores: start s", 0.9, " s")),
     ("idle memory, embedded stores", Measure("starting", "embedded stores: idle MB", 360, " MB")),
     ("warm start, outside stores", Measure("starting", "outside stores: start s", 0.5, " s")),
