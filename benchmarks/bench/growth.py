@@ -137,10 +137,23 @@ def _told_of_purchases(lines: Series) -> str:
     if not lines:
         return ""
     least, most = (at([at(line)[0] for line in lines.values()]) for at in (min, max))
-    return (
+    told = (
         f" What a purchase costs analytics is taken from `analytics_scale.py`: from {least:,.0f} to {most:,.0f}"
         f" purchases log n grows {log(most) / log(least):.2f} times."
     )
+    tenfold = [times for line in lines.values() if (times := _tenfold(line, most)) is not None]
+    if tenfold:
+        told += (
+            f" From {most / 10:,.0f} on, where what is the same at every size no longer counts, log n grows"
+            f" {log(most) / log(most / 10):.2f} times, and a purchase's cost {max(tenfold):.2f} times at most."
+        )
+    return told
+
+
+def _tenfold(line: Sequence[tuple[float, float]], most: float) -> float | None:
+    """Returns by how much a line grew from a tenth of the largest size to the largest; None where one is missing."""
+    at = dict(line)
+    return at[most] / at[most / 10] if {most, most / 10} <= at.keys() else None
 
 
 def lines_of(figures: Mapping[str, Figure]) -> Series:
