@@ -1,4 +1,4 @@
-"""Look-ups that come together share round trips, and each gets its own answer, read after it was asked for."""
+"""Many look-ups at a time share round trips, and each gets its own answer, read after it was asked for."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ import pytest
 
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 from svoykrug_server.storage import gathering
-from svoykrug_server.storage.gathering import MOST_KEYS, MOST_TRIPS, Gathering
+from svoykrug_server.storage.gathering import FEW, MOST_KEYS, MOST_TRIPS, Gathering
 from tests.waiting import until
 
 
@@ -46,7 +46,8 @@ def store() -> Store:
 
 @pytest.fixture
 def gathered(store: Store, monkeypatch: pytest.MonkeyPatch) -> Gathering[int, int]:
-    """Look-ups in `store`, patient enough for any machine."""
+    """Look-ups in `store` that all share, patient enough for any machine."""
+    monkeypatch.setattr(gathering, "FEW", 0)
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 3600.0)
     return Gathering(store.read_one, store.read_each)
 
@@ -55,26 +56,37 @@ def asking(gathered: Gathering[int, int], *keys: int) -> list[asyncio.Task[int |
     return [asyncio.ensure_future(gathered.get(key)) for key in keys]
 
 
-async def test_who_comes_alone_is_asked_for_at_once(gathered: Gathering[int, int], store: Store) -> None:
-    for trip, key in enumerate((2, 3)):
-        (task,) = asking(gathered, key)
-        await store.let(trip)
-        assert await task == (20 if key == 2 else None)
-    assert store.trips == [[2], [3]]
+async def test_a_few_go_alone_and_end_their_statements_with_their_calls(store: Store) -> None:
+    gathered = Gathering(store.read_one, store.read_each)
+    first, gone, *others = asking(gathered, *range(2, 2 + FEW))
+    await until(lambda: len(store.trips) == FEW)
+    assert store.trips == [[key] for key in range(2, 2 + FEW)]
+    gone.cancel()
+    await asyncio.wait([gone])
+    for gate in store.gates:
+        gate.set()
+    assert await first == 20
+    assert await asyncio.gather(*others) == [key * 10 if key % 2 == 0 else None for key in range(4, 2 + FEW)]
+    # Those who are gone are not counted.
+    assert gone.cancelled()
+    tasks = asking(gathered, *range(20, 20 + FEW))
+    await until(lambda: len(store.trips) == 2 * FEW)
+    for gate in store.gates:
+        gate.set()
+    await asyncio.gather(*tasks)
+    assert store.trips[FEW:] == [[key] for key in range(20, 20 + FEW)]
 
 
-async def test_who_asks_again_with_the_answer_in_her_hand_is_asked_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_when_a_few_are_in_progress_the_others_share(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 3600.0)
-
-    async def read_one(key: int) -> int:
-        return key * 10
-
-    async def read_each(keys: Sequence[int]) -> Mapping[int, int]:
-        raise AssertionError(keys)
-
-    gathered = Gathering(read_one, read_each)
-    async with asyncio.timeout(60):
-        assert [await gathered.get(key) for key in range(100)] == [key * 10 for key in range(100)]
+    gathered = Gathering(store.read_one, store.read_each)
+    few, many = list(range(2, 2 + FEW)), [100, 102, 104]
+    tasks = asking(gathered, *few, *many)
+    for trip in range(FEW + 2):
+        await store.let(trip)
+    await asyncio.gather(*tasks)
+    assert [task.result() for task in tasks[FEW:]] == [1000, 1020, 1040]
+    assert store.trips[FEW:] == [[100], [102, 104]]
 
 
 async def test_of_those_who_come_in_the_same_moment_all_but_the_first_go_together(
@@ -114,7 +126,7 @@ async def test_a_trip_asks_for_no_more_than_its_most_keys(gathered: Gathering[in
 async def test_who_no_longer_waits_is_not_asked_for_and_disturbs_nobody(
     gathered: Gathering[int, int], store: Store
 ) -> None:
-    alone, gone, staying = asking(gathered, 2, 4, 6)
+    first, gone, staying = asking(gathered, 2, 4, 6)
     await store.let(0)
     await until(lambda: len(store.trips) == 2)
     never_asked, late = asking(gathered, 8, 10)
@@ -123,34 +135,22 @@ async def test_who_no_longer_waits_is_not_asked_for_and_disturbs_nobody(
         task.cancel()
     await store.let(1)
     await store.let(2)
-    assert [await task for task in (alone, staying, late)] == [20, 60, 100]
+    assert [await task for task in (first, staying, late)] == [20, 60, 100]
     assert gone.cancelled()
     assert never_asked.cancelled()
     assert store.trips == [[2], [4, 6], [10]]
 
 
 async def test_when_all_have_gone_the_next_one_is_asked_for(gathered: Gathering[int, int], store: Store) -> None:
-    alone, gone = asking(gathered, 2, 4)
+    first, gone = asking(gathered, 2, 4)
     await until(lambda: len(store.trips) == 1)
     gone.cancel()
     await store.let(0)
-    assert await alone == 20
+    assert await first == 20
     (late,) = asking(gathered, 6)
     await store.let(1)
     assert await late == 60
     assert store.trips == [[2], [6]]
-
-
-async def test_who_asks_alone_ends_her_statement_with_her_call_and_lets_the_others_go(
-    gathered: Gathering[int, int], store: Store
-) -> None:
-    alone, late = asking(gathered, 2, 4)
-    await until(lambda: len(store.trips) == 1)
-    alone.cancel()
-    await store.let(1)
-    assert await late == 40
-    assert alone.cancelled()
-    assert store.trips == [[2], [4]]
 
 
 async def test_a_failure_is_everybodys_of_its_trip_and_nobody_elses(
@@ -173,9 +173,9 @@ async def test_a_trip_that_takes_too_long_ends_with_its_deadline(
     gathered: Gathering[int, int], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "LONGEST_SECONDS", 0.05)
-    alone, *tasks = asking(gathered, 2, 4, 6)
+    first, *tasks = asking(gathered, 2, 4, 6)
     await store.let(0)
-    assert await alone == 20
+    assert await first == 20
     for task in tasks:
         with pytest.raises(DomainError) as refusal:
             await task
@@ -188,6 +188,7 @@ async def test_a_trip_that_takes_too_long_ends_with_its_deadline(
 
 async def test_a_trip_that_hangs_holds_up_nobody_for_long(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0.001)
+    monkeypatch.setattr(gathering, "FEW", 0)
     gathered = Gathering(store.read_one, store.read_each)
     tasks: list[asyncio.Task[int | None]] = []
     for trip in range(MOST_TRIPS):
@@ -211,6 +212,7 @@ async def test_those_who_wait_for_a_trip_that_hangs_need_nobody_else_to_come(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gathering, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(gathering, "FEW", 0)
     gathered = Gathering(store.read_one, store.read_each)
     stuck = asking(gathered, 2)
     await until(lambda: len(store.trips) == 1)

@@ -44,7 +44,7 @@ class UsersService:
         self._profiles = Gathering(self._read_profile, self._read_profiles)
 
     async def get_me(self, user_id: UUID) -> User:
-        """Returns the caller's own profile; the most frequent call of all, so those at one time share a round trip.
+        """Returns the caller's own profile; the most frequent call of all, so many at a time share round trips.
 
         Raises:
             PermissionDenied: The caller was erased.
