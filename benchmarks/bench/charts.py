@@ -56,7 +56,15 @@ def _growth(calls: Series, file: Path) -> Path:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(which="both", axis="y", color=OTHERS, alpha=0.2)
-        axes.legend(frameon=False, labelcolor=INK, fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
+        axes.legend(
+            frameon=False,
+            labelcolor=INK,
+            fontsize=7,
+            handlelength=4,
+            loc="upper left",
+            bbox_to_anchor=(0, -0.1),
+            ncols=2,
+        )
         _dress(axes, title)
     canvas.savefig(file, transparent=True, metadata={"Date": None})
     return file
