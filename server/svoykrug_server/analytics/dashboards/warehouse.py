@@ -38,7 +38,7 @@ BUYERS_BLOCK_ENTRIES = 10_000_000
 COHORTS_BLOCK_ENTRIES = 2_000_000
 """Entries of the ledger that one statement groups by member: with more, members are asked for in blocks."""
 COUNTED_OF = 16
-"""Of so many members one is looked at for how many entries a business has: reading all to count them takes 50 ms."""
+"""One in so many members is looked at for how many entries a business has: to count ten million, all would be read."""
 
 
 @dataclass(frozen=True, slots=True)
