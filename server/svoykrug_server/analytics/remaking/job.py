@@ -23,6 +23,7 @@ from svoykrug_server.analytics.remaking.metrics import RemakingMetrics
 from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Maker, Proof
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.standing import CannotBeMade, LostReason
+from svoykrug_server.analytics.versions import UnknownVersion
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable, WarehouseUnavailable
 from svoykrug_server.kit.failpoints import failpoint
@@ -138,6 +139,8 @@ class Remaking:
                 await self._make(gone, build_id, attempt)
         except CannotBeMade as refusal:
             await self._lose(gone, build_id, refusal.reason)
+        except UnknownVersion as refusal:
+            _log.info("left_to_newer", kind=gone.kind.value, id=str(gone.id), version=refusal.metadata["version"])
         except (StoreUnavailable, WarehouseUnavailable):
             raise
         except DomainError as error:
