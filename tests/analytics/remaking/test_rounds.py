@@ -1,13 +1,16 @@
 """Rounds of the job: when it looks, and what one that fails does to the others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
 import pytest
 from clickhouse_connect.driver.exceptions import DatabaseError
 
+from svoykrug_server.analytics.build_rows import BuildRows
 from svoykrug_server.analytics.model import Snapshot, SnapshotPlan
+from svoykrug_server.analytics.remaking.job import REST
 from svoykrug_server.analytics.remaking.model import Gone
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
@@ -61,6 +64,51 @@ async def test_what_is_gone_is_told_before_it_is_made_again(
     await remakers.job().round()
     assert told == [len(two)] * len(two)
     assert remakers.metric("missing") == 0
+
+
+async def test_what_is_lost_while_others_are_made_again_is_made_again_in_the_same_round(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remakers, build, built = Remakers(analytics), SnapshotWarehouse.build, list[UUID]()
+
+    async def losing_another(rows: SnapshotWarehouse, plan: SnapshotPlan, build_id: UUID) -> None:
+        built.append(plan.id)
+        if len(built) == 1:
+            await rows.clear(two[0].build_id)
+        await build(rows, plan, build_id)
+
+    job = remakers.job()
+    await job.round()
+    monkeypatch.setattr(SnapshotWarehouse, "build", losing_another)
+    await analytics.rows.clear(two[1].build_id)
+    await job.round()
+    assert built == [two[1].id, two[0].id]
+    assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
+
+
+async def test_after_a_long_look_it_rests_from_looking(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remakers, counts, looks = Remakers(analytics), BuildRows.counts, 0
+
+    async def long(rows: BuildRows) -> Mapping[UUID, int]:
+        nonlocal looks
+        looks += 1
+        analytics.clock.advance(timedelta(seconds=1))
+        return await counts(rows)
+
+    monkeypatch.setattr(BuildRows, "counts", long)
+    job = remakers.job()
+    await job.round()
+    assert looks == 2
+    await lose_one(analytics)
+    # The other kind took a second too.
+    analytics.clock.advance(timedelta(seconds=REST - 2))
+    await job.round()
+    assert (looks, remakers.metric("missing")) == (2, 0)
+    analytics.clock.advance(timedelta(seconds=2))
+    await job.round()
+    assert (looks, remakers.metric("remade_total")) == (3, len(two))
 
 
 async def test_one_that_fails_unforeseen_keeps_no_other_waiting_and_is_told(
