@@ -1,6 +1,7 @@
 """Rounds of the job: when it looks, and what one that fails does to the others."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,10 +12,11 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from svoykrug_server.analytics.build_rows import BuildRows
 from svoykrug_server.analytics.model import Snapshot, SnapshotPlan
 from svoykrug_server.analytics.remaking.job import REST
-from svoykrug_server.analytics.remaking.model import Gone
+from svoykrug_server.analytics.remaking.model import Gone, Kind
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.supervisor import Supervisor
+from svoykrug_server.storage.postgres import Postgres, ReadConnection
 from tests.analytics.circles import ingest, random_circle
 from tests.analytics.remaking.lost import EARLIER, Remakers, lose, lose_one
 from tests.analytics.snapshots import Analytics
@@ -50,6 +52,22 @@ async def test_what_was_published_and_lost_between_two_rounds_is_seen_though_the
     assert (remakers.metric("missing"), remakers.metric("remade_total")) == (0, 2)
 
 
+async def test_a_round_that_finds_nothing_gone_reads_what_is_published_of_each_kind_once(
+    analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, read, reads = Remakers(analytics).job(), Postgres.read, 0
+
+    def counted(postgres: Postgres) -> AbstractAsyncContextManager[ReadConnection]:
+        nonlocal reads
+        reads += 1
+        return read(postgres)
+
+    await job.round()
+    monkeypatch.setattr(Postgres, "read", counted)
+    await job.round()
+    assert reads == len(Kind)
+
+
 async def test_what_is_gone_is_told_before_it_is_made_again(
     analytics: Analytics, two: tuple[Snapshot, Snapshot], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -62,7 +80,7 @@ async def test_what_is_gone_is_told_before_it_is_made_again(
     monkeypatch.setattr(SnapshotWarehouse, "build", telling)
     await lose(analytics)
     await remakers.job().round()
-    assert told == [len(two)] * len(two)
+    assert told == [2, 1]
     assert remakers.metric("missing") == 0
 
 

@@ -13,7 +13,7 @@ every purchase of the scope is proven first, while nobody repairs or rebuilds; w
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -22,7 +22,7 @@ import structlog
 from svoykrug_server.analytics.build_rows import BuildRows
 from svoykrug_server.analytics.ports import Disputes
 from svoykrug_server.analytics.remaking.metrics import RemakingMetrics
-from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Maker, Proof
+from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Known, Maker, Proof
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.standing import CannotBeMade, LostReason
 from svoykrug_server.analytics.versions import UnknownVersion
@@ -72,6 +72,7 @@ class Remaking:
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._looked: dict[Kind, tuple[datetime, datetime, Seen]] = {}
+        self._missing: frozenset[Kind] = frozenset()
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -91,21 +92,20 @@ class Remaking:
             ExceptionGroup: Something went wrong with one or more that nobody has foreseen; the others were tried.
         """
         await self._look_where_due()
-        gone, failures = await self._repository.gone(), []
-        if gone:
-            # Told also while they are being made: all of a large circle's take days.
-            self._metrics.show(await self._repository.tally())
-            async with self._repository.alone() as is_alone:
-                failures = await self._try_each(gone) if is_alone else []
-        self._metrics.show(await self._repository.tally())
+        if not self._missing:
+            return
+        async with self._repository.alone() as is_alone:
+            failures = await self._try_each() if is_alone else []
+        for kind in self._rows:
+            await self._show(kind)
         if failures:
             raise ExceptionGroup("not made again", failures)
 
-    async def _try_each(self, gone: Sequence[Gone]) -> list[Exception]:
+    async def _try_each(self) -> list[Exception]:
         """Tries once each that is gone, also what is seen to be gone meanwhile; returns what nobody has foreseen."""
         tried: set[Gone] = set()
         failures: list[Exception] = []
-        waiting = deque(gone)
+        waiting = deque(await self._repository.gone())
         while waiting:
             tried.add(each := waiting.popleft())
             try:
@@ -115,7 +115,6 @@ class Remaking:
             except Exception as error:  # noqa: BLE001  raised by the round, when the others have had their turn
                 failures.append(error)
             if await self._look_where_due():
-                self._metrics.show(await self._repository.tally())
                 waiting = deque(other for other in await self._repository.gone() if other not in tried)
         return failures
 
@@ -126,8 +125,8 @@ class Remaking:
     async def _look_if_due(self, kind: Kind, rows: BuildRows) -> bool:
         # A table that gained a build and lost it since the last round is as it was, so what is published counts too.
         # It is read first: the rows of every build in it have come before.
-        now, published = self._clock.now(), await self._repository.digest(kind)
-        seen = published, await rows.parts()
+        now, known = self._clock.now(), await self._show(kind)
+        seen = known.builds, await rows.parts()
         looked_time, rest_until, looked_seen = self._looked.get(kind, (None, now, None))
         is_due = seen != looked_seen and now >= rest_until
         if looked_time is not None and not is_due and now - looked_time < LOOK_EVERY:
@@ -135,7 +134,15 @@ class Remaking:
         found_gone = await self._look(kind, rows)
         ended = self._clock.now()
         self._looked[kind] = now, ended + REST * (ended - now), seen
+        # Told also before they are made: all of a large circle's take days.
+        await self._show(kind)
         return found_gone
+
+    async def _show(self, kind: Kind) -> Known:
+        known = await self._repository.known(kind)
+        self._metrics.show(kind, known)
+        self._missing = self._missing | {kind} if known.missing_count else self._missing - {kind}
+        return known
 
     async def _look(self, kind: Kind, rows: BuildRows) -> bool:
         """Compares what is published with what is there, and tells whether anything more is gone.
