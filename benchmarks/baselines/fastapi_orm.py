@@ -2,7 +2,8 @@
 
 Written as the documentation of each has it: an engine with a pool of fixed size, `expire_on_commit=False`, a session
 for each call by a dependency, `session.get`, the answer as a Pydantic model. It leaves out her roles at businesses,
-which would be a second statement here: that flatters it.
+which would be a second statement here: that flatters it. A session begins and ends a transaction for its read, as it
+does unless told otherwise; an engine that commits by itself would spare the read that (`fastapi_asyncpg.py` has none).
 
 Besides GetMe it has UpdateMe and, given a private key, RefreshTokens: the plan's first routes were sign-in and users,
 and it says nothing of tiers, purchases and insights as calls. They do the least that is right: a lock on the row, one

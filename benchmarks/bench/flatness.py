@@ -11,6 +11,8 @@ BLOCKS = 15
 CONFIDENCE = 0.95
 NOTHING_SHARE = 0.01
 """Growth by less than this share of the memory is none, however sure: allocators settle in steps."""
+MUCH_SHARE = 0.05
+"""Growth by more than this share is growth, however unsure: samples that scatter prove nothing."""
 
 Samples = Sequence[tuple[float, float]]
 """Minutes, and megabytes then."""
@@ -56,8 +58,9 @@ class Slope:
 
     @property
     def is_flat(self) -> bool:
-        """Whether the samples allow a slope of zero, or show less growth than counts."""
-        return self.least <= 0 or self.end_mb - self.begin_mb < NOTHING_SHARE * self.begin_mb
+        """Whether the samples show less growth than counts, or little and allow a slope of zero."""
+        grown_share = (self.end_mb - self.begin_mb) / self.begin_mb
+        return grown_share < NOTHING_SHARE or (self.least <= 0 and grown_share < MUCH_SHARE)
 
     def told(self) -> str:
         """Returns the verdict as a sentence's end."""

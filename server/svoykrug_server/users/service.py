@@ -41,7 +41,7 @@ class UsersService:
     def __init__(self, postgres: Postgres, clock: Clock) -> None:
         self._postgres = postgres
         self._clock = clock
-        self._profiles = Gathering(self._read_profile, self._read_profiles)
+        self._profiles = Gathering(self._read_row, self._read_rows)
 
     async def get_me(self, user_id: UUID) -> User:
         """Returns the caller's own profile; the most frequent call of all, so many at a time share round trips.
@@ -49,10 +49,11 @@ class UsersService:
         Raises:
             PermissionDenied: The caller was erased.
         """
-        user = await self._profiles.get(user_id)
-        if user is None:
+        row = await self._profiles.get(user_id)
+        if row is None:
             raise PermissionDenied
-        return user
+        # Here, where a row that cannot be read fails nobody else's call.
+        return repository.user_from_row(row)
 
     async def update_me(self, call: Origin, change: ProfileChange, etag: str) -> User:
         """Changes the caller's own profile and returns it.
@@ -99,7 +100,8 @@ class UsersService:
         may_know = caller.is_admin or caller.is_service
         if not may_know and caller.subject_id != user_id:
             raise PermissionDenied
-        user = await self._read_profile(user_id)
+        async with self._postgres.read() as connection:
+            user = await repository.get(connection, user_id)
         if user is None or not is_shown_to(caller, user):
             raise NotFound if may_know else PermissionDenied
         return as_seen_by(caller, user)
@@ -128,13 +130,13 @@ class UsersService:
             await self._record_creation(tx, call, list(created.values()))
         return _rows(phones, created, known)
 
-    async def _read_profile(self, user_id: UUID) -> User | None:
+    async def _read_row(self, user_id: UUID) -> repository.Row | None:
         async with self._postgres.read() as connection:
-            return await repository.get(connection, user_id)
+            return await repository.get_row(connection, user_id)
 
-    async def _read_profiles(self, user_ids: Sequence[UUID]) -> dict[UUID, User]:
+    async def _read_rows(self, user_ids: Sequence[UUID]) -> dict[UUID, repository.Row]:
         async with self._postgres.read() as connection:
-            return await repository.get_each(connection, user_ids)
+            return await repository.get_rows(connection, user_ids)
 
     async def _record_creation(self, tx: Transaction, call: Origin, user_ids: Sequence[UUID]) -> None:
         if not user_ids:
