@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.waiting import until
 
-__all__ = ["CANCELLED", "together", "until"]
+__all__ = ["CANCELLED", "block", "together", "until"]
 
 CANCELLED = asyncio.CancelledError
+block = asynccontextmanager
 
 
 async def together(*calls: Callable[[], Awaitable[Any]]) -> list[Any]:

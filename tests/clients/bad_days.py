@@ -4,6 +4,7 @@ As those they stand here once, for both clients.
 """
 
 import time
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +19,8 @@ from svoykrug.purchases.v1.purchases_service_pb2 import (
 
 from svoykrug_client import Client, MemoryTokenStore, StoredSession, errors, items
 from tests.clients import certificates
-from tests.clients.asynchronous import together, until
-from tests.clients.bad_network import bad_network
+from tests.clients.asynchronous import block, together, until
+from tests.clients.bad_network import BadNetwork, bad_network
 from tests.clients.deadlines import ends_at_its_deadline, not_late
 from tests.clients.steps import ME, Scenario
 from tests.clients.wrong_clock import wrong_clock
@@ -31,15 +32,10 @@ class BadDays(Scenario):
     """The steps after those of `Scenario`."""
 
     async def aeroplane_mode(self) -> None:
-        store = MemoryTokenStore()
-        signed_in = await self._sign_in_boris(self._client(token_store=store))
-        request = RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("aeroplane", 1))
-        with bad_network(self._server.target) as network:
-            till = self._client(network.target, service_key=self._key)
-            phone = self._client(network.target, token_store=store)
-            await till.purchases.RecordPurchase(self._another())
-            await self._me(phone)
+        request = self._purchase("aeroplane", 1)
+        async with self._far() as (network, till, phone, store):
             before = store.load()
+            assert before is not None
             network.stalled = True
             with ends_at_its_deadline(1.0, *LOST):
                 await till.purchases.RecordPurchase(request, timeout=1.0)
@@ -50,16 +46,15 @@ class BadDays(Scenario):
                 with ends_at_its_deadline(1.0, *LOST):
                     await client.users.GetMe(ME, timeout=1.0)
             self._met("calls_end")
-            assert _token_of(store.load()) == _token_of(before)
+            assert _token_of(store.load()) == before.refresh_token
             network.stalled = network.away = False
             network.end_connections()
             for client in (phone, cold):
-                assert (await self._answer(client.users.GetMe, ME)).user.id == signed_in.user_id
+                assert (await self._answer(client.users.GetMe, ME)).user.id == before.user_id
             self._met("session_stays")
             await self._answer(till.purchases.RecordPurchase, request)
             await self._counts_once(till, request)
-            for client in (till, phone, cold):
-                await client.close()
+            await cold.close()
 
     async def expired_certificate(self) -> None:
         store = MemoryTokenStore()
@@ -95,15 +90,10 @@ class BadDays(Scenario):
         self._met("service_signs_in")
 
     async def half_open_connection(self) -> None:
-        store = MemoryTokenStore()
-        signed_in = await self._sign_in_boris(self._client(token_store=store))
-        request = RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("half-open", 1))
-        with bad_network(self._server.target) as network:
-            till = self._client(network.target, service_key=self._key)
-            phone = self._client(network.target, token_store=store)
-            await till.purchases.RecordPurchase(self._another())
-            await self._me(phone)
+        request = self._purchase("half-open", 1)
+        async with self._far() as (network, till, phone, store):
             before = store.load()
+            assert before is not None
             network.forget_connections()
             begin = time.monotonic()
             with ends_at_its_deadline(1.0, *LOST):
@@ -116,15 +106,27 @@ class BadDays(Scenario):
             )
             assert time.monotonic() - begin < 60
             self._met("calls_end")
-            assert me.user.id == signed_in.user_id
+            assert me.user.id == before.user_id
             assert store.load() == before
             self._met("same_session")
             await self._counts_once(till, request)
+
+    @block
+    async def _far(self) -> AsyncIterator[tuple[BadNetwork, Client, Client, MemoryTokenStore]]:
+        """Gives a till and a phone behind a network, both in the middle of their work, and the phone's store."""
+        store = MemoryTokenStore()
+        await self._sign_in_boris(self._client(token_store=store))
+        with bad_network(self._server.target) as network:
+            till = self._client(network.target, service_key=self._key)
+            phone = self._client(network.target, token_store=store)
+            await till.purchases.RecordPurchase(self._purchase("far", 0))
+            await self._me(phone)
+            yield network, till, phone, store
             for client in (till, phone):
                 await client.close()
 
-    def _another(self) -> RecordPurchaseRequest:
-        return RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt("aeroplane", 0))
+    def _purchase(self, name: str, number: int) -> RecordPurchaseRequest:
+        return RecordPurchaseRequest(business_id=self._business_id, purchase=self._receipt(name, number))
 
     async def _answer(self, method: Any, request: Any) -> Any:
         """Calls until there is an answer, for a minute at most; every call before is a lost one, and ends in time."""

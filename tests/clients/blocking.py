@@ -9,11 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 CANCELLED = concurrent.futures.CancelledError
+block = contextmanager
 _MODULES = {
     "svoykrug_client": "svoykrug_client.sync",
     "tests.clients.asynchronous": "tests.clients.blocking",

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from svoykrug_server.analytics.churn import bgnbd, estimator
 from svoykrug_server.analytics.churn.features import DESIGN, bg_nbd_statistics, design
 from svoykrug_server.analytics.churn.scorer import Logistic, Scorer, sigmoid
+from svoykrug_server.analytics.versions import UnknownVersion
 from tests.analytics.churn.made import window
 
 
@@ -90,8 +91,8 @@ def put(path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("wrong", "path", "value"),
     [
-        ("another format", "format", "pickle"),
-        ("another version of the features", "features_version", "0"),
+        ("an earlier format", "format", "svoykrug-churn/0"),
+        ("an earlier version of the features", "features_version", "0"),
         ("features in another order", "features", list(reversed(DESIGN))),
         ("a missing part", "logistic", {}),
         ("a coefficient too few", "logistic.coefficients", [0.0] * (len(DESIGN) - 1)),
@@ -111,6 +112,15 @@ def put(path: str, value: Any) -> dict[str, Any]:
 )
 def test_a_damaged_or_foreign_document_is_refused(wrong: str, path: str, value: Any) -> None:
     with pytest.raises(ValueError, match=r"model|tree|regression"):
+        Scorer.from_document(put(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("format", "svoykrug-churn/2"), ("format", "pickle"), ("features_version", "3"), ("features_version", "2b")],
+)
+def test_a_document_of_a_program_that_is_not_known_is_refused_as_such(path: str, value: str) -> None:
+    with pytest.raises(UnknownVersion):
         Scorer.from_document(put(path, value))
 
 

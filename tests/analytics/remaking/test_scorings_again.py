@@ -156,7 +156,7 @@ async def test_a_scoring_whose_segments_are_lost_is_lost_with_them(
     await lose(analytics)
     await lose(analytics, "churn_scores")
     async with analytics.postgres.transaction() as tx:
-        await tx.execute(update(snapshots).values(rules_version="older"))
+        await tx.execute(update(snapshots).values(rules_version="rfm-0"))
     remakers = Remakers(analytics, circle.churn)
     await remakers.job().round()
     assert (remakers.metric("lost"), remakers.metric("lost", "scoring")) == (1, 1)
@@ -193,7 +193,7 @@ async def test_a_scoring_by_a_model_that_is_not_read_any_more_is_lost_for_good(
 ) -> None:
     await lose(analytics, "churn_scores")
     async with analytics.postgres.transaction() as tx:
-        await tx.execute(update(churn_models).values(document={"format": "older"}))
+        await tx.execute(update(churn_models).values(document={"format": "svoykrug-churn/0"}))
     await Remakers(analytics, circle.churn).job().round()
     assert await loss_of(at_risk(circle, scoring_id)) == LostReason.MODEL_UNREADABLE
     assert await row_counts(circle) == []

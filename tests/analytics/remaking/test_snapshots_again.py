@@ -194,7 +194,7 @@ async def test_a_snapshot_by_rules_of_before_is_lost_for_good(
     analytics: Analytics, two: tuple[Snapshot, Snapshot]
 ) -> None:
     async with analytics.postgres.transaction() as tx:
-        older = update(snapshots).where(snapshots.c.id == two[0].id).values(rules_version="older")
+        older = update(snapshots).where(snapshots.c.id == two[0].id).values(rules_version="rfm-0")
         await tx.execute(older)
     await lose(analytics)
     await Remakers(analytics).job().round()
@@ -230,7 +230,7 @@ async def test_what_is_left_of_a_lost_snapshot_stays_and_counts_again_with_the_r
 ) -> None:
     remakers, before = Remakers(analytics), await analytics.service.summary(admin(), None, two[0].id)
     async with analytics.postgres.transaction() as tx:
-        await tx.execute(update(snapshots).values(rules_version="older"))
+        await tx.execute(update(snapshots).values(rules_version="rfm-0"))
     await put_away(analytics, "snapshot_members", "SELECT * FROM snapshot_members WHERE member_id % 2 = 0")
     job = remakers.job()
     await job.round()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pyarrow.compute as pc
 import pytest
+from sqlalchemy import text
 
 from svoykrug_server.analytics.churn.model import MIN_MEMBERS
 from svoykrug_server.analytics.ports import Progress
@@ -27,6 +28,14 @@ from tests.waiting import until
 
 MIDNIGHT = datetime(2026, 6, 1, tzinfo=UTC)
 SELLS, SOLD_LONG_AGO = UUID(int=11), UUID(int=12)
+A_MODEL = """
+    INSERT INTO churn_models (
+        id, business_id, horizon_days, population_days, test_cutoff_time, training_cutoff_times, watermark, algorithm,
+        features, card, document, create_time
+    )
+    SELECT gen_random_uuid(), id, 28, 0, made, '{}', made, 'x', '{}', '{}', '{}', made
+    FROM (SELECT $1::timestamptz AS made) AS now, unnest($2::uuid[]) AS id
+"""
 
 
 @pytest.fixture
@@ -142,15 +151,21 @@ async def test_scopes_are_first_trained_once_enough_members_bought_long_enough_a
     await night.sell(late, MORNING - days(10), members=MIN_MEMBERS)
     await night.sell(waits, MORNING - days(40), members=MIN_MEMBERS)
     async with postgres.transaction() as tx:
-        await (await tx.driver()).execute(
-            "INSERT INTO churn_models (id, business_id, horizon_days, population_days, test_cutoff_time,"
-            " training_cutoff_times, watermark, algorithm, features, card, document, create_time)"
-            " VALUES (gen_random_uuid(), $1, 28, 0, $2, '{}', $2, 'x', '{}', '{}', '{}', $2)",
-            *(waits, MORNING - days(3)),
-        )
+        await (await tx.driver()).execute(A_MODEL, MORNING - days(3), [waits])
     scopes, bought = ScopeRepository(postgres), (MORNING - days(365), MORNING - days(14))
     assert await scopes.unserved(MIN_MEMBERS, bought, MORNING - days(7)) == [None, many]
     assert await scopes.unserved(MIN_MEMBERS, bought, MORNING - days(1)) == [None, many, waits]
+
+
+async def test_no_purchase_of_a_scope_that_has_a_model_is_read_to_count_its_members(
+    night: Night, postgres: Postgres
+) -> None:
+    async with postgres.transaction() as tx:
+        await (await tx.driver()).execute(A_MODEL, MORNING - days(3), [None, SELLS, SOLD_LONG_AGO])
+    async with postgres.transaction() as tx, asyncio.timeout(30):
+        await tx.execute(text("LOCK TABLE purchase_entries IN ACCESS EXCLUSIVE MODE"))
+        bought = (MORNING - days(365), MORNING - days(14))
+        assert await ScopeRepository(postgres).unserved(1, bought, MORNING - days(7)) == []
 
 
 async def test_a_model_is_trained_and_serves_scores_at_night_and_is_graded_when_its_horizon_has_closed(

@@ -121,11 +121,8 @@ def compare(document: dict[str, Any], serving_document: dict[str, Any], test: Wi
         serving_document: The numbers of the one that serves.
         test: The window that judges both.
     """
-    scores = {
-        "model": Scorer.from_document(document).probability(test.raw),
-        "serving": Scorer.from_document(serving_document).probability(test.raw),
-    }
-    return evaluation.judge(test.churned, scores).differences
+    scores = {"model": Scorer.from_document(document).probability(test.raw)}
+    return evaluation.judge(test.churned, scores | _serving_scores(serving_document, test)).differences
 
 
 def _scores(scorer: Scorer, material: Material, window: Window) -> dict[str, Vector]:
@@ -133,8 +130,17 @@ def _scores(scorer: Scorer, material: Material, window: Window) -> dict[str, Vec
     scores = {"model": scorer.probability(window.raw)}
     scores |= evaluation.baselines(window, past, material.horizon_days)
     if material.serving_document is not None:
-        scores["serving"] = Scorer.from_document(material.serving_document).probability(window.raw)
+        scores |= _serving_scores(material.serving_document, window)
     return scores
+
+
+def _serving_scores(document: dict[str, Any], window: Window) -> dict[str, Vector]:
+    """Returns what the serving model says; nothing where this program does not read it any more: nor can it score."""
+    try:
+        serving = Scorer.from_document(document)
+    except ValueError:
+        return {}
+    return {"serving": serving.probability(window.raw)}
 
 
 def _everyone(scorer: Scorer, material: Material) -> tuple[Measurement, ...]:

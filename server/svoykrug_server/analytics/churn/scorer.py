@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from svoykrug_server.analytics.churn.bgnbd import BgNbd
 from svoykrug_server.analytics.churn.features import DESIGN, FEATURES_VERSION, Matrix, Vector, design
+from svoykrug_server.analytics.versions import refuse_unknown
 
 FORMAT = "svoykrug-churn/1"
 MAX_LEAVES = 8
@@ -175,8 +176,11 @@ class Scorer:
         """Reads a model that `document` wrote.
 
         Raises:
-            ValueError: The document is of another format or features, or damaged.
+            UnknownVersion: A newer program wrote it.
+            ValueError: The document is of an earlier format or features, or damaged.
         """
+        refuse_unknown(str(document.get("format", FORMAT)), FORMAT)
+        refuse_unknown(str(document.get("features_version", FEATURES_VERSION)), FEATURES_VERSION)
         known = {"format": FORMAT, "features_version": FEATURES_VERSION, "features": list(DESIGN)}
         if any(document.get(name) != value for name, value in known.items()):
             raise ValueError(f"this server reads models of format {FORMAT} with features {FEATURES_VERSION} only")

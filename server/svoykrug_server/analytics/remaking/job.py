@@ -1,6 +1,7 @@
 """The job that looks whether the warehouse holds what is published, and makes again what it has lost.
 
-It looks when it starts, once a day, and whenever a table has changed or something was published. Rows are made again
+It looks when it starts, once a day, and whenever a table has changed or something was published, also between two that
+it makes again; but after a look it rests, so that looking takes a twentieth of its time at most. Rows are made again
 from the same plan under a build id of their own; only when they are as many and have the same hash do they take the
 place of the lost ones, in one step of PostgreSQL. Killed before that step, the next attempt removes what this wrote.
 
@@ -11,6 +12,7 @@ every purchase of the scope is proven first, while nobody repairs or rebuilds; w
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -20,14 +22,17 @@ import structlog
 from svoykrug_server.analytics.build_rows import BuildRows
 from svoykrug_server.analytics.ports import Disputes
 from svoykrug_server.analytics.remaking.metrics import RemakingMetrics
-from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Maker, Proof
+from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Known, Maker, Proof
 from svoykrug_server.analytics.remaking.repository import RemakingRepository
 from svoykrug_server.analytics.standing import CannotBeMade, LostReason
+from svoykrug_server.analytics.versions import UnknownVersion
 from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable, WarehouseUnavailable
 from svoykrug_server.kit.failpoints import failpoint
 
 LOOK_EVERY = timedelta(days=1)
+REST = 19
+"""So many times as long as a look took, nothing that changes makes it look again: all builds are counted."""
 Seen = tuple[tuple[int, int], int]
 """What was published, and of which parts the table was made."""
 _log = structlog.get_logger(__name__)
@@ -66,7 +71,8 @@ class Remaking:
         self._metrics = metrics
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._looked: dict[Kind, tuple[datetime, Seen]] = {}
+        self._looked: dict[Kind, tuple[datetime, datetime, Seen]] = {}
+        self._missing: frozenset[Kind] = frozenset()
 
     async def run(self) -> None:
         """Works until cancelled; when a store is away, the next round tries again."""
@@ -85,36 +91,64 @@ class Remaking:
             WarehouseUnavailable: ClickHouse is away.
             ExceptionGroup: Something went wrong with one or more that nobody has foreseen; the others were tried.
         """
-        for kind, rows in self._rows.items():
-            await self._look_if_due(kind, rows)
-        gone, failures = await self._repository.gone(), []
-        if gone:
-            # Told also while they are being made: all of a large circle's take days.
-            self._metrics.show(await self._repository.tally())
-            async with self._repository.alone() as is_alone:
-                for each in gone if is_alone else ():
-                    try:
-                        await self._try(each)
-                    except DomainError:
-                        raise
-                    except Exception as error:  # noqa: BLE001  raised below, when the others have had their turn
-                        failures.append(error)
-        self._metrics.show(await self._repository.tally())
+        await self._look_where_due()
+        if not self._missing:
+            return
+        async with self._repository.alone() as is_alone:
+            failures = await self._try_each() if is_alone else []
+        for kind in self._rows:
+            await self._show(kind)
         if failures:
             raise ExceptionGroup("not made again", failures)
 
-    async def _look_if_due(self, kind: Kind, rows: BuildRows) -> None:
+    async def _try_each(self) -> list[Exception]:
+        """Tries once each that is gone, also what is seen to be gone meanwhile; returns what nobody has foreseen."""
+        tried: set[Gone] = set()
+        failures: list[Exception] = []
+        waiting = deque(await self._repository.gone())
+        while waiting:
+            tried.add(each := waiting.popleft())
+            try:
+                await self._try(each)
+            except DomainError:
+                raise
+            except Exception as error:  # noqa: BLE001  raised by the round, when the others have had their turn
+                failures.append(error)
+            if await self._look_where_due():
+                waiting = deque(other for other in await self._repository.gone() if other not in tried)
+        return failures
+
+    async def _look_where_due(self) -> bool:
+        """Looks where that is due, and tells whether anything more is gone."""
+        return any([await self._look_if_due(kind, rows) for kind, rows in self._rows.items()])
+
+    async def _look_if_due(self, kind: Kind, rows: BuildRows) -> bool:
         # A table that gained a build and lost it since the last round is as it was, so what is published counts too.
         # It is read first: the rows of every build in it have come before.
-        now, published = self._clock.now(), await self._repository.digest(kind)
-        seen = published, await rows.parts()
-        looked_time, looked_seen = self._looked.get(kind, (None, None))
-        if looked_time is None or seen != looked_seen or now - looked_time >= LOOK_EVERY:
-            await self._look(kind, rows)
-            self._looked[kind] = now, seen
+        now, known = self._clock.now(), await self._show(kind)
+        seen = known.builds, await rows.parts()
+        looked_time, rest_until, looked_seen = self._looked.get(kind, (None, now, None))
+        is_due = seen != looked_seen and now >= rest_until
+        if looked_time is not None and not is_due and now - looked_time < LOOK_EVERY:
+            return False
+        found_gone = await self._look(kind, rows)
+        ended = self._clock.now()
+        self._looked[kind] = now, ended + REST * (ended - now), seen
+        # Told also before they are made: all of a large circle's take days.
+        await self._show(kind)
+        return found_gone
 
-    async def _look(self, kind: Kind, rows: BuildRows) -> None:
-        """Compares what is published with what is there, read in this order: rows come before their publication."""
+    async def _show(self, kind: Kind) -> Known:
+        known = await self._repository.known(kind)
+        self._metrics.show(kind, known)
+        self._missing = self._missing | {kind} if known.missing_count else self._missing - {kind}
+        return known
+
+    async def _look(self, kind: Kind, rows: BuildRows) -> bool:
+        """Compares what is published with what is there, and tells whether anything more is gone.
+
+        They are read in this order: rows come before their publication.
+        """
         published = await self._repository.published(kind)
         counts = await rows.counts()
         there = {each.id for each in published if counts.get(each.build_id, 0) == each.row_count}
@@ -123,6 +157,7 @@ class Remaking:
         await self._repository.mark(kind, missing, found, self._clock.now())
         if missing or found:
             _log.error("warehouse_rows_missing", kind=kind.value, missing=len(missing), found=len(found))
+        return bool(missing)
 
     async def _try(self, gone: Gone) -> None:
         """Makes one again; what cannot be made yet waits for the next round and keeps no other waiting.
@@ -138,6 +173,8 @@ class Remaking:
                 await self._make(gone, build_id, attempt)
         except CannotBeMade as refusal:
             await self._lose(gone, build_id, refusal.reason)
+        except UnknownVersion as refusal:
+            _log.info("left_to_newer", kind=gone.kind.value, id=str(gone.id), version=refusal.metadata["version"])
         except (StoreUnavailable, WarehouseUnavailable):
             raise
         except DomainError as error:

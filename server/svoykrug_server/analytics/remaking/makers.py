@@ -12,6 +12,7 @@ from svoykrug_server.analytics.remaking.model import Gone
 from svoykrug_server.analytics.repository import SnapshotRepository
 from svoykrug_server.analytics.segments import RULES_VERSION
 from svoykrug_server.analytics.standing import CannotBeMade, LostReason
+from svoykrug_server.analytics.versions import refuse_unknown
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
 from svoykrug_server.kit.errors import FailedPrecondition
 
@@ -35,11 +36,13 @@ class SnapshotMaker:
 
         Raises:
             CannotBeMade: The rules are others by now, or not everything in its window is held any more.
+            UnknownVersion: The rules are newer ones.
             WarehouseUnavailable: The warehouse is away.
         """
         snapshot = await self._repository.find(gone.business_id, gone.id)
         if snapshot is None:
             raise LookupError("a published snapshot is never deleted")
+        refuse_unknown(snapshot.plan.rules_version, RULES_VERSION)
         if snapshot.plan.rules_version != RULES_VERSION:
             raise CannotBeMade(LostReason.RULES_CHANGED)
         try:
@@ -85,6 +88,7 @@ class ScoringMaker:
         Raises:
             CannotBeMade: The snapshot is lost, this program does not read the model, or not everything in the year
                 before the cutoff is held any more.
+            UnknownVersion: The model is a newer program's.
             Unavailable: The snapshot is being made again itself; or the warehouse is away.
         """
         scoring = await self._repository.find_scoring(gone.id)

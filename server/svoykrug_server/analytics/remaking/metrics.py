@@ -1,10 +1,8 @@
 """What Prometheus learns of rows that the warehouse has lost."""
 
-from collections.abc import Mapping
-
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from svoykrug_server.analytics.remaking.model import Kind
+from svoykrug_server.analytics.remaking.model import Kind, Known
 
 
 class RemakingMetrics:
@@ -28,8 +26,7 @@ class RemakingMetrics:
             "analytics_results_remade", "Snapshots and scorings that were made again.", ["kind"], registry=registry
         )
 
-    def show(self, tally: Mapping[Kind, tuple[int, int]]) -> None:
+    def show(self, kind: Kind, known: Known) -> None:
         """Shows how many are being made again and how many are lost."""
-        for kind, (missing, lost) in tally.items():
-            self._missing.labels(kind.value).set(missing)
-            self._lost.labels(kind.value).set(lost)
+        self._missing.labels(kind.value).set(known.missing_count)
+        self._lost.labels(kind.value).set(known.lost_count)

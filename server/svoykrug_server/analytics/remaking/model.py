@@ -34,6 +34,21 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a kind as a whole.
+
+    Attributes:
+        builds: Numbers that are others as soon as a build is published, or takes the place of another.
+        missing_count: How many are being made again.
+        lost_count: How many are lost for good.
+    """
+
+    builds: tuple[int, int]
+    missing_count: int
+    lost_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Gone:
     """One whose rows are to be made again.
 

@@ -1,6 +1,6 @@
 """All PostgreSQL of remaking: which builds are published, which are known to be gone, and who makes them again."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from svoykrug_server.analytics.model import BuildContents
-from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Published
+from svoykrug_server.analytics.remaking.model import Attempt, Gone, Kind, Known, Published
 from svoykrug_server.analytics.standing import LostReason
 from svoykrug_server.kit.errors import StoreUnavailable
 from svoykrug_server.storage.hot_pool import LOST
@@ -40,8 +40,14 @@ _PUBLISHED = """
     FROM {table} WHERE {published}
 """
 
-# Which builds are published, in two numbers?
-_DIGEST = "SELECT count(*), coalesce(sum(uuid_hash(build_id)), 0)::bigint FROM {table} WHERE {published}"
+# Which builds are published, in two numbers, how many of them are being made again, and how many are lost? (asked every
+# few seconds, so in one)
+_KNOWN = """
+    SELECT count(*) AS build_count, coalesce(sum(uuid_hash(build_id)), 0)::bigint AS build_hash,
+        count(*) FILTER (WHERE missing_since_time IS NOT NULL AND lost_time IS NULL) AS missing_count,
+        count(lost_time) AS lost_count
+    FROM {table} WHERE {published}
+"""
 
 # From now on the rows of these are known to be gone, unless others have taken their place.
 _MARK_MISSING = """
@@ -91,13 +97,6 @@ _LOSE = """
     WHERE id = $1 AND remake_build_id = $2 AND lost_time IS NULL RETURNING id
 """
 
-# How many are being made again, and how many are lost, of each kind?
-_TALLY = """
-    SELECT '{kind}' AS kind, count(*) FILTER (WHERE missing_since_time IS NOT NULL AND lost_time IS NULL) AS missing,
-        count(lost_time) AS lost
-    FROM {table}
-"""
-
 
 class RemakingRepository:
     """What PostgreSQL knows of rows that the warehouse has lost.
@@ -132,11 +131,11 @@ class RemakingRepository:
             rows = await connection.fetch(_TABLES[kind].fill(_PUBLISHED))
         return [Published(**row) for row in rows]
 
-    async def digest(self, kind: Kind) -> tuple[int, int]:
-        """Returns numbers that are others as soon as a build is published, or takes the place of another."""
+    async def known(self, kind: Kind) -> Known:
+        """Returns what is known of a kind as a whole."""
         async with self._postgres.read() as connection:
-            ((count, hashes),) = await connection.fetch(_TABLES[kind].fill(_DIGEST))
-        return count, hashes
+            ((build_count, build_hash, *tally),) = await connection.fetch(_TABLES[kind].fill(_KNOWN))
+        return Known((build_count, build_hash), *tally)
 
     async def mark(self, kind: Kind, missing: Sequence[Published], found: Sequence[Published], now: datetime) -> None:
         """Notes whose rows are gone, and whose are there again."""
@@ -178,13 +177,6 @@ class RemakingRepository:
             driver = await tx.driver()
             sql = _TABLES[gone.kind].fill(_LOSE)
             return await driver.fetchval(sql, gone.id, build_id, now, reason.value) is not None
-
-    async def tally(self) -> Mapping[Kind, tuple[int, int]]:
-        """Returns how many are being made again, and how many are lost for good, by kind."""
-        parts = [_TALLY.format(kind=kind.value, table=table.name) for kind, table in _TABLES.items()]
-        async with self._postgres.read() as connection:
-            rows = await connection.fetch(" UNION ALL ".join(parts))
-        return {Kind(row["kind"]): (row["missing"], row["lost"]) for row in rows}
 
 
 def _builds(published: Sequence[Published]) -> tuple[list[UUID], list[UUID]]:

@@ -26,28 +26,28 @@ _UNGRADED = """
 """
 
 
-# Which scopes have no serving model and none that was trained lately, and so many members who bought within a span?
-# (null is the circle)
+# Which scopes have no serving model and none that was trained lately? (null is the circle)
 _UNSERVED = """
     SELECT NULL::uuid AS id
-    WHERE NOT EXISTS (SELECT FROM churn_models WHERE business_id IS NULL AND (state = 'serving' OR create_time > $4))
-        AND (SELECT count(*) FROM (
-            SELECT member_id FROM purchase_entries
-            WHERE kind = 1 AND NOT sensitive AND purchase_time >= $2 AND purchase_time < $3
-            GROUP BY member_id LIMIT $1
-        ) AS members) = $1
+    WHERE NOT EXISTS (SELECT FROM churn_models WHERE business_id IS NULL AND (state = 'serving' OR create_time > $1))
     UNION ALL
     SELECT id FROM businesses
     WHERE NOT EXISTS (
-            SELECT FROM churn_models WHERE business_id = businesses.id AND (state = 'serving' OR create_time > $4)
-        )
-        AND (SELECT count(*) FROM (
-            SELECT member_id FROM purchase_entries
-            WHERE business_id = businesses.id AND kind = 1 AND purchase_time >= $2 AND purchase_time < $3
-            GROUP BY member_id LIMIT $1
-        ) AS members) = $1
+        SELECT FROM churn_models WHERE business_id = businesses.id AND (state = 'serving' OR create_time > $1)
+    )
     ORDER BY id NULLS FIRST
 """
+
+# How many members of this scope bought within a span, so many at most? (a statement for each scope: it may read a year
+# of purchases)
+_BOUGHT = """
+    SELECT count(*) FROM (
+        SELECT member_id FROM purchase_entries
+        WHERE {scope} AND kind = 1 AND purchase_time >= $2 AND purchase_time < $3
+        GROUP BY member_id LIMIT $4
+    ) AS members
+"""
+_SCOPE = {True: "NOT sensitive AND $1::uuid IS NULL", False: "business_id = $1"}
 
 
 class ScopeRepository:
@@ -81,10 +81,15 @@ class ScopeRepository:
             trained_after: A scope of which a model was trained after this instant is left out.
         """
         async with self._postgres.read() as connection:
-            rows = await connection.fetch(_UNSERVED, member_count, *bought, trained_after)
-        return [row["id"] for row in rows]
+            scopes = [row["id"] for row in await connection.fetch(_UNSERVED, trained_after)]
+        return [scope for scope in scopes if await self._has_bought(scope, member_count, bought)]
 
     async def ungraded(self, watermark: datetime) -> Sequence[UUID | None]:
         """Returns the scopes that have forecasts to grade."""
         async with self._postgres.read() as connection:
             return [row["business_id"] for row in await connection.fetch(_UNGRADED, watermark)]
+
+    async def _has_bought(self, scope: UUID | None, member_count: int, bought: tuple[datetime, datetime]) -> bool:
+        sql = _BOUGHT.format(scope=_SCOPE[scope is None])
+        async with self._postgres.read() as connection:
+            return bool(await connection.fetchval(sql, scope, *bought, member_count) == member_count)
