@@ -36,7 +36,7 @@ BUYERS = 10_000
 """How many members are in the snapshot that is read slowly: more than fits on its way."""
 SETTINGS = {
     "TRUSTED_PROXIES": '["127.0.0.1/32"]',
-    # The limit as the product has it, which the stage lifts for other measurements.
+    # The limit as the product has it, which is lifted for other measurements.
     "MAX_CALLS_PER_SECOND_PER_CALLER": str(RpcOptions().max_calls_per_second_per_caller),
 }
 QUIET = "quiet"

@@ -31,8 +31,6 @@ SETTINGS = {
     "ACCESS_TOKEN_LIFE_SECONDS": "86400",
     "CODE_SENDS_PER_ADDRESS_HOUR": "1000000",
     "CODE_SENDS_PER_DOUBTFUL_ADDRESS_HOUR": "1000000",
-    # One person, the only one of a measurement, calls as fast as she is answered.
-    "MAX_CALLS_PER_SECOND_PER_CALLER": "1000000",
     # Nothing but what was asked for is made while something is measured.
     "SCHEDULE_ENABLED": "false",
 }

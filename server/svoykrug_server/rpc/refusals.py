@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from svoykrug_server.rpc.turns import Turns
 
-A_SECOND = 250
+A_SECOND = 100
 """How many refusals of one caller leave in a second."""
 MOST_SECONDS = 10.0
 """How long a refusal waits for its turn at most."""
