@@ -1,25 +1,27 @@
-"""Look-ups by key that come together are asked together.
+"""Look-ups by key, of which many at a time share a round trip.
 
 A round trip to PostgreSQL changes the process that runs, there and here, however little it reads, and that costs more
-than the row. So a look-up that comes while others are under way waits until one of them is back, and goes out with all
-that came meanwhile (docs/decisions/gathered-reads.md). Nothing is remembered: a row is read by a statement that began
-after the row was asked for.
+than the row. So when many look-ups are in progress, those that come while a shared round trip is under way wait until
+it is back, and go out together; a few go out alone (docs/decisions/gathered-reads.md). Nothing is remembered: a row is
+read by a statement that began after the row was asked for.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from svoykrug_server.kit.errors import DomainError
 
+FEW = 4
+"""How many look-ups may be in progress without sharing: so few cost less alone."""
 MOST_KEYS = 100
 """How many keys one round trip asks for."""
 PATIENCE_SECONDS = 0.02
-"""How long a round trip may be under way before another begins beside it: its connection may be dead."""
+"""How long a shared round trip may be under way before another begins beside it: its connection may be dead."""
 MOST_TRIPS = 4
 """How many round trips may be under way then."""
 LONGEST_SECONDS = 10.0
-"""How long a round trip may take, whoever still waits for it: as long as a call without a deadline of its own."""
+"""How long a shared round trip may take, whoever still waits for it: as long as a call that names no deadline."""
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -29,65 +31,85 @@ class Gathering(Generic[Key, Value]):
     """Answers look-ups by key, some in one round trip. Lives on one event loop, so it needs no lock.
 
     Args:
-        read: Asks for the values of some keys in one round trip; keys without a value are left out.
+        read_one: Asks for the value of one key, or None.
+        read_each: Asks for the values of some keys in one round trip; keys without a value are left out.
     """
 
-    def __init__(self, read: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]]) -> None:
-        self._read = read
+    def __init__(
+        self,
+        read_one: Callable[[Key], Awaitable[Value | None]],
+        read_each: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]],
+    ) -> None:
+        self._read_one = read_one
+        self._read_each = read_each
+        self._in_progress = 0
         self._waiting: list[tuple[Key, asyncio.Future[Value | None]]] = []
-        # Makes the next round trip; those that are overdue have no successor of their own.
-        self._leader: asyncio.Task[None] | None = None
+        # Round trips that are shared, and the patience with the one that those who wait now wait for.
+        self._trips = 0
+        self._patience: asyncio.TimerHandle | None = None
+        # The event loop itself would not keep them alive.
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: Key) -> Value | None:
-        """Returns the value of a key, or None.
+        """Returns the value of a key, or None. Who goes alone has a statement that ends with her call.
 
         Raises:
-            DomainError: DEADLINE_EXCEEDED, or whatever `read` raises.
+            DomainError: DEADLINE_EXCEEDED, or whatever `read_one` or `read_each` raises.
         """
-        answer: asyncio.Future[Value | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, answer))
-        if self._leader is None:
-            self._lead()
-        return await answer
+        self._in_progress += 1
+        try:
+            if self._in_progress <= FEW:
+                return await self._read_one(key)
+            loop = asyncio.get_running_loop()
+            answer: asyncio.Future[Value | None] = loop.create_future()
+            self._waiting.append((key, answer))
+            self._send(loop)
+            return await answer
+        finally:
+            self._in_progress -= 1
 
-    def _lead(self) -> None:
-        if len(self._tasks) < MOST_TRIPS:
-            # The work is everybody's; what is logged of it names the call that began it.
-            self._leader = asyncio.get_running_loop().create_task(self._run())
-            self._tasks.add(self._leader)
+    def _send(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Sends those who wait, unless they shall wait for others to come back.
 
-    async def _run(self) -> None:
-        loop, myself = asyncio.get_running_loop(), asyncio.current_task()
-        while self._waiting and self._leader is myself:
-            asked, self._waiting = self._waiting[:MOST_KEYS], self._waiting[MOST_KEYS:]
-            overdue = loop.call_later(PATIENCE_SECONDS, self._go_beside)
-            await self._answer([(key, answer) for key, answer in asked if not answer.done()])
-            overdue.cancel()
-        # Not when the loop sees that this has ended: whoever asks in between would wait for nobody.
-        self._tasks.discard(cast("asyncio.Task[None]", myself))
-        if self._leader is myself:
-            self._leader = None
-        if self._leader is None and self._waiting:
-            self._lead()
+        In a task, as the work is everybody's; what is logged of it names the call that began it.
+        """
+        if not self._waiting or self._patience is not None or self._trips == MOST_TRIPS:
+            return
+        asked, self._waiting = self._waiting[:MOST_KEYS], self._waiting[MOST_KEYS:]
+        self._trips += 1
+        patience = self._patience = loop.call_later(PATIENCE_SECONDS, self._go_beside, loop)
+        task = loop.create_task(self._answer(asked, patience, loop))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _go_beside(self) -> None:
-        self._leader = None
-        if self._waiting:
-            self._lead()
+    def _go_beside(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._patience = None
+        self._send(loop)
 
-    async def _answer(self, asked: Sequence[tuple[Key, "asyncio.Future[Value | None]"]]) -> None:
+    async def _answer(
+        self,
+        asked: "Sequence[tuple[Key, asyncio.Future[Value | None]]]",
+        patience: asyncio.TimerHandle,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        still = [(key, answer) for key, answer in asked if not answer.done()]
         try:
             async with asyncio.timeout(LONGEST_SECONDS):
-                found = await self._read([key for key, _ in asked])
+                found = await self._read_each([key for key, _ in still]) if still else {}
         except TimeoutError:
-            _refuse(asked, DomainError("DEADLINE_EXCEEDED"))
+            _refuse(still, DomainError("DEADLINE_EXCEEDED"))
         except Exception as error:  # noqa: BLE001 (it is raised where it is waited for)
-            _refuse(asked, error)
+            _refuse(still, error)
         else:
-            for key, answer in asked:
+            for key, answer in still:
                 if not answer.done():
                     answer.set_result(found.get(key))
+        finally:
+            patience.cancel()
+            self._trips -= 1
+            if self._patience is patience:
+                self._patience = None
+            self._send(loop)
 
 
 def _refuse(asked: "Sequence[tuple[object, asyncio.Future[Value | None]]]", error: Exception) -> None:

@@ -41,10 +41,10 @@ class UsersService:
     def __init__(self, postgres: Postgres, clock: Clock) -> None:
         self._postgres = postgres
         self._clock = clock
-        self._profiles = Gathering(self._read_profiles)
+        self._profiles = Gathering(self._read_profile, self._read_profiles)
 
     async def get_me(self, user_id: UUID) -> User:
-        """Returns the caller's own profile; the most frequent call of all, so those at one time share a round trip.
+        """Returns the caller's own profile; the most frequent call of all, so many at a time share round trips.
 
         Raises:
             PermissionDenied: The caller was erased.
@@ -99,8 +99,7 @@ class UsersService:
         may_know = caller.is_admin or caller.is_service
         if not may_know and caller.subject_id != user_id:
             raise PermissionDenied
-        async with self._postgres.read() as connection:
-            user = await repository.get(connection, user_id)
+        user = await self._read_profile(user_id)
         if user is None or not is_shown_to(caller, user):
             raise NotFound if may_know else PermissionDenied
         return as_seen_by(caller, user)
@@ -128,6 +127,10 @@ class UsersService:
             known = await repository.ids_by_phone(tx, [phone for phone in wanted if phone not in created])
             await self._record_creation(tx, call, list(created.values()))
         return _rows(phones, created, known)
+
+    async def _read_profile(self, user_id: UUID) -> User | None:
+        async with self._postgres.read() as connection:
+            return await repository.get(connection, user_id)
 
     async def _read_profiles(self, user_ids: Sequence[UUID]) -> dict[UUID, User]:
         async with self._postgres.read() as connection:
