@@ -69,9 +69,9 @@ INSTRUCTIONS = (
     " in a task of its own; 1,290 are the edge's, 300 of those for the line in the log"
 )
 JOIN = "1.8 s of processor time at ten million, most of it the join with corrections: two cores take 0.9 s at best"
-QUEUED = (
-    "calls that the event loop has not taken yet wait in gRPC's core, first come, first served, whoever's they are, and"
-    " quick ones of one caller are never so many in progress that she is refused: `decisions/overload.md`"
+SHARED = (
+    "a caller may begin 200 calls a second and is refused 100 times a second at most; what these cost, their statements"
+    " above all, shares the processor with everybody's: `decisions/overload.md`"
 )
 AT_100 = f"{getme.PRODUCT}, 100 in flight"
 RATE, P99 = "calls/s", "p99 ms"
@@ -112,7 +112,7 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     *(
         (
             f"mix, p99 beside {kind} against its quiet p99",
-            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms", reason=QUEUED),
+            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms", reason=SHARED),
         )
         for kind in isolation.KINDS
     ),
