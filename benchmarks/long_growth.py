@@ -15,18 +15,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.bench import machine, report
 from benchmarks.bench.figures import Part
-from benchmarks.bench.growth import MOST_ROUNDS, measure_sizes
+from benchmarks.bench.growth import measure_sizes
 from svoykrug_server.rpc.logs import configure_logging
 
 MEMBERS = (10_000, 100_000, 1_000_000)
-WAIT_SECONDS = 60.0
+ROUNDS, WAIT_SECONDS = 5, 60.0
 
 
 def main() -> None:
     """Reads the arguments and measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("members", nargs="*", type=int, default=list(MEMBERS))
-    parser.add_argument("--rounds", type=int, default=MOST_ROUNDS, help="how often every call is measured")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often every call is measured")
     parser.add_argument("--wait", type=float, default=WAIT_SECONDS, help="seconds to wait for a quiet machine at most")
     asked = parser.parse_args()
     console = Console(highlight=False)

@@ -1,6 +1,7 @@
 """Charts of what was measured, as SVG: bars with the spread of the rounds, and lines; readable on light and dark."""
 
 from collections.abc import Mapping
+from math import log
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -51,13 +52,30 @@ def _growth(calls: Series, file: Path) -> Path:
         for number, (name, line) in enumerate(lines.items()):
             style = ("-", "--")[number // len(LINES)]
             axes.plot(*zip(*line, strict=True), style, color=LINES[number % len(LINES)], marker="o", ms=3, label=name)
+        _log_n(axes, lines)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(which="both", axis="y", color=OTHERS, alpha=0.2)
-        axes.legend(frameon=False, labelcolor=INK, fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.1), ncols=2)
+        axes.legend(
+            frameon=False,
+            labelcolor=INK,
+            fontsize=7,
+            handlelength=4,
+            loc="upper left",
+            bbox_to_anchor=(0, -0.1),
+            ncols=2,
+        )
         _dress(axes, title)
     canvas.savefig(file, transparent=True, metadata={"Date": None})
     return file
+
+
+def _log_n(axes: Axes, lines: Series) -> None:
+    """Draws from the top of the smallest size how much a line may rise when nothing is worse than n log n."""
+    sizes = sorted({size for line in lines.values() for size, _ in line})
+    top = max((value for line in lines.values() for size, value in line if size == sizes[0]), default=0.0)
+    rise = [top * log(size) / log(sizes[0]) for size in sizes]
+    axes.plot(sizes, rise, ":", color=INK, linewidth=1, label="as log n")
 
 
 def _memory(series: Series, file: Path) -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,30 @@ from svoykrug.users.v1.users_service_pb2 import GetMeResponse
 from benchmarks.bench import h2load
 from benchmarks.bench.figures import Figure, Measured
 from benchmarks.bench.processes import ROOT, Server, baseline
-from benchmarks.bench.stage import Stage, stage
+from benchmarks.bench.stage import Stage, fill, own_stores, served
 from tests.e2e.circle import Person
 
 PRODUCT, EMPTY, ORM = "Свой Круг", "empty grpc.aio call", "FastAPI + SQLAlchemy ORM"
 ORM_REMEMBERING, ASYNCPG = f"{ORM}, tokens remembered", "FastAPI + asyncpg, tokens remembered"
 NODE, PGBENCH = "grpc-js + pg (Node)", "pgbench, the statement alone"
+UNGATHERED = f"{PRODUCT}, a round trip for each call"
+RATE, TAIL = f"calls/s of {PRODUCT}, times", f"p99 of {PRODUCT}, times"
+UNGATHERED_RATE = "its calls/s with a round trip each, times"
+RATIOS = {RATE: (PRODUCT, "calls/s"), TAIL: (PRODUCT, "p99 ms"), UNGATHERED_RATE: (UNGATHERED, "calls/s")}
 IN_FLIGHT = (100, 10)
 CONNECTIONS = 10
 """Of every server to PostgreSQL."""
 SECONDS = 4.0
 NODE_FOLDER = ROOT / "benchmarks" / "baselines" / "grpc_node"
 STATEMENT = ROOT / "benchmarks" / "baselines" / "get_me.sql"
+NOTE = (
+    "Every server is one process with ten connections to one PostgreSQL; h2load, all servers and PostgreSQL share the"
+    " machine. HTTP/2 with ten streams a connection for gRPC, HTTP/1.1 with a connection a call for FastAPI; one member"
+    " asks for her profile. **The product sends look-ups that wait at the same time in one round trip to PostgreSQL**"
+    " ([decision](decisions/gathered-reads.md)), which nobody it is compared with does and each could: its second row"
+    " shows it without. What it does beside at every call, the others leave out: admission, deadline, revocation,"
+    " metrics, a line in the log. Ratios are taken in each round."
+)
 METHOD = "/svoykrug.users.v1.UsersService/GetMe"
 _TPS = re.compile(r"tps = ([\d.]+) \(without initial connection time\)")
 
@@ -57,15 +69,15 @@ class Variant:
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures everybody in turn, and returns figures and notes."""
     seen: Seen = defaultdict(list)
-    async with stage() as product:
-        person = (await product.people(1))[0]
-        async with variants(product, person) as compared:
-            await _in_turn(compared, product.url, person.user_id, rounds, console, seen)
-    note = (
-        "Every server is one process with ten connections to one PostgreSQL; h2load, all servers and PostgreSQL share"
-        " the machine. HTTP/2 with ten streams a connection for gRPC, HTTP/1.1 with a connection a call for FastAPI."
-    )
-    return {name: Figure.of(values) for name, values in seen.items()}, note
+    with own_stores() as stores:
+        apart = replace(stores, folder=stores.folder / "ungathered")
+        apart.folder.mkdir()
+        async with served(stores) as product, served(apart, module="benchmarks.baselines.ungathered") as ungathered:
+            await fill(stores.url)
+            person = (await product.people(1))[0]
+            async with variants(product, ungathered.server, person) as compared:
+                await _in_turn(compared, product.url, person.user_id, rounds, console, seen)
+    return {name: Figure.of(values) for name, values in seen.items()}, NOTE
 
 
 async def _in_turn(
@@ -75,13 +87,27 @@ async def _in_turn(
         for number in range(rounds):
             for name, variant in compared.items():
                 _note(seen, f"{name}, {in_flight} in flight", variant, in_flight)
+            _compare(seen, in_flight)
             if in_flight == CONNECTIONS:
                 seen[f"{PGBENCH}, {in_flight} in flight: calls/s"].append(pgbench(url, user_id))
             console.print(f"GetMe, {in_flight} in flight, round {number + 1} of {rounds}", style="dim")
 
 
+def against(other: str, in_flight: int, ratio: str) -> str:
+    """Returns the name of a ratio, which stands beside the figures of whom the product is compared with."""
+    return f"{other}, {in_flight} in flight: {ratio}"
+
+
+def _compare(seen: Seen, in_flight: int) -> None:
+    """Notes the ratios of the round that has just ended."""
+    for other in (EMPTY, ORM, ORM_REMEMBERING, ASYNCPG, NODE):
+        for ratio, (who, unit) in RATIOS.items():
+            ours, its = (seen[f"{name}, {in_flight} in flight: {unit}"][-1] for name in (who, other))
+            seen[against(other, in_flight, ratio)].append(ours / its)
+
+
 @asynccontextmanager
-async def variants(product: Stage, person: Person) -> AsyncIterator[dict[str, Variant]]:
+async def variants(product: Stage, ungathered: Server, person: Person) -> AsyncIterator[dict[str, Variant]]:
     """Runs everybody for the length of the block, each seen to give the right answer and to refuse who has no token."""
     bearer = {"authorization": f"Bearer {person.tokens.access_token}"}
     key = await product.public_key()
@@ -94,7 +120,7 @@ async def variants(product: Stage, person: Person) -> AsyncIterator[dict[str, Va
         NODE: [*_node(), *shared],
     }
     with ExitStack() as running:
-        servers = {PRODUCT: product.server}
+        servers = {PRODUCT: product.server, UNGATHERED: ungathered}
         for name, command in commands.items():
             log = product.folder / f"{len(servers)}.log"
             servers[name] = running.enter_context(baseline(command, log))

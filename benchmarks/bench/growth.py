@@ -5,6 +5,7 @@ The growth of analytics with the number of purchases is measured by `analytics_s
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from math import log
 
 import asyncpg
@@ -27,11 +28,12 @@ from tests.revocations import RecordedRevocations
 from tests.users.people import number_bans
 
 MEMBERS = (10_000, 100_000)
-MOST_ROUNDS, CALLS, WARM_UP = 3, 200, 20
+CALLS, WARM_UP = 200, 20
 PURCHASES_EACH = 10
 SHOPS = 12
 AT, LISTS = ", members ", "ListUsers, "
 WORST, WORST_LIST = "the call of the mix that grew most: times", "the question to ListUsers that grew most: times"
+WORST_PURCHASE = "the analytics whose cost of a purchase grew most: times"
 OF_PURCHASES = (
     "snapshot, one thread",
     "churn: features of all",
@@ -73,35 +75,85 @@ _PURCHASES = """
 
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures the sizes that fit into a bench."""
-    return await measure_sizes(MEMBERS, min(rounds, MOST_ROUNDS), console)
+    return await measure_sizes(MEMBERS, rounds, console)
 
 
 async def measure_sizes(sizes: Sequence[int], rounds: int, console: Console) -> Measured:
-    """Measures every call at every size, and by how much the one grew that grew most."""
+    """Measures every call at every size in turn, all of them running, and by how much each grew."""
     seen: Seen = defaultdict(list)
-    for members in sizes:
-        with own_stores() as stores:
-            async with served(stores) as product:
-                await _fill(product.url, members)
-                cast, _ = await cast_of(product)
-                async with over_grpc(cast) as callers:
-                    for _ in range(rounds):
-                        for method in SHARES:
-                            await _note(seen, f"{method}{AT}{members:,}", method, product, callers)
-                for question, median_ms in (await _lists(product.url, members)).items():
-                    seen[f"{LISTS}{question}{AT}{members:,}: p50 ms"].append(median_ms)
-                console.print(f"growth, {members:,} members", style="dim")
+    async with AsyncExitStack() as closing:
+        running = {members: await _running(closing, members, console) for members in sizes}
+        for number in range(rounds):
+            for method in SHARES:
+                for members, (product, callers) in running.items():
+                    await _note(seen, f"{method}{AT}{members:,}", method, product, callers)
+            console.print(f"growth, round {number + 1} of {rounds}", style="dim")
+        for members, (product, _) in running.items():
+            for question, median_ms in (await _lists(product.url, members)).items():
+                seen[f"{LISTS}{question}{AT}{members:,}: p50 ms"].append(median_ms)
+    grown = _grown(seen, min(sizes), max(sizes))
+    worst = max((times for name, times in grown.items() if LISTS not in name), key=lambda times: times.median)
+    worst_list = max((times for name, times in grown.items() if LISTS in name), key=lambda times: times.median)
     figures = {name: Figure.of(values) for name, values in seen.items()}
-    growth = {method: line[-1][1] / line[0][1] for method, line in lines_of(figures).items()}
-    worst = max(times for method, times in growth.items() if not method.startswith(LISTS))
-    worst_list = max(times for method, times in growth.items() if method.startswith(LISTS))
+    bought = purchase_lines()
     told = (
         f"Each call alone, one after the other, among so many members with {PURCHASES_EACH} purchases each in"
-        f" PostgreSQL; {PEOPLE} of them call, and the business that they bought at is the same at every size. From"
-        f" {min(sizes):,} members to {max(sizes):,} log n grows {log(max(sizes)) / log(min(sizes)):.2f} times."
+        f" PostgreSQL, the sizes in turn; {PEOPLE} of them call, and the business that they bought at is the same at"
+        f" every size. From {min(sizes):,} members to {max(sizes):,} log n grows"
+        f" {log(max(sizes)) / log(min(sizes)):.2f} times: so much may a call grow.{_told_of_purchases(bought)}"
         " ListUsers is asked as a use case, not over the network; the more members, the more have a name."
     )
-    return {**figures, WORST: Figure.of([worst]), WORST_LIST: Figure.of([worst_list])}, told
+    worst_purchase = {WORST_PURCHASE: Figure.of([max(_times(line) for line in bought.values())])} if bought else {}
+    return {**figures, **grown, WORST: worst, WORST_LIST: worst_list, **worst_purchase}, told
+
+
+async def _running(closing: AsyncExitStack, members: int, console: Console) -> tuple[Stage, Callers]:
+    """Runs the product among so many members until `closing` ends, and those who call it."""
+    stores = closing.enter_context(own_stores())
+    product = await closing.enter_async_context(served(stores))
+    console.print(f"growth, making {members:,} members", style="dim")
+    await _fill(product.url, members)
+    cast, _ = await cast_of(product)
+    return product, await closing.enter_async_context(over_grpc(cast))
+
+
+def _grown(seen: Mapping[str, Sequence[float]], least: int, most: int) -> dict[str, Figure]:
+    """Returns how many times longer each call took among most members than among least, in each round."""
+    grown: dict[str, Figure] = {}
+    for name, small in seen.items():
+        method, found, _ = name.partition(f"{AT}{least:,}: p50 ms")
+        if found:
+            large = seen[f"{method}{AT}{most:,}: p50 ms"]
+            grown[f"{method}, grown: times"] = Figure.of([b / a for a, b in zip(small, large, strict=True)])
+    return grown
+
+
+def _times(line: Sequence[tuple[float, float]]) -> float:
+    return line[-1][1] / line[0][1]
+
+
+def _told_of_purchases(lines: Series) -> str:
+    """Returns how many times more a purchase may cost analytics when nothing is worse than n log n."""
+    if not lines:
+        return ""
+    least, most = (at([at(line)[0] for line in lines.values()]) for at in (min, max))
+    told = (
+        f" What a purchase costs analytics is taken from `analytics_scale.py`: from {least:,.0f} to {most:,.0f}"
+        f" purchases log n grows {log(most) / log(least):.2f} times."
+    )
+    tenfold = [times for line in lines.values() if (times := _tenfold(line, most)) is not None]
+    if tenfold:
+        told += (
+            f" From {most / 10:,.0f} on, where what is the same at every size no longer counts, log n grows"
+            f" {log(most) / log(most / 10):.2f} times, and a purchase's cost {max(tenfold):.2f} times at most."
+        )
+    return told
+
+
+def _tenfold(line: Sequence[tuple[float, float]], most: float) -> float | None:
+    """Returns by how much a line grew from a tenth of the largest size to the largest; None where one is missing."""
+    at = dict(line)
+    return at[most] / at[most / 10] if {most, most / 10} <= at.keys() else None
 
 
 def lines_of(figures: Mapping[str, Figure]) -> Series:

@@ -64,7 +64,7 @@ def note(seen: Seen, outcome: Outcome, seconds: float, who: str = "") -> None:
     for name, took in {"all": every, **outcome.milliseconds, late: outcome.late_milliseconds}.items():
         for unit, value in percentiles(took).items():
             seen[f"{begin}{name}: {unit}"].append(value)
-    seen[f"{begin}all: calls/s"].append(len(every) / seconds)
+    seen[f"{begin}all: calls begun/s"].append(len(every) / seconds)
     seen[f"{begin}all: errors"].append(outcome.failures.total())
 
 

@@ -70,6 +70,7 @@ def calling(cast: Cast, opening: Opening[Cast]) -> Iterator[Ask]:
     ours, theirs = spawning.Pipe()
     process = spawning.Process(target=_serve, args=(theirs, cast, opening), daemon=True)
     process.start()
+    theirs.close()  # so that a process that ended is seen as the end of its pipe
 
     def ask(calls_a_second: float, seconds: float) -> Outcome:
         ours.send((calls_a_second, seconds))
@@ -79,7 +80,8 @@ def calling(cast: Cast, opening: Opening[Cast]) -> Iterator[Ask]:
     try:
         yield ask
     finally:
-        ours.send(None)
+        if process.is_alive():
+            ours.send(None)
         process.join()
 
 
@@ -93,20 +95,21 @@ def _serve(pipe: Connection, cast: Cast, opening: Opening[Cast]) -> None:
 
 
 async def _round(callers: Callers, calls_a_second: float, seconds: float) -> Outcome:
-    """Makes calls at a steady pace; those of the first seconds are not counted, however they end."""
-    outcome, running = Outcome(), set[asyncio.Task[None]]()
+    """Makes calls at a steady pace; those of the first seconds are not counted, however they end.
+
+    A call that ends with anything but an answer or a status ends the round: it would be missing from both.
+    """
+    outcome = Outcome()
     began = time.perf_counter()
-    for number in range(round(calls_a_second * (WARM_SECONDS + seconds))):
-        due = began + number / calls_a_second
-        if (ahead := due - time.perf_counter()) > 0:
-            await asyncio.sleep(ahead)
-        method, call = callers.call()
-        counted = outcome if due >= began + WARM_SECONDS else Outcome()
-        counted.late_milliseconds.append((time.perf_counter() - due) * 1e3)
-        task = asyncio.ensure_future(_timed(method, call, due, counted))
-        running.add(task)
-        task.add_done_callback(running.discard)
-    await asyncio.gather(*running)
+    async with asyncio.TaskGroup() as running:
+        for number in range(round(calls_a_second * (WARM_SECONDS + seconds))):
+            due = began + number / calls_a_second
+            if (ahead := due - time.perf_counter()) > 0:
+                await asyncio.sleep(ahead)
+            method, call = callers.call()
+            counted = outcome if due >= began + WARM_SECONDS else Outcome()
+            counted.late_milliseconds.append((time.perf_counter() - due) * 1e3)
+            running.create_task(_timed(method, call, due, counted))
     return outcome
 
 

@@ -20,6 +20,7 @@ from svoykrug_server.storage.secrets import SecretName
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ROOT / ".build" / "bench"
 """Where `make bench` installs what the product is compared with."""
+MODULE = "svoykrug_server"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 
@@ -65,13 +66,16 @@ def new_secrets() -> dict[str, str]:
 
 
 @contextmanager
-def product(folder: Path, settings: Mapping[str, str], arguments: Sequence[str] = ()) -> Iterator[Server]:
+def product(
+    folder: Path, settings: Mapping[str, str], arguments: Sequence[str] = (), module: str = MODULE
+) -> Iterator[Server]:
     """Runs `svoykrug serve` for the length of the block.
 
     Args:
         folder: Where its data lies; PostgreSQL's user can pass it.
         settings: Names without `SVOYKRUG_`, and values.
         arguments: Further arguments of the command.
+        module: What is run; another one than the product's changes it first.
     """
     own = {
         "LISTEN": '["127.0.0.1:0"]',
@@ -80,7 +84,7 @@ def product(folder: Path, settings: Mapping[str, str], arguments: Sequence[str] 
         # One person, the only one of a measurement, calls as fast as she is answered.
         "MAX_CALLS_PER_SECOND_PER_CALLER": "1000000",
     }
-    with _svoykrug(folder, "serve", {**own, **settings}, arguments) as server:
+    with _svoykrug(folder, "serve", {**own, **settings}, arguments, module) as server:
         yield server
 
 
@@ -97,7 +101,9 @@ def worker(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
 
 
 @contextmanager
-def _svoykrug(folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str]) -> Iterator[Server]:
+def _svoykrug(
+    folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str], module: str = MODULE
+) -> Iterator[Server]:
     ready, log = folder / f"{command}.json", folder / f"{command}.log"
     ready.unlink(missing_ok=True)
     own = {
@@ -109,7 +115,7 @@ def _svoykrug(folder: Path, command: str, settings: Mapping[str, str], arguments
         **settings,
     }
     environment = {f"SVOYKRUG_{name}": value for name, value in own.items()}
-    line = [sys.executable, "-m", "svoykrug_server", command, *arguments]
+    line = [sys.executable, "-m", module, command, *arguments]
     with _process(line, log, environment) as (process, began):
         _until(ready.exists, process, log)
         took = time.monotonic() - began

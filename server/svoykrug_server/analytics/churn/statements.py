@@ -214,19 +214,17 @@ _SCORE_COLUMNS = """
     member_id, probability, net_spend_minor, reason_features, reason_values, reason_typical_values, reason_effects
 """
 
-# Which members of a scoring are the likeliest to leave, after a position in the list?
+# Which members of a scoring are the likeliest to leave, after a position in the list? A build is of one scoring, so the
+# scoring need only say where to look; the engine reads the reasons of the page alone, when it has found who is on it.
 AT_RISK = f"""
     SELECT {_SCORE_COLUMNS} FROM churn_scores
-    WHERE {_BUILD} AND member_id IN (
-        SELECT member_id FROM churn_scores
-        WHERE {_BUILD} AND probability >= {{min_probability:Float64}}
-            AND (
-                NOT {{has_position:UInt8}}
-                OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}), {{after_member_id:Int64}})
-            )
-        ORDER BY probability DESC, member_id LIMIT {{limit:UInt32}}
-    )
-    ORDER BY probability DESC, member_id
+    WHERE indexHint(scoring_id = {{scoring_id:UUID}}) AND build_id = {{build_id:UUID}}
+        AND probability >= {{min_probability:Float64}}
+        AND (
+            NOT {{has_position:UInt8}}
+            OR (-probability, member_id) > (-reinterpretAsFloat64({{after_bits:UInt64}}), {{after_member_id:Int64}})
+        )
+    ORDER BY probability DESC, member_id LIMIT {{limit:UInt32}}
 """
 
 _VALUE_COLUMNS = """
