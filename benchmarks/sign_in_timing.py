@@ -96,7 +96,11 @@ async def server(url: str, secrets: Secrets) -> AsyncIterator[AuthServiceStub]:
     people = UserAccounts(lambda: None, NumberBans(secrets, timedelta(days=180)))
     auth = compose_auth(options, keys, postgres, secrets, clock, people, routes, frozenset(), registry)
     await auth.open()
-    edge = RpcOptions(listen=("127.0.0.1:0",), trusted_proxies=(ip_network("127.0.0.0/8"),))
+    edge = RpcOptions(
+        listen=("127.0.0.1:0",),
+        max_calls_per_second_per_caller=1_000_000,
+        trusted_proxies=(ip_network("127.0.0.0/8"),),
+    )
     rpc = RpcServer(edge, auth.verifier, CollectorRegistry())
     add_AuthServiceServicer_to_server(AuthServicer(auth.use_cases), rpc.methods)
     await rpc.start()

@@ -194,5 +194,9 @@ def settings(data_dir: Path) -> Settings:
 
 
 def isolated_settings(**values: object) -> Settings:
-    """Returns settings made of the values alone: neither the environment nor a `.env` file counts."""
-    return Settings.model_validate({**Settings.model_construct().model_dump(), **values})
+    """Returns settings made of the values alone: neither the environment nor a `.env` file counts.
+
+    Tests call faster than people do, so how often one caller may call is not limited, unless a value says it.
+    """
+    defaults = Settings.model_construct().model_dump()
+    return Settings.model_validate({**defaults, "max_calls_per_second_per_caller": 1_000_000, **values})

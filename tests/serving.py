@@ -52,7 +52,9 @@ async def serving(register: Callable[[grpc.aio.Server], None]) -> AsyncIterator[
         register: Adds the servicers.
     """
     tokens = TokenTable()
-    server = RpcServer(RpcOptions(listen=("127.0.0.1:0",), grace_seconds=1), tokens, CollectorRegistry())
+    # Tests call faster than people do.
+    options = RpcOptions(listen=("127.0.0.1:0",), grace_seconds=1, max_calls_per_second_per_caller=1_000_000)
+    server = RpcServer(options, tokens, CollectorRegistry())
     register(server.methods)
     await server.start()
     async with grpc.aio.insecure_channel(server.addresses[0]) as channel:

@@ -73,9 +73,9 @@ ENTRIES = (
     "who bought takes some 0.4 s of processor time: ten million entries are read and grouped by member, which two cores"
     f" cannot do in less than 0.2 s; by part in {SCALE}"
 )
-QUEUED = (
-    "calls that the event loop has not taken yet wait in gRPC's core, first come, first served, whoever's they are, and"
-    " quick ones of one caller are never so many in progress that she is refused: `decisions/overload.md`"
+SHARED = (
+    "a caller may begin 200 calls a second and is refused 100 times a second at most; what these cost, their statements"
+    " above all, shares the processor with everybody's: `decisions/overload.md`"
 )
 IMPORTED = (
     "most of its processor time is importing 1,500 modules in one thread, on a busy machine 1.0 of 1.2 s with outside"
@@ -135,7 +135,7 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     *(
         (
             f"mix, p99 beside {kind} against its quiet p99",
-            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms", reason=QUEUED),
+            Measure("isolation", f"beside {kind}: p99 ms", 2, "x", f"{isolation.QUIET}: p99 ms", reason=SHARED),
         )
         for kind in isolation.KINDS
     ),

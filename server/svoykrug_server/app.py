@@ -150,6 +150,7 @@ def rpc_options(settings: Settings, *, shares_ports: bool = False) -> RpcOptions
         max_metadata_bytes=settings.max_metadata_bytes,
         max_calls=settings.max_calls,
         max_calls_per_caller=settings.max_calls_per_caller,
+        max_calls_per_second_per_caller=settings.max_calls_per_second_per_caller,
         keepalive_seconds=settings.keepalive_seconds,
         min_ping_interval_seconds=settings.min_ping_interval_seconds,
         max_connection_age_seconds=settings.max_connection_age_seconds,

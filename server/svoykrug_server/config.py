@@ -90,6 +90,8 @@ class Settings(BaseSettings):
     """The most calls in progress in this process; further ones are refused with RetryInfo."""
     max_calls_per_caller: int = Field(default=100, ge=1)
     """The most calls in progress of one caller, or of one address in public methods."""
+    max_calls_per_second_per_caller: int = Field(default=200, ge=1)
+    """How many calls a second each process takes of a caller, or of an address in public methods; double at once."""
     keepalive_seconds: float = Field(default=60.0, gt=0)
     """How long a connection may be silent before it is asked whether it lives."""
     min_ping_interval_seconds: float = Field(default=10.0, ge=0)
@@ -272,12 +274,10 @@ class Settings(BaseSettings):
     """How long who deleted her account can take that back; then she is erased."""
     erasure_interval_seconds: float = Field(default=60, gt=0)
     """How often erasures that are due are looked for; also the wait after a first failed attempt."""
-
     number_ban_days: float = Field(default=180, gt=0)
     """How long the number of a banned person stays banned when her account is deleted or erased (`silent_days`)."""
     consent_versions: tuple[Annotated[str, Field(pattern=r"^[0-9A-Za-z._-]{1,32}$")], ...] = ()
     """The versions of the texts that may be consented to, as a JSON array such as `["2026-11"]`. Empty: any."""
-
     csv_open_imports: int = Field(default=10, ge=1)
     """How many CSV files that are not written a business has at a time; the bytes of each lie in PostgreSQL."""
     import_report_rows: int = Field(default=1_000_000, ge=1)

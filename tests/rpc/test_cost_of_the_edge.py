@@ -67,7 +67,7 @@ async def test_a_step_that_grows_in_c_is_noticed() -> None:
 def call_of(verifier: TokenVerifier) -> Call:
     """Returns an empty call of a member behind the edge."""
     configure_logging(human=False)
-    server = RpcServer(RpcOptions(), verifier, CollectorRegistry())
+    server = RpcServer(RpcOptions(max_calls_per_second_per_caller=1_000_000), verifier, CollectorRegistry())
     add_service(server.methods, {"Mine": answer})
     details: Any = type("Details", (), {"method": f"/{SERVICE}/Mine", "invocation_metadata": ()})
     handler = cast(Any, server.methods).service(details).unary_unary

@@ -18,7 +18,7 @@ STANDSTILL_SECONDS = 1.0
 async def test_calls_that_waited_for_a_busy_event_loop_are_answered_or_shed_and_never_just_cancelled(
     start_edge: StartEdge,
 ) -> None:
-    edge = await start_edge()
+    edge = await start_edge(max_calls_per_second_per_caller=WAITING)
     with grpc.insecure_channel(edge.server.addresses[0]) as channel:
         echo: Any = channel.unary_unary(f"/{SERVICE}/Echo")
         calls = [echo.future(b"") for _ in range(WAITING)]

@@ -101,10 +101,10 @@ def test_admission_counts_calls_and_forgets_them() -> None:
     assert timedelta(seconds=0.5) <= caught.value.retry_after <= timedelta(seconds=1.5)
     admission.leave()
     admission.enter()
-    admission.enter_caller("her")
+    admission.enter_caller("her", now=0.0)
     with pytest.raises(Limited):
-        admission.enter_caller("her")
-    admission.enter_caller("another")
+        admission.enter_caller("her", now=0.0)
+    admission.enter_caller("another", now=0.0)
     admission.leave_caller("her")
-    admission.enter_caller("her")
+    admission.enter_caller("her", now=0.0)
     assert admission.in_progress == 2

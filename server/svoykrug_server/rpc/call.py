@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import AbstractEventLoop, CancelledError
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from opentelemetry.trace import Span
 
 from svoykrug_server.kit.caller import Caller
-from svoykrug_server.kit.errors import DomainError, PermissionDenied
+from svoykrug_server.kit.errors import DomainError, Limited, PermissionDenied
 from svoykrug_server.rpc import access, address, client_version, locale, request_id, tracing
 from svoykrug_server.rpc.access import TokenVerifier
 from svoykrug_server.rpc.address import Network
@@ -24,6 +24,7 @@ from svoykrug_server.rpc.context import CallContext, Locale, enter
 from svoykrug_server.rpc.deadline import Deadline
 from svoykrug_server.rpc.method import Method
 from svoykrug_server.rpc.metrics import MethodMetrics
+from svoykrug_server.rpc.refusals import Refusals
 from svoykrug_server.rpc.status import CATALOGUE, DETAILS_KEY, INTERNAL, status_of
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
@@ -62,7 +63,8 @@ class Steps:
 
     Attributes:
         verifier: Tells who holds an access token.
-        admission: The bound on calls in progress.
+        admission: The bounds on calls in progress, and on each caller's.
+        refusals: Lets those of a caller who is beyond hers leave slowly.
         standard_streams: The bound on endless streams of gRPC's own services, which are public.
         versions: Refuses clients that are too old.
         default_locale: The language when the caller names none.
@@ -73,6 +75,7 @@ class Steps:
 
     verifier: TokenVerifier
     admission: Admission
+    refusals: Refusals
     standard_streams: Admission
     versions: ClientVersionGate
     default_locale: Locale
@@ -144,12 +147,15 @@ class Call:
         if version is not None:
             self._steps.versions.check(version)
 
-    async def authenticate(self) -> Caller | None:
+    async def authenticate(self, size: int) -> Caller | None:
         """Finds out who is calling, in a method that is not public.
+
+        Args:
+            size: How many bytes of the request are in memory.
 
         Raises:
             Unauthenticated: Nobody who can prove it.
-            Limited: The caller has too many calls in progress.
+            Limited: The caller has too many calls in progress, or calls too often.
         """
         rule = self._method.rule
         caller: Caller | None = None
@@ -161,7 +167,11 @@ class Call:
         if self._admission is not None:
             # An int hashes in C, a UUID in Python.
             key = caller.subject_id.int if caller is not None else self.context.peer_address
-            self._admission.enter_caller(key)
+            try:
+                self._admission.enter_caller(key, self._started)
+            except Limited:
+                await self._wait_refused(key, size)
+                raise
             self._caller_key = key
         return caller
 
@@ -210,6 +220,15 @@ class Call:
             tracing.end(self._span, code.value[0], reason)
         log = self._steps.log
         (log.standard_ended if self._method.is_standard else log.ended)(self.context, name, reason, seconds)
+
+    async def _wait_refused(self, key: Hashable, size: int) -> None:
+        """Waits for the turn of a refusal. The call is not in progress meanwhile: it takes no place of others."""
+        if self._admission is not None:
+            self._admission.leave()
+            self._admission = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        await self._steps.refusals.wait(key, perf_counter(), self.context.remaining_seconds, size)
 
     async def _cancelled(self, error: CancelledError) -> None:
         """Tells apart why the work was cancelled: our deadline, the server's stop, or the caller, who hears nothing."""

@@ -152,7 +152,7 @@ class _Wrapped:
     async def _admit(self, call: Call, raw: bytes) -> Message:
         """Runs the steps before the servicer: who calls, may it, is the request right; in this order."""
         call.open(self._loop, self._tracing)
-        await call.authenticate()
+        await call.authenticate(len(raw))
         if not self._needs_request:
             call.authorize(None)
         if self._method.rule.public and len(raw) > MOST_PUBLIC_BYTES:
@@ -166,7 +166,7 @@ class _Wrapped:
     async def _admit_stream(self, call: Call, context: ServicerContext) -> AsyncIterator[Message]:
         """Runs the steps before the servicer of a stream; every message is decoded and validated when it is read."""
         call.open(self._loop, self._tracing)
-        await call.authenticate()
+        await call.authenticate(0)
         requests = _Requests(context, self._deserialize, self._metrics)
         call.authorize(await requests.peek() if self._needs_request else None)
         return requests

@@ -40,6 +40,7 @@ class RpcOptions:
         max_metadata_bytes: The most metadata of a call; above half of it calls may be refused.
         max_calls: The most calls in progress in this process.
         max_calls_per_caller: The most calls in progress of one caller.
+        max_calls_per_second_per_caller: How many calls one caller may begin in a second, in the long run.
         keepalive_seconds: How long a connection may be silent before it is asked whether it lives.
         min_ping_interval_seconds: A client that asks more often than this is disconnected.
         max_connection_age_seconds: How old a connection may get, so that clients spread over servers; None: any.
@@ -60,6 +61,7 @@ class RpcOptions:
     max_metadata_bytes: int = 16 * 1024
     max_calls: int = 2_000
     max_calls_per_caller: int = 100
+    max_calls_per_second_per_caller: int = 200
     keepalive_seconds: float = 60.0
     min_ping_interval_seconds: float = 10.0
     max_connection_age_seconds: float | None = None

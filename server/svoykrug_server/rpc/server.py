@@ -24,6 +24,7 @@ from svoykrug_server.rpc.listening import listen
 from svoykrug_server.rpc.metrics import RpcMetrics
 from svoykrug_server.rpc.options import RpcOptions
 from svoykrug_server.rpc.reflection_pool import ReflectionPool
+from svoykrug_server.rpc.refusals import Refusals
 
 # What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
 DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
@@ -52,11 +53,15 @@ class RpcServer:
         self._options = options
         self._draining = Draining()
         self._leaving = False
-        self._admission = Admission(options.max_calls, options.max_calls_per_caller)
+        self._refusals = Refusals()
+        self._admission = Admission(
+            options.max_calls, options.max_calls_per_caller, options.max_calls_per_second_per_caller
+        )
         self._interceptor = Interceptor(
             Steps(
                 verifier=verifier,
                 admission=self._admission,
+                refusals=self._refusals,
                 standard_streams=Admission(MOST_STANDARD_STREAMS, options.max_calls_per_caller),
                 versions=ClientVersionGate(options.oldest_client_versions),
                 default_locale=options.default_locale,
@@ -117,6 +122,7 @@ class RpcServer:
         _log.info("draining", calls=self.calls_in_progress, seconds=self._options.drain_seconds)
         await _or_hurry(asyncio.sleep(self._options.drain_seconds), hurry)
         self._draining.start()
+        self._refusals.release()
         stopping = asyncio.ensure_future(self._server.stop(self._options.grace_seconds))
         await _or_hurry(self._finish(stopping), hurry)
         await self._server.stop(None)
