@@ -1,10 +1,12 @@
 """The mix of calls of an evening, at a steady 1,000 calls a second, on one product process with everything it does."""
 
 import asyncio
+import os
 from collections import defaultdict
 from uuid import uuid4
 
 import grpc
+import psutil
 from rich.console import Console
 from svoykrug.analytics.v1 import analytics_service_pb2 as analytics_pb
 from svoykrug.analytics.v1.analytics_service_pb2_grpc import AnalyticsServiceStub
@@ -20,30 +22,58 @@ from benchmarks.bench.processes import Server
 from benchmarks.bench.stage import Stage, stage
 from tests.e2e.circle import Person
 
-SECONDS = 12.0
+SECONDS, EASY_SECONDS = 12.0, 6.0
+EASY_CALLS_A_SECOND = CALLS_A_SECOND // 2
 PEOPLE, PURCHASES_EACH = 300, 20
 WAIT_SECONDS = 60.0
+EASY = f"all, at {EASY_CALLS_A_SECOND} calls/s"
 Seen = defaultdict[str, list[float]]
 
 
 async def measure(rounds: int, console: Console) -> Measured:
-    """Measures some rounds of the mix."""
+    """Measures some rounds of the mix, each beside one at half the pace, which two cores take with ease."""
     seen: Seen = defaultdict(list)
     async with stage() as product:
         cast, _ = await cast_of(product)
         seen["server: MB at the beginning"].append(product.server.memory_mb())
         with calling(cast, over_grpc) as ask:
             for number in range(rounds):
+                before = _processor_seconds(product)
                 outcome = await watched(seen, product.server, ask, CALLS_A_SECOND, SECONDS)
                 note(seen, outcome, SECONDS)
+                for who, used in _processor_seconds(product).items():
+                    calls = CALLS_A_SECOND * (WARM_SECONDS + SECONDS)
+                    seen[f"{who}: us of the processor a call"].append(1e6 * (used - before[who]) / calls)
                 failures = dict(outcome.failures) or "no errors"
                 console.print(f"mix, round {number + 1} of {rounds}: {failures}", style="dim")
+                easy = await asyncio.to_thread(ask, EASY_CALLS_A_SECOND, EASY_SECONDS)
+                for unit, value in percentiles(easy.every()).items():
+                    seen[f"{EASY}: {unit}"].append(value)
         seen["server: MB at the end"].append(product.server.memory_mb())
     told = (
         f"{CALLS_A_SECOND:,} calls/s of {PEOPLE} members and one owner, {SECONDS:.0f} s a round, from a Python client"
         " on the same machine: its own delays are in the figures, and how late it began its calls stands below."
     )
     return {name: Figure.of(values) for name, values in seen.items()}, told
+
+
+def _processor_seconds(product: Stage) -> dict[str, float]:
+    """Returns how much of the processor the server, PostgreSQL and the callers have used so far."""
+    used = {"server": product.server.cpu_seconds(), "PostgreSQL": 0.0, "callers": 0.0}
+    for process in psutil.process_iter(["cmdline"]):
+        command = " ".join(process.info["cmdline"] or ())
+        if str(product.folder) in command and "bin/postgres" in command:
+            used["PostgreSQL"] += sum(map(_used, (process, *process.children(recursive=True))))
+        if "multiprocessing" in command and process.ppid() == os.getpid():
+            used["callers"] += _used(process)
+    return used
+
+
+def _used(process: psutil.Process) -> float:
+    try:
+        return float(sum(process.cpu_times()[:2]))
+    except psutil.NoSuchProcess:  # ended since it was seen: nothing that matters
+        return 0.0
 
 
 async def watched(

@@ -27,9 +27,10 @@ TITLES = {
 LONG = {
     "long_growth": "Cost of a call up to a million members",
     "long_mix": "The mix for five minutes, and on FastAPI",
+    "long_mix_easy": "The mix for five minutes at another pace, and on FastAPI",
     "long_memory": "Memory of server and worker over twenty minutes",
 }
-"""What takes too long for `make bench`, each a script of that name."""
+"""What takes too long for `make bench`: scripts of these names; `long_mix.py` has two."""
 KNOWN = TITLES | LONG
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import getme, growth, isolation
 from benchmarks.bench.figures import Part
+from benchmarks.bench.mix import EASY
 
 MISSED = "**no**"
 
@@ -97,6 +98,11 @@ RELAYED = (
     "COPY, the note of its days and the insert follow one another, beside proofs and tiers of the same rows on the same"
     " cores: [what an import costs](#what-an-import-costs)"
 )
+FULL = (
+    "a call of the mix takes some 1.6 ms of processor time in the server, 0.46 in PostgreSQL and 0.44 in its caller, so"
+    " two cores are full at some 800 calls/s and calls queue beyond that"
+)
+MIX = (("p50", 5), ("p95", 15), ("p99", 40))
 TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
     (
         "GetMe, calls/s against FastAPI + SQLAlchemy ORM, 100 in flight",
@@ -126,12 +132,13 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
         ),
     ),
     ("steps of the edge on an empty call of a member", Measure("edge", "steps of a call for members: us", 35, " us")),
-    ("mix at 1,000 calls/s, p50", Measure("mix", "all: p50 ms", 5, " ms")),
-    ("mix, p95", Measure("mix", "all: p95 ms", 15, " ms")),
-    ("mix, p99", Measure("mix", "all: p99 ms", 40, " ms")),
-    ("mix, errors", Measure("mix", "all: errors", 0, "")),
-    ("mix for five minutes, p99", Measure("long_mix", f"{getme.PRODUCT}, all: p99 ms", 40, " ms")),
-    ("mix for five minutes, errors", Measure("long_mix", f"{getme.PRODUCT}, all: errors", 0, "")),
+    ("mix at 1,000 calls/s, p50", Measure("mix", "all: p50 ms", 5, " ms", reason=FULL)),
+    ("mix, p95", Measure("mix", "all: p95 ms", 15, " ms", reason=FULL)),
+    ("mix, p99", Measure("mix", "all: p99 ms", 40, " ms", reason=FULL)),
+    ("mix, errors", Measure("mix", "all: errors", 0, "", reason=FULL)),
+    *((f"mix at 500 calls/s, {p}", Measure("mix", f"{EASY}: {p} ms", most, " ms")) for p, most in MIX),
+    ("mix for five minutes, p99", Measure("long_mix", f"{getme.PRODUCT}, all: p99 ms", 40, " ms", reason=FULL)),
+    ("mix for five minutes, errors", Measure("long_mix", f"{getme.PRODUCT}, all: errors", 0, "", reason=FULL)),
     *(
         (
             f"mix, p99 beside {kind} against its quiet p99",
