@@ -4,10 +4,13 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from svoykrug.analytics.v1 import analytics_service_pb2
+from svoykrug.users.v1 import users_service_pb2
 
 from svoykrug_server.kit.errors import Limited
 from svoykrug_server.rpc import refusals
 from svoykrug_server.rpc.admission import BURST_SECONDS, Admission
+from svoykrug_server.rpc.method import methods_of
 from svoykrug_server.rpc.refusals import A_SECOND, MOST_BYTES, MOST_SECONDS, Refusals
 from svoykrug_server.rpc.turns import SWEEP_AT, Turns
 from tests.waiting import until
@@ -39,6 +42,17 @@ def test_a_caller_may_make_the_calls_of_two_seconds_at_once_and_then_as_many_as_
 def test_a_caller_who_keeps_to_her_rate_is_never_refused() -> None:
     admission = Admission(100, 100, rate_per_caller=RATE)
     assert all(admitted(admission, "her", number / RATE, 1) for number in range(1_000))
+
+
+def test_a_call_that_costs_more_takes_more_turns() -> None:
+    admission = Admission(100, 100, rate_per_caller=RATE)
+    for _ in range(BURST // 4):
+        admission.enter_caller("her", 0.0, turns=4)
+    assert admitted(admission, "her", 0.0, 100) == BURST % 4
+    insight = analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"]
+    assert methods_of(insight.full_name)["GetMemberInsight"].turns == 4
+    profile = users_service_pb2.DESCRIPTOR.services_by_name["UsersService"]
+    assert methods_of(profile.full_name)["GetMe"].turns == 1
 
 
 def test_a_limit_without_a_rate_refuses_nobody_for_calling_often() -> None:

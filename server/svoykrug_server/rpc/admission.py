@@ -49,18 +49,19 @@ class Admission:
         """Forgets a call that `enter` admitted."""
         self._count -= 1
 
-    def enter_caller(self, caller: Hashable, now: float) -> None:
+    def enter_caller(self, caller: Hashable, now: float, turns: int = 1) -> None:
         """Admits one more call of one caller; `leave_caller` follows.
 
         Args:
             caller: Who calls.
             now: Seconds of a clock that only goes forward.
+            turns: How many calls it counts as.
 
         Raises:
             Limited: OVERLOADED; nothing was counted.
         """
         count = self._by_caller.get(caller, 0)
-        if count >= self._limit_per_caller or self._turns.take(caller, now) > BURST_SECONDS:
+        if count >= self._limit_per_caller or self._turns.take(caller, now, turns) > BURST_SECONDS:
             raise overloaded()
         self._by_caller[caller] = count + 1
 

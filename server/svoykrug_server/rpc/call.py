@@ -168,7 +168,7 @@ class Call:
             # An int hashes in C, a UUID in Python.
             key = caller.subject_id.int if caller is not None else self.context.peer_address
             try:
-                self._admission.enter_caller(key, self._started)
+                self._admission.enter_caller(key, self._started, self._method.turns)
             except Limited:
                 await self._wait_refused(key, size)
                 raise

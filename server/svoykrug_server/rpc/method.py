@@ -9,6 +9,9 @@ from svoykrug.common.v1 import method_options_pb2
 from svoykrug_server.rpc.access import STANDARD_SERVICES, AccessRule, AccessRuleError, rule_of
 
 DEFAULT_DEADLINE_SECONDS = 10.0
+TURNS = {"svoykrug.analytics.v1.AnalyticsService": 4}
+"""Of services whose calls count as several where it is bounded how often one caller calls: as many times the processor
+time of the others they take, in the warehouse's threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,7 @@ class Method:
         rule: Who may call it.
         default_deadline_seconds: The deadline of a call that brings none; None for an endless stream.
         is_standard: Whether it is of gRPC's own services: never shed, and logged only for debugging.
+        turns: How many calls one counts as where it is bounded how often one caller calls.
         path: The name on the wire, such as `/svoykrug.users.v1.UsersService/GetMe`.
     """
 
@@ -29,6 +33,7 @@ class Method:
     rule: AccessRule
     default_deadline_seconds: float | None = DEFAULT_DEADLINE_SECONDS
     is_standard: bool = False
+    turns: int = 1
     path: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -55,7 +60,8 @@ def methods_of(service: str) -> dict[str, Method]:
         except AccessRuleError as error:
             wrong.append(str(error))
         else:
-            methods[method.name] = Method(service, method.name, rule, _default_deadline_seconds(method))
+            deadline_seconds = _default_deadline_seconds(method)
+            methods[method.name] = Method(service, method.name, rule, deadline_seconds, turns=TURNS.get(service, 1))
     if wrong:
         raise AccessRuleError("; ".join(wrong))
     return methods

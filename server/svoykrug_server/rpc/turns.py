@@ -25,19 +25,20 @@ class Turns:
         """Returns of how many callers something is kept."""
         return len(self._next)
 
-    def take(self, caller: Hashable, now: float) -> float:
-        """Takes a caller's next turn, unless it is too far ahead.
+    def take(self, caller: Hashable, now: float, count: int = 1) -> float:
+        """Takes a caller's next turn, or some, unless it is too far ahead.
 
         Args:
             caller: Whose turn it is.
             now: Seconds of a clock that only goes forward.
+            count: How many are taken together.
 
         Returns:
             In how many seconds the turn comes; more than `most_ahead_seconds` when it was not taken.
         """
         turn = max(self._next.get(caller, now), now)
         if turn - now <= self._most_ahead:
-            self._next[caller] = turn + self._interval
+            self._next[caller] = turn + count * self._interval
             if len(self._next) > self._sweep_at:
                 self._sweep(now)
         return turn - now
