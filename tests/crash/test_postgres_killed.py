@@ -79,6 +79,7 @@ async def test_an_import_is_sent_again_after_postgres_is_killed_in_it(data_dir: 
     await proof.check_warehouse(data_dir, own)
     proof.check_answer(answer, BATCHES)
     assert answer.duplicate_count >= BATCHES_BEFORE * BATCH_ROWS
-    # Where the refusal meets a batch that is being written, gRPC tells of the broken stream alone.
-    assert isinstance(told, errors.Unavailable | errors.ConnectionLost)
-    assert told.retry_after is not None
+    # Where the refusal meets a batch that is being written, gRPC's client may tell of the failed write alone.
+    if not isinstance(told, errors.ConnectionLost):
+        assert isinstance(told, errors.Unavailable)
+        assert told.retry_after is not None
