@@ -44,7 +44,7 @@ def signed_in() -> MemoryTokenStore:
 def main() -> None:
     """Calls each way in turns, and prints what the calls took."""
     with serving() as target, asyncio.Runner() as runner:
-        bare = UsersServiceStub(grpc.insecure_channel(target))
+        bare = UsersServiceStub(grpc.insecure_channel(target))  # type: ignore[arg-type]  # the stubs know grpc.aio only
         bare_async, client = runner.run(opened(target))
         blocking = sync.Client(target, insecure=True, token_store=signed_in())
         ways: dict[str, Callable[[int], list[float]]] = {

@@ -17,7 +17,7 @@ import third_party
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 RELEASED = "protos/released.binpb"
-TYPED = ["server", "clients/python", "tests", "demo", "tools"]
+TYPED = ["server", "clients/python", "tests", "demo", "tools", "benchmarks"]
 
 # The slowest first: they run side by side.
 CHECKS = {

@@ -111,7 +111,9 @@ class Abuse:
 def _ending(error: grpc.aio.AioRpcError) -> str:
     details = dict(error.trailing_metadata() or ()).get(DETAILS, b"")
     found = Status.FromString(details if isinstance(details, bytes) else b"").details
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and any(one.Is(RetryInfo.DESCRIPTOR) for one in found):
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and any(
+        one.TypeName() == RetryInfo.DESCRIPTOR.full_name for one in found
+    ):
         return SHED
     return error.code().name
 

@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,14 @@ from svoykrug.users.v1.users_service_pb2 import GetMeResponse
 from benchmarks.bench import h2load
 from benchmarks.bench.figures import Figure, Measured
 from benchmarks.bench.processes import ROOT, Server, baseline
-from benchmarks.bench.stage import Stage, fill, own_stores, served
+from benchmarks.bench.stage import Stage, stage
 from tests.e2e.circle import Person
 
 PRODUCT, EMPTY, ORM = "Свой Круг", "empty grpc.aio call", "FastAPI + SQLAlchemy ORM"
 ORM_REMEMBERING, ASYNCPG = f"{ORM}, tokens remembered", "FastAPI + asyncpg, tokens remembered"
 NODE, PGBENCH = "grpc-js + pg (Node)", "pgbench, the statement alone"
-UNGATHERED = f"{PRODUCT}, a round trip for each call"
 RATE, TAIL = f"calls/s of {PRODUCT}, times", f"p99 of {PRODUCT}, times"
-UNGATHERED_RATE = "its calls/s with a round trip each, times"
-RATIOS = {RATE: (PRODUCT, "calls/s"), TAIL: (PRODUCT, "p99 ms"), UNGATHERED_RATE: (UNGATHERED, "calls/s")}
+RATIOS = {RATE: (PRODUCT, "calls/s"), TAIL: (PRODUCT, "p99 ms")}
 IN_FLIGHT = (100, 10)
 CONNECTIONS = 10
 """Of every server to PostgreSQL."""
@@ -38,10 +36,8 @@ STATEMENT = ROOT / "benchmarks" / "baselines" / "get_me.sql"
 NOTE = (
     "Every server is one process with ten connections to one PostgreSQL; h2load, all servers and PostgreSQL share the"
     " machine. HTTP/2 with ten streams a connection for gRPC, HTTP/1.1 with a connection a call for FastAPI; one member"
-    " asks for her profile. **The product sends look-ups that wait at the same time in one round trip to PostgreSQL**"
-    " ([decision](decisions/gathered-reads.md)), which nobody it is compared with does and each could: its second row"
-    " shows it without. What it does beside at every call, the others leave out: admission, deadline, revocation,"
-    " metrics, a line in the log. Ratios are taken in each round."
+    " asks for her profile. What the product does beside at every call, the others leave out: admission, deadline,"
+    " revocation, metrics, a line in the log. Ratios are taken in each round."
 )
 METHOD = "/svoykrug.users.v1.UsersService/GetMe"
 _TPS = re.compile(r"tps = ([\d.]+) \(without initial connection time\)")
@@ -69,14 +65,10 @@ class Variant:
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures everybody in turn, and returns figures and notes."""
     seen: Seen = defaultdict(list)
-    with own_stores() as stores:
-        apart = replace(stores, folder=stores.folder / "ungathered")
-        apart.folder.mkdir()
-        async with served(stores) as product, served(apart, module="benchmarks.baselines.ungathered") as ungathered:
-            await fill(stores.url)
-            person = (await product.people(1))[0]
-            async with variants(product, ungathered.server, person) as compared:
-                await _in_turn(compared, product.url, person.user_id, rounds, console, seen)
+    async with stage() as product:
+        person = (await product.people(1))[0]
+        async with variants(product, person) as compared:
+            await _in_turn(compared, product.url, person.user_id, rounds, console, seen)
     return {name: Figure.of(values) for name, values in seen.items()}, NOTE
 
 
@@ -107,7 +99,7 @@ def _compare(seen: Seen, in_flight: int) -> None:
 
 
 @asynccontextmanager
-async def variants(product: Stage, ungathered: Server, person: Person) -> AsyncIterator[dict[str, Variant]]:
+async def variants(product: Stage, person: Person) -> AsyncIterator[dict[str, Variant]]:
     """Runs everybody for the length of the block, each seen to give the right answer and to refuse who has no token."""
     bearer = {"authorization": f"Bearer {person.tokens.access_token}"}
     key = await product.public_key()
@@ -120,7 +112,7 @@ async def variants(product: Stage, ungathered: Server, person: Person) -> AsyncI
         NODE: [*_node(), *shared],
     }
     with ExitStack() as running:
-        servers = {PRODUCT: product.server, UNGATHERED: ungathered}
+        servers = {PRODUCT: product.server}
         for name, command in commands.items():
             log = product.folder / f"{len(servers)}.log"
             servers[name] = running.enter_context(baseline(command, log))

@@ -20,7 +20,6 @@ from svoykrug_server.storage.secrets import SecretName
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ROOT / ".build" / "bench"
 """Where `make bench` installs what the product is compared with."""
-MODULE = "svoykrug_server"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 
@@ -66,16 +65,13 @@ def new_secrets() -> dict[str, str]:
 
 
 @contextmanager
-def product(
-    folder: Path, settings: Mapping[str, str], arguments: Sequence[str] = (), module: str = MODULE
-) -> Iterator[Server]:
+def product(folder: Path, settings: Mapping[str, str], arguments: Sequence[str] = ()) -> Iterator[Server]:
     """Runs `svoykrug serve` for the length of the block.
 
     Args:
         folder: Where its data lies; PostgreSQL's user can pass it.
         settings: Names without `SVOYKRUG_`, and values.
         arguments: Further arguments of the command.
-        module: What is run; another one than the product's changes it first.
     """
     own = {
         "LISTEN": '["127.0.0.1:0"]',
@@ -84,7 +80,7 @@ def product(
         # One person, the only one of a measurement, calls as fast as she is answered.
         "MAX_CALLS_PER_SECOND_PER_CALLER": "1000000",
     }
-    with _svoykrug(folder, "serve", {**own, **settings}, arguments, module) as server:
+    with _svoykrug(folder, "serve", {**own, **settings}, arguments) as server:
         yield server
 
 
@@ -101,9 +97,7 @@ def worker(folder: Path, settings: Mapping[str, str]) -> Iterator[Server]:
 
 
 @contextmanager
-def _svoykrug(
-    folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str], module: str = MODULE
-) -> Iterator[Server]:
+def _svoykrug(folder: Path, command: str, settings: Mapping[str, str], arguments: Sequence[str]) -> Iterator[Server]:
     ready, log = folder / f"{command}.json", folder / f"{command}.log"
     ready.unlink(missing_ok=True)
     own = {
@@ -115,7 +109,7 @@ def _svoykrug(
         **settings,
     }
     environment = {f"SVOYKRUG_{name}": value for name, value in own.items()}
-    line = [sys.executable, "-m", module, command, *arguments]
+    line = [sys.executable, "-m", "svoykrug_server", command, *arguments]
     with _process(line, log, environment) as (process, began):
         _until(ready.exists, process, log)
         took = time.monotonic() - began

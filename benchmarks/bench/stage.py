@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.json_format import MessageToDict
 from svoykrug.auth.v1.auth_service_pb2 import GetJwksRequest
 
-from benchmarks.bench.processes import MODULE, Server, new_secrets, product
+from benchmarks.bench.processes import Server, new_secrets, product
 from svoykrug_server.auth.codes import Codes
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
@@ -149,7 +149,7 @@ def own_stores() -> Iterator[Stores]:
 
 @asynccontextmanager
 async def served(
-    stores: Stores, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = (), module: str = MODULE
+    stores: Stores, settings: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
 ) -> AsyncIterator[Stage]:
     """Runs the product, its ClickHouse embedded unless the settings name one, for the length of the block.
 
@@ -157,11 +157,10 @@ async def served(
         stores: Where its data is, and stays.
         settings: What differs from the default settings.
         arguments: Further arguments of `svoykrug serve`.
-        module: What is run.
     """
     given = {**SETTINGS, "DATABASE_URL": stores.url, "SECRETS": json.dumps(stores.secrets), **(settings or {})}
     codes = Codes(Secrets.load(generated=None, inline=stores.secrets))  # type: ignore[arg-type]  # no folder is read
-    with product(stores.folder, given, arguments, module) as server:
+    with product(stores.folder, given, arguments) as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             yield Stage(stores.folder, stores.url, server, Circle(channel, codes, server.target))
 

@@ -51,7 +51,6 @@ EDGE_STEPS = (
     "metrics and a line in the log",
 )
 EDGE = "edge: every step"
-GATHERING = "sharing round trips with others"
 Layer = Callable[[int], Awaitable[object]]
 """Calls once, for one of those who call at a time."""
 
@@ -95,11 +94,7 @@ async def measure(rounds: int, console: Console) -> Measured:
                 console.print(f"steps of GetMe, round {number + 1} of {rounds}", style="dim")
         await warehouse.close()
         await postgres.close()
-    told = (
-        "The layers up to the model are of calls with a round trip each. GetMe shares its own with those who ask at the"
-        f" same time, {AT_A_TIME} here: what that saves of them is the layer below zero."
-    )
-    return {name: Figure.of(values) for name, values in seen.items()}, told
+    return {name: Figure.of(values) for name, values in seen.items()}, ""
 
 
 async def _layers(
@@ -120,9 +115,6 @@ async def _layers(
         async with postgres.read() as connection:
             await repository.get(connection, user_id)
 
-    async def gathered(_: int) -> None:
-        await profile.get_me(user_id)
-
     async def as_message(_: int) -> None:
         pb.GetMeResponse(user=user_to_proto(await profile.get_me(user_id)))
 
@@ -133,7 +125,6 @@ async def _layers(
         "asyncpg: the statement": (lambda caller: held[caller].fetchrow(GET_ME, user_id), True),
         "pool: borrow and give back": (borrowed, True),
         "row to model": (as_model, True),
-        GATHERING: (gathered, True),
         "model to message": (as_message, True),
         EDGE: (lambda _: wrapped(b"", context), True),
         "message to bytes": (serialized, False),
@@ -181,7 +172,7 @@ async def _edge(served: Running, metadata: Metadata) -> dict[str, float]:
         marks.append(clock())
         call.open(loop, trace)
         marks.append(clock())
-        await call.authenticate()
+        await call.authenticate(0)
         call.authorize(None)
         marks.append(clock())
         request = decoded(pb.GetMeRequest.FromString, b"")

@@ -113,10 +113,6 @@ TARGETS: tuple[tuple[str, Measure | Elsewhere], ...] = (
         Measure("getme", getme.against(getme.ORM_REMEMBERING, 100, getme.RATE), 2.6, "x", at_least=True),
     ),
     (
-        "the same, where GetMe shares no round trips either",
-        Measure("getme", getme.against(getme.ORM_REMEMBERING, 100, getme.UNGATHERED_RATE), 2.6, "x", at_least=True),
-    ),
-    (
         "GetMe, p99 against that of FastAPI + SQLAlchemy ORM, 100 in flight",
         Measure("getme", getme.against(getme.ORM, 100, getme.TAIL), 0.333, "x"),
     ),

@@ -4,7 +4,6 @@ from datetime import date, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text
 
 from svoykrug_server.kit.account import AccountStatus
 from svoykrug_server.kit.caller import Caller, Role
@@ -52,19 +51,6 @@ async def test_people_who_ask_at_one_time_each_read_their_own_profile(
         else:
             assert isinstance(answer, User)
             assert (answer.id, answer.phone) == (user_id, phones[user_id])
-
-
-async def test_a_row_that_cannot_be_read_fails_nobody_elses_call(
-    postgres: Postgres, users: UsersService, clock: ManualClock
-) -> None:
-    others = [await join(postgres, clock.now()) for _ in range(20)]
-    newer = await join(postgres, clock.now())
-    async with postgres.transaction() as tx:  # as a newer server may once write it
-        await tx.execute(text("ALTER TABLE users DROP CONSTRAINT users_tier_check"))
-        await tx.execute(text("UPDATE users SET tier = 'platinum' WHERE id = :id"), {"id": newer})
-    answers = await asyncio.gather(*map(users.get_me, [*others, newer]), return_exceptions=True)
-    assert [answer.id for answer in answers if isinstance(answer, User)] == others
-    assert isinstance(answers[-1], KeyError)
 
 
 async def test_a_change_writes_exactly_the_named_fields_and_leaves_an_audit_event_without_values(

@@ -1,7 +1,7 @@
 """Hot reads: asyncpg connections that keep their prepared statements and are never reset between callers."""
 
 import json
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -30,12 +30,6 @@ class ReadConnection:
     def fetch(self, query: str, *parameters: object) -> "Coroutine[Any, Any, list[asyncpg.Record]]":
         """Returns all rows."""
         return self._answer(self._connection.fetch(query, *parameters))
-
-    def fetchmany(
-        self, query: str, parameters: Iterable[Sequence[object]]
-    ) -> "Coroutine[Any, Any, list[asyncpg.Record]]":
-        """Returns all rows of a query for each of some rows of parameters, in one round trip."""
-        return self._answer(self._connection.fetchmany(query, parameters))
 
     def fetchrow(self, query: str, *parameters: object) -> "Coroutine[Any, Any, asyncpg.Record | None]":
         """Returns the first row, or None."""

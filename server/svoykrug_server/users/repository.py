@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import insert, text, update
@@ -117,9 +117,6 @@ _CLAIMS = text(
 )
 
 
-Row: TypeAlias = Iterable[Any]
-"""A user as the database has her."""
-
 # Looked up in C; an enum's own way from a value to its member takes ten times as long.
 _LOCALES = {each.value: each for each in Locale}
 _ROLES = {each.value: each for each in Role}
@@ -129,19 +126,8 @@ _TIERS = {each.value: each for each in Tier}
 
 async def get(connection: ReadConnection, user_id: UUID) -> User | None:
     """Returns a user, or None; one statement on the hot pool."""
-    row = await get_row(connection, user_id)
+    row = await connection.fetchrow(_GET, user_id)
     return None if row is None else user_from_row(row)
-
-
-async def get_row(connection: ReadConnection, user_id: UUID) -> Row | None:
-    """Returns a user as `user_from_row` takes her, or None; one statement on the hot pool."""
-    return await connection.fetchrow(_GET, user_id)
-
-
-async def get_rows(connection: ReadConnection, user_ids: Sequence[UUID]) -> dict[UUID, Row]:
-    """Returns the users that exist, by id; one round trip on the hot pool, and for each what `get_row` asks."""
-    rows = await connection.fetchmany(_GET, [(user_id,) for user_id in user_ids])
-    return {row["id"]: row for row in rows}
 
 
 async def get_all(connection: ReadConnection, user_ids: Sequence[UUID]) -> list[User]:
@@ -281,7 +267,7 @@ async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:
     )
 
 
-def user_from_row(row: Row) -> User:
+def user_from_row(row: Iterable[Any]) -> User:
     """Returns the user of a row of `COLUMNS`."""
     user_id, phone, name, email, birth_date, locale, tier, roles, staff, status, version, code, created, updated = row
     return User(
