@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     """The most calls in progress in this process; further ones are refused with RetryInfo."""
     max_calls_per_caller: int = Field(default=100, ge=1)
     """The most calls in progress of one caller, or of one address in public methods."""
-    max_calls_per_second_per_caller: int = Field(default=200, ge=1)
+    max_calls_per_second_per_caller: int = Field(default=100, ge=1)
     """Calls a second that each process takes of a caller; in public methods, of an address. Analytics count four."""
     keepalive_seconds: float = Field(default=60.0, gt=0)
     """How long a connection may be silent before it is asked whether it lives."""

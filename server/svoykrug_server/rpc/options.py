@@ -61,7 +61,7 @@ class RpcOptions:
     max_metadata_bytes: int = 16 * 1024
     max_calls: int = 2_000
     max_calls_per_caller: int = 100
-    max_calls_per_second_per_caller: int = 200
+    max_calls_per_second_per_caller: int = 100
     keepalive_seconds: float = 60.0
     min_ping_interval_seconds: float = 10.0
     max_connection_age_seconds: float | None = None
