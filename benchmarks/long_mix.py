@@ -1,9 +1,9 @@
 """The mix at 1,000 calls a second for minutes: `python benchmarks/long_mix.py [seconds]`, from the root (300 seconds).
 
 First the product answers the whole mix. Then, on the same PostgreSQL with the product ended, the FastAPI baseline
-answers the calls of the mix that it has, at the pace they have in it. Load is made in an open loop, and a call's time
-counts from when it was due. Table and chart go into docs/performance.md. `make bench WHAT=edge`, once before, installs
-the baseline.
+answers the calls of the mix that it has, at the pace they have in it. Both have callers of the same kind, who call when
+it is their turn and not when the call before was answered. Table and chart go into docs/performance.md. `make bench
+WHAT=edge`, once before, installs the baseline.
 """
 
 import argparse
@@ -29,10 +29,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.bench import machine, report
 from benchmarks.bench.figures import Figure, Measured, Part
 from benchmarks.bench.getme import ORM, PRODUCT
-from benchmarks.bench.mix import Seen, cast_of, note, watched
-from benchmarks.bench.mix_callers import CALLS_A_SECOND, SHARES, over_grpc
-from benchmarks.bench.mix_over_http import METHODS, HttpCast, over_http
-from benchmarks.bench.open_loop import Ask, calling
+from benchmarks.bench.mix import CALLED, Seen, cast_of, watched
+from benchmarks.bench.mix_callers import CALLS_A_SECOND, SHARES
+from benchmarks.bench.mix_over_http import ITS_SHARES, HttpCast, over_http, reading_over_http
+from benchmarks.bench.mix_over_http import check as check_http
+from benchmarks.bench.mix_readers import check, reading_beside
+from benchmarks.bench.open_loop import Ask
 from benchmarks.bench.processes import PACKAGES, Server, baseline
 from benchmarks.bench.stage import Stores, fill, own_stores, served
 from svoykrug_server.rpc.logs import configure_logging
@@ -45,35 +47,42 @@ _KEEP_TOKEN = "INSERT INTO plain_refresh_tokens (hash, user_id, expire_time) VAL
 
 async def measure(seconds: float, pace: int, console: Console) -> Measured:
     """Measures the product at a pace of the whole mix, then the baseline."""
-    its_pace = pace * sum(SHARES[method] for method in METHODS) // sum(SHARES.values())
+    its_pace = pace * sum(ITS_SHARES.values()) // sum(SHARES.values())
     seen: Seen = defaultdict(list)
     with own_stores() as stores:
         async with served(stores) as product:
             await fill(stores.url)
             cast, _ = await cast_of(product)
-            user_ids = [UUID(person[0]) for person in cast.people]
-            with calling(cast, over_grpc) as ask:
-                await _measure_one(seen, PRODUCT, product.server, ask, pace, seconds, console)
+            await check(cast)
+            user_ids = [person[0] for person in cast.people]
+            with reading_beside(cast, product.server) as ask:
+                await _measure_one(seen, PRODUCT, stores, product.server, ask, pace, seconds, console)
         with _plain(stores) as server:
             their_cast = HttpCast(server.target, await _signed_in(stores, user_ids, server.target))
-            with calling(their_cast, over_http) as ask:
-                await _measure_one(seen, ORM, server, ask, its_pace, seconds, console)
+            await check_http(their_cast, user_ids)
+            with reading_over_http(their_cast) as ask:
+                await _measure_one(seen, ORM, stores, server, ask, its_pace, seconds, console)
     told = (
         f"{seconds:,.0f} s each, one process each with ten connections to the same PostgreSQL, one after the other:"
         f" {PRODUCT} answers the whole mix at {pace:,} calls/s and does its background work, the baseline"
-        f" the {its_pace} calls/s of it that it has. Times count from when a call was due; the callers are a"
-        " Python process on the same machine, and how late it began its calls is told in a row of its own."
+        f" the {its_pace} calls/s of it that it has. {CALLED}"
     )
     return {name: Figure.of(values) for name, values in seen.items()}, told
 
 
 async def _measure_one(
-    seen: Seen, who: str, server: Server, ask: Ask, calls_a_second: float, seconds: float, console: Console
+    seen: Seen,
+    who: str,
+    stores: Stores,
+    server: Server,
+    ask: Ask,
+    calls_a_second: float,
+    seconds: float,
+    console: Console,
 ) -> None:
     seen[f"{who}: MB at the beginning"].append(server.memory_mb())
-    outcome = await watched(seen, server, ask, calls_a_second, seconds, who)
+    outcome = await watched(seen, stores.folder, server, ask, calls_a_second, seconds, who)
     seen[f"{who}: MB at the end"].append(server.memory_mb())
-    note(seen, outcome, seconds, who)
     p99_ms, errors = seen[f"{who}, all: p99 ms"][0], dict(outcome.failures) or "no errors"
     console.print(f"{who}: {calls_a_second:,} calls/s for {seconds:,.0f} s, p99 {p99_ms:.1f} ms, {errors}")
 
@@ -91,11 +100,13 @@ def _plain(stores: Stores) -> Iterator[Server]:
         yield server
 
 
-async def _signed_in(stores: Stores, user_ids: list[UUID], target: str) -> list[tuple[str, str]]:
+async def _signed_in(stores: Stores, user_ids: list[str], target: str) -> list[tuple[str, str]]:
     """Gives each of these users tokens of the baseline."""
     tokens = [token_urlsafe(64) for _ in user_ids]
     expire_time = datetime.now(UTC) + timedelta(days=1)
-    rows = [(sha256(t.encode()).digest(), user_id, expire_time) for t, user_id in zip(tokens, user_ids, strict=True)]
+    rows = [
+        (sha256(t.encode()).digest(), UUID(user_id), expire_time) for t, user_id in zip(tokens, user_ids, strict=True)
+    ]
     connection = await asyncpg.connect(stores.url)
     await connection.executemany(_KEEP_TOKEN, rows)
     await connection.close()

@@ -43,6 +43,13 @@ class Outcome:
         """Returns how long each call took, whatever it was."""
         return [took for of_method in self.milliseconds.values() for took in of_method]
 
+    def add(self, other: "Outcome") -> None:
+        """Adds what became of other calls of the same round."""
+        for method, took in other.milliseconds.items():
+            self.milliseconds[method] += took
+        self.failures += other.failures
+        self.late_milliseconds += other.late_milliseconds
+
 
 class Callers(Protocol):
     """Who calls."""

@@ -291,7 +291,7 @@ class Settings(BaseSettings):
     relay_poll_seconds: float = Field(default=0.5, gt=0, le=2)
     """How often the relay looks for what another server recorded; what this one records it sees at once."""
     relay_spacing_seconds: float = Field(default=0.1, ge=0, le=2)
-    """The least time between two inserts."""
+    """The least time between two inserts; the more purchases went with one, the longer, up to half a second."""
     relay_lease_seconds: float = Field(default=6.0, ge=1)
     """How long another server waits before it takes over from a relay that says nothing; at least three polls."""
     proof_interval_seconds: float = Field(default=5.0, gt=0)

@@ -41,7 +41,7 @@ from svoykrug_server.operations.service import OperationsService
 from svoykrug_server.purchases import personal_data as purchase_data
 from svoykrug_server.purchases.composition import PurchaseOptions, Purchases, compose_purchases
 from svoykrug_server.purchases.external_ids import ExternalIdHashes
-from svoykrug_server.purchases.relay import RelayOptions
+from svoykrug_server.purchases.relay import LONGEST_SPACING_SECONDS, RelayOptions
 from svoykrug_server.purchases.reports_repository import ReportLimits
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.rpc.access import scopes_of
@@ -60,8 +60,7 @@ from svoykrug_server.users.membership.composition import (
     consent_texts,
     membership_options,
 )
-from svoykrug_server.users.membership.tier_repository import TierRepository
-from svoykrug_server.users.membership.tiers import TiersFollowPurchases
+from svoykrug_server.users.membership.tier_repository import FOLLOW_LEDGER, TierRepository
 from svoykrug_server.users.number_bans import NumberBans
 from svoykrug_server.users.personal_data import tables as user_tables
 from svoykrug_server.users.personal_data.composition import (
@@ -271,7 +270,7 @@ def _purchases(foundation: Foundation, membership: Membership, operations: Opera
         foundation.registry,
         foundation.clock,
         foundation.external_id_hashes,
-        TiersFollowPurchases(),
+        FOLLOW_LEDGER,
         membership.use_cases.wallet,
         operations,
     )
@@ -317,7 +316,8 @@ def purchase_options(settings: Settings) -> PurchaseOptions:
             poll_seconds=settings.relay_poll_seconds,
             spacing_seconds=settings.relay_spacing_seconds,
             lease_seconds=max(
-                settings.relay_lease_seconds, 3 * (settings.relay_poll_seconds + settings.relay_spacing_seconds)
+                settings.relay_lease_seconds,
+                3 * (settings.relay_poll_seconds + max(settings.relay_spacing_seconds, LONGEST_SPACING_SECONDS)),
             ),
         ),
         proof_interval_seconds=settings.proof_interval_seconds,

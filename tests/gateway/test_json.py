@@ -1,6 +1,5 @@
 """JSON over HTTP, called by curl: what a person would guess works, and what is wrong is said."""
 
-import asyncio
 import base64
 import json
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from structlog.testing import capture_logs
 from svoykrug_server.auth.convert import challenge_id_from_text
 from tests.gateway.curl import Answer, curl
 from tests.gateway.front import Front
+from tests.waiting import until
 
 CONSENTS = [
     {"kind": kind, "version": "2026-11", "granted": True}
@@ -181,5 +181,6 @@ async def test_every_path_of_the_contract_reaches_its_method(front: Front) -> No
                 async with session.request(binding.verb, path, data=body) as answer:
                     assert answer.status in {200, 400, 401, 403}, path
                 asked.append(f"/{method.service}/{method.name}")
-        await asyncio.sleep(0)
+        # A call's line is written after its answer has gone out.
+        await until(lambda: sum(event["event"] == "call" for event in logs) >= len(asked))
     assert [event["method"] for event in logs if event["event"] == "call"] == asked

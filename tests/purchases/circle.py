@@ -38,12 +38,14 @@ from svoykrug_server.purchases.retention_repository import RetentionRepository
 from svoykrug_server.purchases.retention_warehouse import RetentionWarehouse
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
+from svoykrug_server.purchases.single_repository import SingleRepository
+from svoykrug_server.purchases.single_writer import SingleWriter
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
 from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.storage.warehouse import Warehouse
-from svoykrug_server.users.membership.tiers import TiersFollowPurchases
+from svoykrug_server.users.membership.tier_repository import FOLLOW_LEDGER
 from tests.callers import service
 from tests.users.memberships import membership_of
 
@@ -80,11 +82,13 @@ class Circle:
         hashes = ExternalIdHashes([b"external-id-key " * 2])
         reading = PurchaseRepository(hashes)
         self.hashes = hashes
-        refunds, announcer = RefundRepository(hashes), Announcer(TiersFollowPurchases(), self._wake)
+        refunds, announcer = RefundRepository(hashes), Announcer(FOLLOW_LEDGER, self._wake)
         self.membership = membership_of(postgres, clock)
         self.erasure, page_tokens = LedgerErasure(hashes), PageTokens(bytes(32))
         self.writer = PurchaseWriter(postgres, LedgerRepository(), self.erasure, RULES, clock, announcer)
         self._refund_rows, self._reading = refunds, reading
+        singles = SingleRepository(hashes, FOLLOW_LEDGER, RULES.currency_code)
+        self.single_writer = SingleWriter(postgres, singles, self.writer, clock, announcer)
         self.use_wallet(self.membership.use_cases.wallet)
         reports = ReportRepository(limits)
         self.imports = ImportService(postgres, self.writer, RejectionRepository(), reports, page_tokens, clock)
@@ -131,7 +135,7 @@ class Circle:
         """Takes wallet codes by other limits from now on."""
         wallet_writer = WalletWriter(self.postgres, self._refund_rows, self.writer, codes)
         self.purchases = PurchaseService(
-            self.postgres, self._reading, self.writer, wallet_writer, PageTokens(bytes(32))
+            self.postgres, self._reading, self.writer, self.single_writer, wallet_writer, PageTokens(bytes(32))
         )
 
     def _wake(self) -> None:

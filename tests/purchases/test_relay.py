@@ -1,14 +1,19 @@
 """The way from the ledger to the warehouse: nothing lost, nothing twice."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 
 from svoykrug_server.kit.errors import WarehouseUnavailable
 from svoykrug_server.purchases.model import NewRefund
+from svoykrug_server.purchases.relay import RelayOptions
 from svoykrug_server.storage import outbox
-from svoykrug_server.storage.outbox import Backlog
+from svoykrug_server.storage.outbox import Backlog, SealedBatch
+from svoykrug_server.storage.postgres import Transaction
+from svoykrug_server.users.membership.tier_repository import FOLLOW_LEDGER
 from tests.purchases.circle import IMPORTER, NOON, Circle
+from tests.waiting import until
 
 
 async def backlog(circle: Circle) -> Backlog:
@@ -44,6 +49,37 @@ async def test_the_watermark_is_the_last_seal_that_left_nothing_unclaimed(circle
     assert (after.watermark, after.waiting_count) == (circle.clock.now(), 0)
 
 
+async def test_a_batch_marked_while_another_process_seals_does_not_vouch_for_its_batch(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+
+    async def seal(tx: Transaction) -> SealedBatch:
+        await outbox.take_turn(tx)
+        claim = await outbox.claim(tx, circle.clock.now(), 100)
+        return await outbox.seal(tx, claim, bytes(32))
+
+    async def mark(batch: SealedBatch) -> None:
+        async with circle.postgres.transaction() as tx:
+            await outbox.mark_shipped(tx, batch.batch_id, circle.clock.now())
+
+    async def is_waited_for() -> bool:
+        async with circle.postgres.read() as connection:
+            return bool(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+    await circle.buy(business_id, member, "receipt-1")
+    async with circle.postgres.transaction() as tx:
+        first = await seal(tx)
+    circle.pass_time()
+    await circle.buy(business_id, member, "receipt-2")
+    async with circle.postgres.transaction() as tx:
+        second = await seal(tx)
+        marking = asyncio.create_task(mark(first))
+        await until(is_waited_for)
+    await marking
+    assert (await backlog(circle)).watermark is None
+    await mark(second)
+    assert (await backlog(circle)).watermark == second.ingest_time
+
+
 async def test_the_watermark_moves_on_while_nothing_happens(circle: Circle) -> None:
     await circle.relay.step()
     circle.pass_time(60)
@@ -66,7 +102,7 @@ async def test_a_transaction_held_open_across_a_seal_is_shipped_by_the_next(circ
             early_number,
             NOON,
         )
-        await outbox.append(tx, early_number, business_id, 1, circle.clock.now())
+        await outbox.append(tx, FOLLOW_LEDGER, early_number, business_id, 1, circle.clock.now())
         await circle.buy(business_id, member, "late")
         await circle.relay.step()
         shipped_while_open = await circle.warehouse_rows()
@@ -178,3 +214,49 @@ async def test_a_late_purchase_keeps_its_own_time_and_gets_the_time_of_its_seal(
     by_batch = {row[10]: row for row in await circle.warehouse_rows()}
     assert by_batch[2][7] == NOON - timedelta(days=400)
     assert by_batch[2][8] == circle.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("entry_count", "seconds"), [(0, 0.1), (1, 0.1), (2, 0.2), (4, 0.4), (5, 0.5), (6, 0.5), (200_000, 0.5)]
+)
+def test_the_more_a_step_ships_the_longer_is_gathered_up_to_half_a_second(entry_count: int, seconds: float) -> None:
+    assert RelayOptions().rest_seconds(entry_count, 0) == pytest.approx(seconds)
+    assert RelayOptions().rest_seconds(entry_count, 0.1) == pytest.approx(max(0.1, seconds - 0.1))
+    assert RelayOptions().rest_seconds(entry_count, 9) == 0.1
+
+
+def test_who_asks_for_more_or_for_no_time_between_steps_gets_it() -> None:
+    assert RelayOptions(spacing_seconds=1.5, lease_seconds=6).rest_seconds(100, 0) == 1.5
+    assert RelayOptions(spacing_seconds=0).rest_seconds(100, 0) == 0
+
+
+def test_a_lease_that_a_gathering_relay_could_lose_is_refused() -> None:
+    assert RelayOptions(poll_seconds=0.5, lease_seconds=2).lease_seconds == 2
+    with pytest.raises(ValueError, match="lease"):
+        RelayOptions(poll_seconds=0.5, lease_seconds=1.9)
+
+
+async def test_a_step_ships_what_was_sealed_before_and_then_what_waits(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    await circle.buy(business_id, member, "early")
+    async with circle.postgres.transaction() as tx:
+        assert await circle.relay.take_lease(tx)
+        sealed, _ = await circle.relay._seal(tx, circle.clock.now())
+    assert sealed is not None
+    circle.pass_time()
+    await circle.buy(business_id, member, "late-1")
+    await circle.buy(business_id, member, "late-2")
+    step = await circle.relay.step()
+    assert (step.leads, step.more, step.entry_count) == (True, False, 2)
+    assert await circle.ledger() == await circle.warehouse_rows()
+    assert {row[-1] for row in await circle.ledger()} == {sealed[0].batch_id, sealed[0].batch_id + 1}
+    assert (await backlog(circle)).watermark == circle.clock.now()
+
+
+async def test_a_relay_that_does_not_lead_seals_and_ships_nothing(circle: Circle) -> None:
+    business_id, member = await circle.add_business(), await circle.add_member()
+    other = circle.make_relay()
+    assert (await other.step()).leads
+    await circle.buy(business_id, member, "receipt-1")
+    assert not (await circle.relay.step()).leads
+    assert (await backlog(circle)).waiting_count == 1

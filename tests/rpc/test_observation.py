@@ -58,6 +58,7 @@ async def test_no_line_of_the_log_holds_personal_data(
     metadata = (*tokens.sign_in(caller), ("x-request-id", PHONE), ("x-forwarded-for", "203.0.113.9"))
     await refused(edge.stub.Echo(ProbeRequest(business_id=PHONE), metadata=metadata))
     await refused(edge.stub.Echo(ProbeRequest(text=f"{NAME} {PHONE}"), metadata=metadata))
+    await until(lambda: sum(event["event"] == "call" for event in log_lines.events) == 2)
     assert "RuntimeError: ***" in log_lines.text
     assert "caused by ValueError: duplicate key: Key (phone)***" in log_lines.text
     assert "test_observation.py" in log_lines.text

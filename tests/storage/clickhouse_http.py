@@ -151,7 +151,12 @@ async def read_statement(request: web.Request) -> Statement:
 @asynccontextmanager
 async def clickhouse_server(path: str, port: int = 0) -> AsyncIterator[ClickHouseServer]:
     """Runs a server over the embedded engine for one block."""
+    # An engine ends with its last connection, and chDB then keeps its threads and files: so it lives as long as this.
+    engine = chdb.connect(path)
     server = ClickHouseServer(path, port)
     await server.start()
-    yield server
-    await server.stop()
+    try:
+        yield server
+    finally:
+        await server.stop()
+        engine.close()

@@ -132,7 +132,15 @@ async def sleep_in_transaction(postgres: Postgres) -> None:
         await tx.execute(sa.text("SELECT pg_sleep(60)"))
 
 
-@pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
+async def sleep_in_hot_statement(postgres: Postgres) -> None:
+    async with postgres.transaction() as tx:
+        await tx.fetchval("SELECT pg_sleep(60)")
+
+
+SLEEPS = [sleep_in_read, sleep_in_transaction, sleep_in_hot_statement]
+
+
+@pytest.mark.parametrize("sleep", SLEEPS)
 async def test_cancelling_the_task_ends_its_statement_in_the_database(postgres: Postgres, sleep: Sleep) -> None:
     async def running() -> int:
         async with postgres.read() as connection:
@@ -158,7 +166,7 @@ async def notes_of_nothing(postgres: Postgres) -> int:
         return one
 
 
-@pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
+@pytest.mark.parametrize("sleep", SLEEPS)
 async def test_a_statement_over_the_limit_is_a_deadline_exceeded(postgres_url: str, sleep: Sleep) -> None:
     impatient = await Postgres.connect(PostgresOptions(postgres_url, statement_timeout_seconds=0.1))
     with pytest.raises(DomainError) as refusal:
@@ -190,17 +198,17 @@ async def test_a_killed_database_is_unavailable_and_back_by_itself(
 async def test_a_statement_that_runs_when_the_database_dies_is_unavailable(
     mortal: Postgres, own_server: EmbeddedPostgres
 ) -> None:
-    tasks = [asyncio.ensure_future(sleep(mortal)) for sleep in (sleep_in_read, sleep_in_transaction)]
+    tasks = [asyncio.ensure_future(sleep(mortal)) for sleep in SLEEPS]
 
     async def running() -> int:
         async with mortal.read() as connection:
             count: int = await connection.fetchval(RUNNING)
             return count
 
-    await until(lambda: is_number(running, 2))
+    await until(lambda: is_number(running, len(SLEEPS)))
     os.kill(own_server.process_id, signal.SIGKILL)
     results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(result) for result in results] == [StoreUnavailable, StoreUnavailable]
+    assert [type(result) for result in results] == [StoreUnavailable] * len(SLEEPS)
 
 
 async def test_after_a_restart_no_transaction_fails_on_a_dead_pooled_connection(
@@ -260,7 +268,7 @@ async def _is_zero(connection: ReadConnection, statement: str) -> bool:
     return count == 0
 
 
-@pytest.mark.parametrize("sleep", [sleep_in_read, sleep_in_transaction])
+@pytest.mark.parametrize("sleep", SLEEPS)
 async def test_a_cancelled_call_does_not_wait_for_a_database_that_hangs(
     mortal: Postgres, own_server: EmbeddedPostgres, sleep: Sleep
 ) -> None:

@@ -2,7 +2,8 @@
 
 What PostgreSQL knows to be gone is refused at once. Sums have to come to the members of the snapshot. Any other answer
 is taken for true only where the warehouse holds the whole build (`build_rows`): one that says of nobody, or of a member
-that a snapshot does not hold her, by what is there after it; one that has rows, by what was there a moment ago.
+that a snapshot does not hold her, by what is there after it; one that has rows, by what was there a moment ago. So it
+is with the row of a member who was asked about lately, which is not read again.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,13 @@ from uuid import UUID
 from svoykrug_server.analytics.build_rows import Build, BuildRows
 from svoykrug_server.analytics.history import LedgerEntry
 from svoykrug_server.analytics.model import MemberRow, SegmentFigures, SegmentMovement, Snapshot, SnapshotPlan
+from svoykrug_server.analytics.rows_read import RowsRead
 from svoykrug_server.analytics.segments import Segment
 from svoykrug_server.analytics.standing import being_remade
 from svoykrug_server.analytics.warehouse import SnapshotWarehouse
+
+KEPT_ROWS = 2_000
+"""So many members' rows are kept, the last asked for: some 1 MB."""
 
 
 class PublishedRows:
@@ -33,6 +38,7 @@ class PublishedRows:
     def __init__(self, rows: SnapshotWarehouse, held: BuildRows) -> None:
         self._rows = rows
         self._held = held
+        self._read = RowsRead[MemberRow](KEPT_ROWS)
 
     def window_start(self, plan: SnapshotPlan) -> datetime:
         """Returns the instant at which the window of a snapshot begins."""
@@ -48,8 +54,12 @@ class PublishedRows:
     async def member(self, snapshot: Snapshot, member_id: int) -> MemberRow | None:
         """Returns one member's row, or None where the snapshot does not hold her."""
         snapshot.standing.refuse_gone()
-        row = await self._rows.member(snapshot.build_id, member_id)
+        row = kept = self._read.get(snapshot.build_id, member_id)
+        if kept is None:
+            row = await self._rows.member(snapshot.build_id, member_id)
         await self._refuse_partial([snapshot], anew=row is None)
+        if kept is None and row is not None:
+            self._read.keep(snapshot.build_id, member_id, row)
         return row
 
     async def page(

@@ -135,9 +135,9 @@ _MEMBER = """
 SELECT
     member_id, segment, recency_days, purchase_count, net_spend_minor, recency_score, frequency_score, monetary_score
 FROM snapshot_members
-WHERE build_id = {build_id:UUID} AND member_id = {member_id:Int64}
+PREWHERE build_id = {build_id:UUID} AND member_id = {member_id:Int64}
 """
-"""Where is this member in the snapshot?"""
+"""Where is this member in the snapshot? (PREWHERE says what is to be read first: the engine need not find out)"""
 
 _PAGE = """
 SELECT

@@ -218,6 +218,21 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """How a refresh token came from the one before it.
+
+    Attributes:
+        salt: What it was derived with.
+        kid: The rotation key it was derived with.
+        request_id: The request that may be repeated.
+    """
+
+    salt: bytes = field(repr=False)
+    kid: str
+    request_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """The pair of tokens of a session.
 

@@ -11,7 +11,7 @@
 """
 
 import hmac
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 from uuid import UUID
@@ -19,7 +19,7 @@ from uuid import UUID
 from svoykrug_server.auth.access_tokens import AccessTokens
 from svoykrug_server.auth.accounts import Accounts
 from svoykrug_server.auth.call import Call, event_of
-from svoykrug_server.auth.model import Revocation, Session, SessionLimits, Tokens
+from svoykrug_server.auth.model import Origin, Revocation, Session, SessionLimits, Tokens
 from svoykrug_server.auth.refresh_tokens import RefreshToken, RefreshTokens, random_salt
 from svoykrug_server.auth.repository import sessions as repository
 from svoykrug_server.auth.revocations import Revocations
@@ -51,6 +51,10 @@ class Compromised:
     """
 
     ended: tuple[Revocation, ...]
+
+
+class _ShutOut(Exception):
+    """A token was rotated whose bearer may not go on."""
 
 
 class TokenRotation:
@@ -105,8 +109,14 @@ class TokenRotation:
         token = RefreshToken.parse(refresh_token)
         if token is None:
             raise Unauthenticated("REFRESH_TOKEN_INVALID")
-        async with self._postgres.transaction() as tx:
-            outcome = await self._exchange(tx, token, request_id, call)
+        try:
+            async with self._postgres.transaction() as tx:
+                outcome = await self._at_once(tx, token, request_id) or await self._exchange(
+                    tx, token, request_id, call
+                )
+        except _ShutOut:
+            async with self._postgres.transaction() as tx:
+                outcome = await self._exchange(tx, token, request_id, call)
         if isinstance(outcome, Compromised):
             for revocation in outcome.ended:
                 self._revocations.hear(revocation)
@@ -120,6 +130,25 @@ class TokenRotation:
         """Makes the pair of a session whose present refresh token is known."""
         access_token, expire_time = self._access.for_person(session, claims, now)
         return Tokens(access_token, expire_time, token.render(), session.expire_time(self._limits))
+
+    async def _at_once(self, tx: Transaction, token: RefreshToken, request_id: UUID) -> Tokens | None:
+        """Rotates before anything is read, as nearly every refresh needs; None when that is not how the token stands.
+
+        The session's row stays locked until the commit, and the claims are read after it was: whoever changes them and
+        ends tokens of the old ones was waited for, or waits.
+
+        Raises:
+            _ShutOut: She may not go on, so the rotation is to be undone.
+        """
+        now = self._clock.now()
+        rotated = await self._rotate(tx, token, request_id, now)
+        if rotated is None:
+            return None
+        session, following = rotated
+        claims = await self._accounts.claims(tx, session.user_id)
+        if claims is None or _shut_out(claims) is not None:
+            raise _ShutOut
+        return self.pair(session, claims, following, now)
 
     async def _exchange(
         self, tx: Transaction, token: RefreshToken, request_id: UUID, call: Call
@@ -137,9 +166,9 @@ class TokenRotation:
             return _invalid()
         if not self._may_repeat(session, standing, request_id, now):
             return await self._compromised(tx, session, claims, call, now)
-        if standing is Standing.CURRENT:
-            return _shut_out(claims) or await self._rotate(tx, session, claims, token, request_id, now)
-        return _shut_out(claims) or self._repeat(session, claims, token, now)
+        if standing is Standing.PREVIOUS:
+            return _shut_out(claims) or self._repeat(session, claims, token, now)
+        return _shut_out(claims) or await self._proceed(tx, claims, token, request_id, now)
 
     def _over(self, session: Session, standing: Standing, now: datetime) -> DomainError | None:
         if standing is Standing.FOREIGN or now >= session.expire_time(self._limits):
@@ -165,29 +194,22 @@ class TokenRotation:
             return request_id == session.rotation_request_id or now - session.rotate_time <= self._limits.race
         return standing is Standing.CURRENT
 
-    async def _rotate(
-        self,
-        tx: Transaction,
-        session: Session,
-        claims: PersonClaims,
-        token: RefreshToken,
-        request_id: UUID,
-        now: datetime,
+    async def _proceed(
+        self, tx: Transaction, claims: PersonClaims, token: RefreshToken, request_id: UUID, now: datetime
     ) -> Tokens | DomainError:
-        salt, kid = random_salt(), self._refresh.active_kid
-        following = self._refresh.next(token, salt, kid)
+        rotated = await self._rotate(tx, token, request_id, now)
+        return _invalid() if rotated is None else self.pair(rotated[0], claims, rotated[1], now)
+
+    async def _rotate(
+        self, tx: Transaction, token: RefreshToken, request_id: UUID, now: datetime
+    ) -> tuple[Session, RefreshToken] | None:
+        """Returns the rotated session and its new token, or None when nothing was to be rotated."""
+        origin = Origin(random_salt(), self._refresh.active_kid, request_id)
+        following = self._refresh.next(token, origin.salt, origin.kid)
         if following is None:
-            return _invalid()
-        await repository.rotate(
-            tx,
-            session,
-            next_hash=following.secret_hash,
-            salt=salt,
-            kid=kid,
-            request_id=request_id,
-            now=now,
-        )
-        return self.pair(replace(session, rotate_time=now), claims, following, now)
+            return None
+        session = await repository.rotate(tx, token, following, origin, self._limits, now)
+        return None if session is None else (session, following)
 
     async def _compromised(
         self, tx: Transaction, session: Session, claims: PersonClaims, call: Call, now: datetime

@@ -20,7 +20,7 @@ from svoykrug_server.purchases.ledger_repository import LedgerRepository
 from svoykrug_server.purchases.pipeline import Upkeep
 from svoykrug_server.purchases.pipeline_metrics import PipelineMetrics
 from svoykrug_server.purchases.pipeline_repository import PipelineRepository
-from svoykrug_server.purchases.ports import LedgerListener, Operations, WalletCodes
+from svoykrug_server.purchases.ports import LedgerFollower, Operations, WalletCodes
 from svoykrug_server.purchases.rebuild import Rebuild
 from svoykrug_server.purchases.reconciler import Reconciler
 from svoykrug_server.purchases.refund_repository import RefundRepository
@@ -34,6 +34,8 @@ from svoykrug_server.purchases.retention_repository import RetentionRepository
 from svoykrug_server.purchases.retention_warehouse import RetentionWarehouse
 from svoykrug_server.purchases.row_rules import CircleRules
 from svoykrug_server.purchases.service import PurchaseService
+from svoykrug_server.purchases.single_repository import SingleRepository
+from svoykrug_server.purchases.single_writer import SingleWriter
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.warehouse import PurchaseWarehouse
 from svoykrug_server.purchases.writer import PurchaseWriter
@@ -105,7 +107,7 @@ def compose_purchases(
     registry: CollectorRegistry,
     clock: Clock,
     hashes: ExternalIdHashes,
-    listener: LedgerListener,
+    follower: LedgerFollower,
     wallet_codes: WalletCodes,
     operations: Operations,
 ) -> Purchases:
@@ -119,7 +121,7 @@ def compose_purchases(
         registry: Where metrics are registered.
         clock: Tells the time.
         hashes: What stands for the external ids of members who have been erased.
-        listener: Hears of purchases and refunds in their transactions.
+        follower: What is done with each entry of purchases and refunds in the outbox.
         wallet_codes: The codes that members show at a business.
         operations: Starts long work.
     """
@@ -135,9 +137,11 @@ def compose_purchases(
     rebuild = Rebuild(postgres, pipeline, copy, relay, retention, clock, most_entries)
     upkeep = Upkeep(postgres, relay, reconciler, rebuild, options.proof_interval_seconds)
     purchases = PurchaseRepository(hashes)
-    announcer, refunds = Announcer(listener, relay.wake), RefundRepository(hashes)
+    announcer, refunds = Announcer(follower, relay.wake), RefundRepository(hashes)
     erasure = LedgerErasure(hashes)
     writer = PurchaseWriter(postgres, LedgerRepository(), erasure, options.rules, clock, announcer)
+    singles = SingleRepository(hashes, follower, options.rules.currency_code)
+    single_writer = SingleWriter(postgres, singles, writer, clock, announcer)
     wallet_writer = WalletWriter(postgres, refunds, writer, wallet_codes)
     most_open = options.most_open_csv_imports
     reports = ReportRepository(options.reports)
@@ -145,7 +149,7 @@ def compose_purchases(
         postgres, writer, erasure, options.rules, zone, operations, page_tokens, clock, most_open, reports
     )
     return Purchases(
-        service=PurchaseService(postgres, purchases, writer, wallet_writer, page_tokens),
+        service=PurchaseService(postgres, purchases, writer, single_writer, wallet_writer, page_tokens),
         refunds=RefundService(postgres, refunds, purchases, options.rules, clock, announcer),
         imports=ImportService(postgres, writer, RejectionRepository(), reports, page_tokens, clock),
         uploads=csv.uploads,

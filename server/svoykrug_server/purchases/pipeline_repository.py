@@ -21,9 +21,10 @@ LEDGER_ROWS = """
     FROM outbox JOIN purchase_entries AS entry USING (outbox_id)
 """
 
-# Which ledger rows are in these batches? (in an order that never changes, so that their hash does not)
+# Which ledger rows are in these batches? (in an order that never changes, so that their hash does not; numbers stand
+# in the text: COPY takes no parameters, and asyncpg would have them quoted by the database, in two round trips more)
 _COPY_BATCHES = f"""
-    {LEDGER_ROWS} WHERE outbox.batch_id BETWEEN $1 AND $2 ORDER BY outbox_id, entry.entry_id
+    {LEDGER_ROWS} WHERE outbox.batch_id BETWEEN {{:d}} AND {{:d}} ORDER BY outbox_id, entry.entry_id
 """
 
 # Which ledger rows of this day at this business are in batches up to this one?
@@ -195,7 +196,7 @@ class PipelineRepository:
 
     async def copy_batches(self, tx: Transaction, first_id: int, last_id: int) -> "LedgerBlock":
         """Returns the ledger rows of a range of batches; both ends belong to it."""
-        return await copy_ledger(tx, _COPY_BATCHES, first_id, last_id)
+        return await copy_ledger(tx, _COPY_BATCHES.format(first_id, last_id))
 
     async def copy_day(self, tx: Transaction, at: BusinessDay, up_to_batch_id: int) -> "LedgerBlock":
         """Returns the ledger rows of a day at a business that are in batches up to one."""

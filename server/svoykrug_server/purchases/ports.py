@@ -12,13 +12,11 @@ from svoykrug_server.storage.postgres import Transaction
 WakeRelay = Callable[[], None]
 """Called after a commit that wrote to the ledger: the warehouse hears of it at once instead of at the next poll."""
 
+LedgerFollower = str
+"""What somebody whose work follows purchases and refunds does in the statement that appends an outbox entry.
 
-class LedgerListener(Protocol):
-    """Somebody whose work follows purchases and refunds."""
-
-    async def written(self, tx: Transaction, outbox_id: int, entry_count: int) -> None:
-        """Hears, in the transaction that writes them, which ledger rows are new; keeps the transaction short."""
-        ...
+SQL that selects `outbox_id` and `entry_count` of the entry from `appended`, and is quick.
+"""
 
 
 class WalletCodes(Protocol):

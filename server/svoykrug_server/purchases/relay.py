@@ -6,9 +6,10 @@ again under the same token: the warehouse takes it once.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+LONGEST_SPACING_SECONDS = 0.5
+"""How long purchases are gathered where they are many. A step costs as much for one as for a hundred."""
+
 
 @dataclass(frozen=True, slots=True)
 class RelayOptions:
@@ -37,7 +41,9 @@ class RelayOptions:
     Attributes:
         most_batch_entries: How many ledger rows a batch has at most.
         poll_seconds: How long it waits when nobody wakes it.
-        spacing_seconds: How long it waits after a step at least, so that single purchases travel together.
+        spacing_seconds: How long it waits after a step at least, so that single purchases travel together; from the
+            beginning of one step to the next as many times that as it shipped ledger rows, up to
+            `LONGEST_SPACING_SECONDS`.
         lease_seconds: How long another process waits before it takes over from one that says nothing.
         retry_seconds: How long it waits after a step failed.
     """
@@ -49,8 +55,13 @@ class RelayOptions:
     retry_seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.poll_seconds + self.spacing_seconds > self.lease_seconds / 2:
+        if self.poll_seconds + max(self.spacing_seconds, LONGEST_SPACING_SECONDS) > self.lease_seconds / 2:
             raise ValueError("a lease outlives at least two polls")
+
+    def rest_seconds(self, entry_count: int, took_seconds: float) -> float:
+        """Returns how long to wait after a step that shipped so many ledger rows; a slow one has gathered meanwhile."""
+        gathering_seconds = min(self.spacing_seconds * entry_count, LONGEST_SPACING_SECONDS)
+        return max(self.spacing_seconds, gathering_seconds - took_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +71,12 @@ class RelayStep:
     Attributes:
         leads: Whether this process holds the lease.
         more: Whether ledger rows were left for the next step.
+        entry_count: How many ledger rows it sealed.
     """
 
     leads: bool
     more: bool = False
+    entry_count: int = 0
 
 
 class Relay:
@@ -133,39 +146,48 @@ class Relay:
         return await outbox.take_lease(tx, self.holder, self._clock.now(), lasts)
 
     async def _step(self) -> RelayStep:
-        async with self._postgres.transaction() as tx:
-            leads = await self.take_lease(tx)
-            waiting = await outbox.unshipped(tx) if leads else ()
-        if not leads:
-            return RelayStep(leads=False)
-        for batch in waiting:
+        while True:
+            seal_time = self._clock.now()
             async with self._postgres.transaction() as tx:
-                block = await self._pipeline.copy_batches(tx, batch.batch_id, batch.batch_id)
-            await self._ship(batch, block)
-        seal_time = self._clock.now()
-        sealed, clean = await self._seal()
+                if not await self.take_lease(tx):
+                    return RelayStep(leads=False)
+                waiting = await outbox.unshipped(tx)
+                sealed, clean = (None, False) if waiting else await self._seal(tx, seal_time)
+            if not waiting:
+                break
+            await self._ship_waiting(waiting)
         if sealed is not None:
             failpoint("relay.sealed")
             await self._ship(*sealed)
         if clean:
             self._metrics.watermark_seconds.set(seal_time.timestamp())
-        return RelayStep(leads=True, more=not clean)
+        return RelayStep(leads=True, more=not clean, entry_count=len(sealed[1]) if sealed else 0)
 
-    async def _seal(self) -> tuple[tuple[SealedBatch, "LedgerBlock"] | None, bool]:
-        """Seals what waits; returns the batch, if any, and whether nothing is left."""
-        seal_time = self._clock.now()
-        async with self._postgres.transaction() as tx:
-            if not await self.take_lease(tx):
-                return None, False
-            claim = await outbox.claim(tx, seal_time, self._options.most_batch_entries)
-            if not claim.entry_count:
-                return None, claim.clean
-            block = await self._pipeline.copy_batches(tx, claim.batch_id, claim.batch_id)
-            if len(block) != claim.entry_count:
-                raise ValueError("the outbox counts other rows than the ledger has")
-            await self._pipeline.touch_days(tx, claim.batch_id)
-            batch = await outbox.seal(tx, claim, block.content_hash)
-            failpoint("relay.claimed")
+    async def _ship_waiting(self, batches: Sequence[SealedBatch]) -> None:
+        """Ships batches that were sealed by an earlier step."""
+        for batch in batches:
+            async with self._postgres.transaction() as tx:
+                block = await self._pipeline.copy_batches(tx, batch.batch_id, batch.batch_id)
+            await self._ship(batch, block)
+
+    async def _seal(
+        self, tx: Transaction, seal_time: datetime
+    ) -> tuple[tuple[SealedBatch, "LedgerBlock"] | None, bool]:
+        """Seals what waits; returns the batch, if any, and whether nothing is left.
+
+        Args:
+            tx: The transaction that took the lease.
+            seal_time: The present, from before the transaction.
+        """
+        claim = await outbox.claim(tx, seal_time, self._options.most_batch_entries)
+        if not claim.entry_count:
+            return None, claim.clean
+        block = await self._pipeline.copy_batches(tx, claim.batch_id, claim.batch_id)
+        if len(block) != claim.entry_count:
+            raise ValueError("the outbox counts other rows than the ledger has")
+        await self._pipeline.touch_days(tx, claim.batch_id)
+        batch = await outbox.seal(tx, claim, block.content_hash)
+        failpoint("relay.claimed")
         return (batch, block), claim.clean
 
     async def _ship(self, batch: SealedBatch, block: "LedgerBlock") -> None:
@@ -199,13 +221,16 @@ class Relay:
     async def _try_step(self) -> float:
         """Makes a step; returns how many seconds to wait before the next."""
         self._woken.clear()
+        began = time.monotonic()
         try:
             step = await self.step()
         except DomainError as error:
             log.warning("relay_step_failed", reason=error.reason)
             self._metrics.failed_steps.labels("relay", error.reason).inc()
             return self._options.retry_seconds
-        return 0.0 if step.more and step.leads else self._options.spacing_seconds
+        if step.more and step.leads:
+            return 0.0
+        return self._options.rest_seconds(step.entry_count, time.monotonic() - began)
 
     async def _wait(self, at_least_seconds: float) -> None:
         """Waits a while; then, unless more is known to wait, until it is woken or the poll is due."""

@@ -16,6 +16,7 @@ from svoykrug_server.purchases.model import (
 )
 from svoykrug_server.purchases.repository import PurchaseRepository
 from svoykrug_server.purchases.row_refusals import refusal_of
+from svoykrug_server.purchases.single_writer import SingleWriter
 from svoykrug_server.purchases.wallet_writer import WalletWriter
 from svoykrug_server.purchases.writer import PurchaseWriter, not_found_for
 from svoykrug_server.storage.postgres import Postgres
@@ -45,6 +46,7 @@ class PurchaseService:
         postgres: The system of record.
         purchases: SQL that reads.
         writer: Writes rows.
+        single_writer: Writes single rows.
         wallet_writer: Writes rows whose buyers show wallet codes.
         page_tokens: Makes and reads page tokens.
     """
@@ -54,12 +56,14 @@ class PurchaseService:
         postgres: Postgres,
         purchases: PurchaseRepository,
         writer: PurchaseWriter,
+        single_writer: SingleWriter,
         wallet_writer: WalletWriter,
         page_tokens: PageTokens,
     ) -> None:
         self._postgres = postgres
         self._purchases = purchases
         self._writer = writer
+        self._single_writer = single_writer
         self._wallet_writer = wallet_writer
         self._page_tokens = page_tokens
 
@@ -77,8 +81,10 @@ class PurchaseService:
         if rows.wallet_codes:
             outcome = await self._wallet_writer.write(caller, business_id, rows)
         else:
-            judged = self._writer.judge(rows)
-            outcome = await self._writer.write(caller, business_id, judged)
+            written = await self._single_writer.write(caller, business_id, rows)
+            if isinstance(written, Purchase):
+                return written, False
+            outcome = written
         if outcome.rejections:
             raise refusal_of(outcome.rejections[0], self._writer.facts, "purchase.")
         async with self._postgres.read() as connection:

@@ -13,6 +13,8 @@ from svoykrug_server.rpc.access import AccessRule
 from svoykrug_server.rpc.call import Call, ServicerContext, Steps
 from svoykrug_server.rpc.method import Method, methods_of
 from svoykrug_server.rpc.metrics import MethodMetrics, RpcMetrics
+from svoykrug_server.rpc.shed_call import ShedCall
+from svoykrug_server.rpc.shedding import Shedding
 from svoykrug_server.rpc.tracing import MethodTracing
 from svoykrug_server.rpc.validation import decoded, prepare, validate
 
@@ -29,12 +31,16 @@ class Interceptor(grpc.GenericRpcHandler):
     Args:
         steps: What the steps of every method share.
         metrics: Where calls are counted.
+        shedding: Decides which calls are shed before anything else is done for them.
     """
 
-    def __init__(self, steps: Steps, metrics: RpcMetrics) -> None:
+    def __init__(self, steps: Steps, metrics: RpcMetrics, shedding: Shedding) -> None:
         self._steps = steps
         self._metrics = metrics
+        self._shedding = shedding
         self._handlers: dict[str, Handler] = {}
+        self._own: dict[str, Handler] = {}
+        self._shed: dict[str, Handler] = {}
         self._services: list[str] = []
         unknown = Method("unknown", "unknown", AccessRule(public=True))
         self._unknown = _Wrapped(unknown, steps, metrics.of("unknown", "unknown"), _unknown_handler()).handler()
@@ -58,16 +64,27 @@ class Interceptor(grpc.GenericRpcHandler):
         methods = methods_of(service)
         for name, handler in handlers.items():
             method = methods[name]
-            wrapped = _Wrapped(method, self._steps, self._metrics.of(service, name), handler)
+            metrics = self._metrics.of(service, name)
+            wrapped = _Wrapped(method, self._steps, metrics, handler)
             self._handlers[method.path] = wrapped.handler()
+            if not method.is_standard:
+                self._shed[method.path] = ShedCall(metrics, self._steps.default_locale).handler()
         self._services.append(service)
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
         """Takes what generated code gives a server besides: the same handlers, without their names."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
-        """Returns the wrapped handler of a call; an unknown method is refused like any other call."""
-        return self._handlers.get(handler_call_details.method, self._unknown)
+        """Returns the wrapped handler of a call, or what sheds it; an unknown method is refused like any other call."""
+        path, shedding = handler_call_details.method, self._shedding
+        shedding.came += 1
+        if shedding.share < 1.0 and path in self._shed and shedding.sheds():
+            return self._shed[path]
+        return self._handlers.get(path) or self._own.get(path, self._unknown)
+
+    def add_own(self, path: str, handler: Handler) -> None:
+        """Takes a handler that no step is put around."""
+        self._own[path] = handler
 
 
 class _Wrapped:

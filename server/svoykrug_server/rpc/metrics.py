@@ -9,6 +9,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from svoykrug_server.rpc.shedding import Shedding
+
 # Upper bounds in seconds, closer together around the targets of the product (p50 5 ms, p95 15 ms, p99 40 ms).
 BUCKET_SECONDS: Sequence[float] = (
     0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.04, 0.075, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
@@ -97,3 +99,23 @@ class RpcMetrics(Collector):
                 buckets = list(zip(bounds, map(float, accumulate(counts)), strict=True))
                 family.add_metric([*method.labels, code], buckets, method.seconds_by_code[code])
         return family
+
+
+class SheddingMetrics(Collector):
+    """How long calls wait, and how many are shed for it, given to Prometheus when it asks.
+
+    Args:
+        registry: Where they are registered.
+        shedding: What knows it.
+    """
+
+    def __init__(self, registry: CollectorRegistry, shedding: Shedding) -> None:
+        self._shedding = shedding
+        registry.register(self)
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
+        """Yields both families in Prometheus' model."""
+        waits = "How long calls wait in gRPC until they are taken, by the server's own calls."
+        yield GaugeMetricFamily("rpc_server_wait_seconds", waits, self._shedding.seconds)
+        shed = "Calls refused as they were taken, because calls wait too long."
+        yield CounterMetricFamily("rpc_server_shed_requests", shed, self._shedding.shed)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
+from time import perf_counter
 from typing import cast
 
 import grpc
@@ -21,10 +22,12 @@ from svoykrug_server.rpc.client_version import ClientVersionGate
 from svoykrug_server.rpc.health import Health
 from svoykrug_server.rpc.interceptor import Interceptor
 from svoykrug_server.rpc.listening import listen
-from svoykrug_server.rpc.metrics import RpcMetrics
+from svoykrug_server.rpc.metrics import RpcMetrics, SheddingMetrics
 from svoykrug_server.rpc.options import RpcOptions
+from svoykrug_server.rpc.own_calls import OwnCalls
 from svoykrug_server.rpc.reflection_pool import ReflectionPool
 from svoykrug_server.rpc.refusals import Refusals
+from svoykrug_server.rpc.shedding import Shedding
 
 # What a client must resolve to show an error's details (grpcurl#238, #547): importing them puts them in reflection.
 DETAIL_FILES = (status_pb2.DESCRIPTOR, error_details_pb2.DESCRIPTOR)
@@ -57,6 +60,8 @@ class RpcServer:
         self._admission = Admission(
             options.max_calls, options.max_calls_per_caller, options.max_calls_per_second_per_caller
         )
+        self._shedding = Shedding(perf_counter())
+        self._call_log = CallLog(asyncio.get_running_loop())
         self._interceptor = Interceptor(
             Steps(
                 verifier=verifier,
@@ -67,13 +72,16 @@ class RpcServer:
                 default_locale=options.default_locale,
                 trusted_proxies=options.trusted_proxies,
                 draining=self._draining,
-                log=CallLog(),
+                log=self._call_log,
             ),
             RpcMetrics(registry),
+            self._shedding,
         )
+        SheddingMetrics(registry, self._shedding)
         self._health = Health()
         self._server = grpc.aio.server(options=options.channel_arguments())
         self._server.add_generic_rpc_handlers((self._interceptor,))
+        self._own_calls: OwnCalls | None = None
         self.addresses: tuple[str, ...] = ()
 
     @property
@@ -102,7 +110,10 @@ class RpcServer:
         addresses = listen(self._server, self._options)
         for service in ours:
             await self._health.set(service, _SERVING)
+        self._own_calls = OwnCalls(self._server, self._shedding)
+        self._interceptor.add_own(self._own_calls.path, self._own_calls.handler)
         await self._server.start()
+        self._own_calls.start()
         self.addresses = addresses
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -123,10 +134,13 @@ class RpcServer:
         await _or_hurry(asyncio.sleep(self._options.drain_seconds), hurry)
         self._draining.start()
         self._refusals.release()
+        if self._own_calls is not None:
+            await self._own_calls.stop()
         stopping = asyncio.ensure_future(self._server.stop(self._options.grace_seconds))
         await _or_hurry(self._finish(stopping), hurry)
         await self._server.stop(None)
         await stopping
+        self._call_log.end()
 
     async def _finish(self, stopping: "asyncio.Future[None]") -> None:
         """Waits for the calls in progress, and a little for connections: a client that went silent never closes its."""

@@ -5,6 +5,7 @@ erased. An event is written in the transaction of what it
 tells of, so neither exists without the other. No phone, name, e-mail, code or token is ever part of one.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -122,6 +123,27 @@ def address_of(origin: Origin) -> str | None:
         return str(ip_interface(text)) if "/" in text else str(ip_interface(text).ip)
     except ValueError:
         return None
+
+
+APPEND = """
+    INSERT INTO audit_events (
+        event_id, event_time, action, result, actor_kind, actor_id, target_kind, target_id, peer_address, request_id,
+        details
+    )
+    SELECT CAST($1 AS uuid), CAST($2 AS timestamptz), CAST($3 AS text), CAST($4 AS text),
+        CAST($5 AS text), CAST($6 AS uuid), CAST($7 AS text), CAST($8 AS text),
+        CAST(CAST($9 AS text) AS inet), CAST($10 AS text), CAST(CAST($11 AS text) AS jsonb)
+    FROM done
+"""
+"""Writes an event in the statement that does what it tells of, if it does: if `done` has a row. `$2` is when."""
+
+
+APPEND_PARAMETERS = 11
+
+
+def parameters_of(event: AuditEvent) -> tuple[object, ...]:
+    """Returns an event as the parameters of `APPEND`, the first ones of its statement."""
+    return uuid7(event.event_time), *{**_values(event), "details": json.dumps(dict(event.details))}.values()
 
 
 async def append(tx: Transaction, event: AuditEvent) -> UUID:

@@ -1,4 +1,4 @@
-"""The connections of the hot pool, lent as they are: nothing is undone between two who borrow the same one.
+"""Pools of connections, lent as they are: nothing is undone between two who borrow the same one.
 
 asyncpg's own pool takes a connection back in a task of its own, for which its borrower waits, and wraps it anew for the
 next: together twice as much work as looking up a row by its key (docs/performance.md).
@@ -95,9 +95,15 @@ class HotPool:
                 return
         self._free.append(place)
 
-    def settle(self, place: Place, connection: Connection) -> None:
-        """Takes a place back as soon as no statement runs on its connection; the borrower does not wait for that."""
-        task = asyncio.ensure_future(self._settle(place, connection))
+    def settle(self, place: Place, connection: Connection, asking: Callable[[], Awaitable[object]]) -> None:
+        """Takes a place back as soon as no statement runs on its connection; the borrower does not wait for that.
+
+        Args:
+            place: What was borrowed.
+            connection: Its connection.
+            asking: Asks something of it that is answered at once, after whatever was asked before was cancelled.
+        """
+        task = asyncio.ensure_future(self._settle(place, connection, asking))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -140,12 +146,11 @@ class HotPool:
         if self._closed:
             raise StoreUnavailable
 
-    async def _settle(self, place: Place, connection: Connection) -> None:
-        """Asks something that is answered at once, after whatever was asked before was cancelled."""
+    async def _settle(self, place: Place, connection: Connection, asking: Callable[[], Awaitable[object]]) -> None:
         settled = False
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
-                await connection.fetchval("SELECT 1")
+                await asking()
             settled = True
         except (asyncpg.PostgresError, asyncpg.InterfaceError, *UNREACHABLE) as error:
             if not self._closed:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import asyncpg
+from sqlalchemy.exc import DBAPIError
 
 from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 from svoykrug_server.storage.hot_pool import LOST, Connection, HotPool, Place
@@ -13,8 +14,8 @@ from svoykrug_server.storage.hot_pool import LOST, Connection, HotPool, Place
 T = TypeVar("T")
 
 
-class ReadConnection:
-    """Reads of committed rows on the hot pool; placeholders are `$1`, `$2`, ...
+class BorrowedConnection:
+    """Asks on a connection of a pool by asyncpg alone; placeholders are `$1`, `$2`, ...
 
     Args:
         connection: A connection borrowed from the pool.
@@ -47,11 +48,17 @@ class ReadConnection:
         self.is_answered = False
         try:
             answer = await asked
-        except asyncpg.PostgresError:
+        except (asyncpg.PostgresError, DBAPIError):
             self.is_answered = True
             raise
         self.is_answered = True
         return answer
+
+
+class ReadConnection(BorrowedConnection):
+    """Reads of committed rows on the hot pool."""
+
+    __slots__ = ()
 
 
 class Reading:
@@ -89,7 +96,7 @@ class Reading:
         if lost or borrowed.is_answered:
             self._pool.give_back(self._place)
         else:
-            self._pool.settle(self._place, connection)
+            self._pool.settle(self._place, connection, lambda: connection.fetchval("SELECT 1"))
         if lost:
             raise StoreUnavailable from error
         if isinstance(error, asyncpg.QueryCanceledError):

@@ -4,7 +4,7 @@ A transaction that writes ledger rows reserves a number, puts it on each row, an
 
     outbox_id = await outbox.reserve(tx)
     ...                                                     # write ledger rows with this outbox_id
-    await outbox.append(tx, outbox_id, business_id, entry_count, now)
+    await outbox.append(tx, follower, outbox_id, business_id, entry_count, now)
 
 One process at a time, by a lease, claims entries that belong to no batch. It asks each entry (`batch_id IS NULL`) and
 never goes by a highest number or time: a transaction that was open across a seal commits a number lower than ones
@@ -15,9 +15,10 @@ that a rebuild repeats it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 
@@ -96,13 +97,14 @@ class Backlog:
 # Which number does the next outbox entry get?
 _RESERVE = text("SELECT nextval('outbox_number')")
 
-# Which ledger rows has this transaction written?
-_APPEND = text(
-    """
-    INSERT INTO outbox (outbox_id, business_id, entry_count, record_time)
-    VALUES (:outbox_id, :business_id, :entry_count, :now)
-    """
-)
+# Which ledger rows has this transaction written? (and whoever follows the ledger hears of them)
+_APPEND = """
+    WITH appended AS (
+        INSERT INTO outbox (outbox_id, business_id, entry_count, record_time)
+        VALUES (:outbox_id, :business_id, :entry_count, :now)
+        RETURNING outbox_id, entry_count
+    )
+"""
 
 # May this process seal and ship until the lease expires? (the row stays locked until the transaction ends)
 _TAKE_LEASE = text(
@@ -179,9 +181,13 @@ _UNSHIPPED = text(
     """
 )
 
-# When was the warehouse seen to hold this batch?
+# When was the warehouse seen to hold this batch? (from here on nobody seals: a statement that waited for a seal would
+# know its time and not its batch, and call that shipped)
 _MARK_SHIPPED = text(
-    "UPDATE sealed_batches SET shipped_time = :now WHERE batch_id = :batch_id AND shipped_time IS NULL"
+    """
+    WITH turn AS MATERIALIZED (SELECT FROM relay_state FOR UPDATE)
+    UPDATE sealed_batches SET shipped_time = :now FROM turn WHERE batch_id = :batch_id AND shipped_time IS NULL
+    """
 )
 
 # Up to when does the warehouse hold everything: is every batch of the last clean seal shipped?
@@ -224,11 +230,27 @@ async def reserve(tx: Transaction) -> int:
     return number
 
 
-async def append(tx: Transaction, outbox_id: int, business_id: UUID, entry_count: int, now: datetime) -> None:
-    """Says which ledger rows this transaction has written: `entry_count` rows, 1 or more, that carry `outbox_id`."""
-    await tx.execute(
-        _APPEND, {"outbox_id": outbox_id, "business_id": business_id, "entry_count": entry_count, "now": now}
-    )
+async def append(
+    tx: Transaction, follower: str, outbox_id: int, business_id: UUID, entry_count: int, now: datetime
+) -> None:
+    """Says which ledger rows this transaction has written.
+
+    Args:
+        tx: The transaction.
+        follower: What whoever follows the ledger does in the same statement: SQL that selects `outbox_id` and
+            `entry_count` from `appended`.
+        outbox_id: The number that the rows carry.
+        business_id: Whose they are.
+        entry_count: How many there are, 1 or more.
+        now: The present.
+    """
+    values = {"outbox_id": outbox_id, "business_id": business_id, "entry_count": entry_count, "now": now}
+    await tx.execute(_appending(follower), values)
+
+
+@cache
+def _appending(follower: str) -> TextClause:
+    return text(_APPEND + follower)
 
 
 async def take_lease(tx: Transaction, holder: UUID, now: datetime, lasts: timedelta) -> bool:

@@ -2,8 +2,9 @@
 
 Two pools over one database:
 
-- `Postgres.transaction()` gives a `Transaction`: a SQLAlchemy connection inside one BEGIN..COMMIT, for every write.
-  One that others must begin and end within has a connection of its own: `Postgres.long_transaction()`.
+- `Postgres.transaction()` gives a `Transaction`: one BEGIN..COMMIT, for every write. It executes SQLAlchemy's
+  statements, and hot ones by asyncpg itself. One that others must begin and end within has a connection of its own:
+  `Postgres.long_transaction()`.
 - `Postgres.read()` gives a `ReadConnection`: an asyncpg connection of the hot pool. It is read-only and autocommits,
   keeps its prepared statements, and is *not* reset between callers: no SET, LISTEN, advisory lock or explicit
   transaction on it.
@@ -13,22 +14,23 @@ statement in the database. A lost database becomes `StoreUnavailable`; both pool
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import CursorResult, Executable, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 
-from svoykrug_server.kit.errors import DomainError, StoreUnavailable
-from svoykrug_server.storage.hot_pool import LOST, UNREACHABLE, HotPool
+from svoykrug_server.kit.errors import StoreUnavailable
+from svoykrug_server.storage.hot_pool import UNREACHABLE, HotPool
 from svoykrug_server.storage.hot_reads import ReadConnection, Reading, read_pool
+from svoykrug_server.storage.transactions import Parameters, Transacting, Transaction, TransactionPool, driver_error
 
 __all__ = [
     "Parameters",
@@ -41,9 +43,6 @@ __all__ = [
     "open_engine",
     "parse_url",
 ]
-
-Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""Values bound to one statement, or to each of many executions of it."""
 
 _Opened = WeakSet["asyncpg.Connection[asyncpg.Record]"]
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -71,40 +70,6 @@ class PostgresOptions:
     statement_timeout_seconds: float = 60.0
 
 
-class Transaction:
-    """Work inside one BEGIN..COMMIT, made by `Postgres.transaction()`.
-
-    Args:
-        connection: The connection whose transaction has begun.
-    """
-
-    __slots__ = ("_connection", "_driver")
-
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
-        self._driver: asyncpg.Connection[asyncpg.Record] | None = None
-
-    async def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
-        """Executes one statement, once or for each of a list of parameters, and returns its buffered result."""
-        return await self._connection.execute(statement, parameters)
-
-    async def driver(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Returns the asyncpg connection below, for COPY; it is inside the same transaction."""
-        raw = await self._connection.get_raw_connection()
-        self._driver = cast("asyncpg.Connection[asyncpg.Record]", raw.driver_connection)
-        return self._driver
-
-    async def give_up(self) -> None:
-        """Ends a cancelled transaction that may have copied, by ending its connection.
-
-        A COPY that is cancelled at the moment it ends leaves asyncpg waiting for ever for the end of its cancellation,
-        and the rollback behind it.
-        """
-        if self._driver is not None:
-            self._driver.terminate()
-            await self._connection.invalidate()
-
-
 class Postgres:
     """The system of record. Made by `Postgres.connect`, ended by `close`."""
 
@@ -121,6 +86,7 @@ class Postgres:
         self._engine = engine
         self._opened = opened
         self._pool = pool
+        self._transactions = TransactionPool(engine, options.transaction_connections, options.connect_timeout_seconds)
 
     @classmethod
     async def connect(cls, options: PostgresOptions) -> "Postgres":
@@ -145,11 +111,8 @@ class Postgres:
             """Connected: that was the question."""
 
     async def _open_transactions(self) -> None:
-        try:
-            async with self.transaction():
-                """Connected: that was the question."""
-        except DBAPIError as error:
-            raise driver_error(error) or error from error
+        async with self.transaction():
+            """Connected: that was the question."""
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
         """Gives one transaction: committed when the block ends, rolled back when it raises.
@@ -157,7 +120,7 @@ class Postgres:
         Raises:
             StoreUnavailable: The database is away, or all connections stayed busy.
         """
-        return _transaction_of(self._engine)
+        return Transacting(self._transactions)
 
     @asynccontextmanager
     async def long_transaction(self) -> AsyncIterator[Transaction]:
@@ -169,12 +132,12 @@ class Postgres:
         Raises:
             StoreUnavailable: The database is away.
         """
-        engine = _transaction_engine(replace(self._options, transaction_connections=1), self._opened)
+        alone = TransactionPool(self._engine, 1, self._options.connect_timeout_seconds)
         try:
-            async with _transaction_of(engine) as transaction:
+            async with Transacting(alone) as transaction:
                 yield transaction
         finally:
-            await engine.dispose()
+            alone.hot.close()
 
     def read(self) -> Reading:
         """Gives a connection of the hot pool for one `async with` block.
@@ -202,19 +165,10 @@ class Postgres:
     async def close(self) -> None:
         """Closes every connection; open transactions are rolled back. A database that hangs does not hold it up."""
         self._pool.close()
+        self._transactions.hot.close()
         for connection in list(self._opened):
             connection.terminate()
         await self._engine.dispose()
-
-
-def driver_error(error: BaseException) -> BaseException | None:
-    """Returns asyncpg's error below one of SQLAlchemy's, for instance to ask which constraint refused.
-
-    Args:
-        error: What `Transaction.execute` raised.
-    """
-    original = getattr(error, "orig", None)
-    return getattr(original, "__cause__", None)
 
 
 def parse_url(url: str) -> str:
@@ -261,40 +215,6 @@ def open_engine(
     return create_async_engine("postgresql+asyncpg://", async_creator=connecting, **options)
 
 
-@asynccontextmanager
-async def _transaction_of(engine: AsyncEngine) -> AsyncIterator[Transaction]:
-    connection = engine.connect()
-    try:
-        await connection.start()
-    except (*UNREACHABLE, DBAPIError) as error:
-        raise _store_error(error) from error
-    try:
-        async with connection.begin():
-            transaction = Transaction(connection)
-            try:
-                yield transaction
-            except asyncio.CancelledError:
-                await transaction.give_up()
-                raise
-    except (*LOST, DBAPIError) as error:
-        translated = _store_error(error)
-        if isinstance(translated, StoreUnavailable):
-            await connection.invalidate()
-        raise translated from error
-    finally:
-        await connection.close()
-
-
-def _store_error(error: BaseException) -> BaseException:
-    """Returns StoreUnavailable when the error says that the database is away, else the error itself."""
-    if isinstance(error, DBAPIError) and not error.connection_invalidated:
-        cause = driver_error(error)
-        if isinstance(cause, asyncpg.QueryCanceledError):
-            return DomainError("DEADLINE_EXCEEDED")
-        return StoreUnavailable() if isinstance(cause, LOST) else error
-    return StoreUnavailable()
-
-
 def _session(options: PostgresOptions, name: str) -> dict[str, str]:
     timeout_ms = str(int(options.statement_timeout_seconds * 1000))
     return {
@@ -308,20 +228,18 @@ def _session(options: PostgresOptions, name: str) -> dict[str, str]:
 
 
 def _transaction_engine(options: PostgresOptions, opened: _Opened) -> AsyncEngine:
-    engine = open_engine(
+    return open_engine(
         options.url,
         opened=opened,
-        pool_size=options.transaction_connections,
-        max_overflow=0,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
         hide_parameters=True,
-        pool_timeout=options.connect_timeout_seconds,
         connect={
             "timeout": options.connect_timeout_seconds,
+            "max_cached_statement_lifetime": 0,
             "server_settings": _session(options, "svoykrug-transaction"),
         },
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_dead_connection)
-    return engine
 
 
 def _open_pool(options: PostgresOptions) -> HotPool:
@@ -331,9 +249,3 @@ def _open_pool(options: PostgresOptions) -> HotPool:
         options.connect_timeout_seconds,
         _session(options, "svoykrug-read"),
     )
-
-
-def _refuse_dead_connection(connection: Any, _record: object, _proxy: object) -> None:
-    """Makes SQLAlchemy's pool start afresh when the connection it would hand out has died; costs no round trip."""
-    if connection.driver_connection.is_closed():
-        raise InvalidatePoolError

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from sqlalchemy.dialects import postgresql
 
 from svoykrug_server.kit.account import Account, AccountStatus, ConsentGrant, PersonClaims
 from svoykrug_server.kit.caller import Role, StaffRole
+from svoykrug_server.storage import audit
+from svoykrug_server.storage.audit import AuditEvent
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 from svoykrug_server.storage.schema.users import member_links, user_consents, users
 from svoykrug_server.users.model import Locale, Tier, UnclaimedMember, User
@@ -33,6 +36,22 @@ _GET_ALL = f"SELECT {COLUMNS} FROM users u WHERE u.id = ANY($1)"  # noqa: S608 -
 
 # Who is the user with this id, and will nobody change her before this transaction ends?
 _LOCK = text(f"SELECT {COLUMNS} FROM users u WHERE u.id = :user_id FOR NO KEY UPDATE OF u")  # noqa: S608 - constants only
+
+# What was she like, whom nobody changes before this transaction ends, and is she changed from now on? (unless she is
+# deleted, is like that already, or is not as the caller believes; what is done is audited)
+_CHANGE_PROFILE = """
+    WITH was AS MATERIALIZED (
+        SELECT {columns} FROM users u WHERE u.id = {user_id} FOR NO KEY UPDATE OF u
+    ), done AS (
+        UPDATE users SET {assignments}, version = users.version + 1, update_time = $2
+        FROM was
+        WHERE users.id = was.id AND was.status <> 'deleted' AND CAST({etag} AS text) IN ('', CAST(was.version AS text))
+            AND ({differences})
+        RETURNING users.id
+    ), audited AS ({audit})
+    SELECT was.*, EXISTS (SELECT FROM done) AS changed FROM was
+"""
+_PROFILE_TYPES = {"display_name": "text", "email": "text", "birth_date": "date", "locale": "text"}
 
 # Who has this phone, and will nobody change her before this transaction ends?
 _LOCK_BY_PHONE = text("SELECT id, status, roles, birth_date, demo FROM users WHERE phone = :phone FOR NO KEY UPDATE")
@@ -111,9 +130,9 @@ _OTHER_SUPERADMIN = text(
 )
 
 # What does an access token say of this user, as of now?
-_CLAIMS = text(
+_CLAIMS = (
     f"SELECT u.status, u.roles, u.tier, u.phone, u.locale, {_STAFF} AS staff, e.erase_time "  # noqa: S608 - constants only
-    "FROM users u LEFT JOIN erasures e ON e.user_id = u.id WHERE u.id = :user_id"
+    "FROM users u LEFT JOIN erasures e ON e.user_id = u.id WHERE u.id = $1"
 )
 
 
@@ -146,6 +165,43 @@ async def change(tx: Transaction, user_id: UUID, values: Mapping[str, object], n
     # What is she like from now on?
     await tx.execute(
         update(users).where(users.c.id == user_id).values(**values, version=users.c.version + 1, update_time=now)
+    )
+
+
+async def change_profile(
+    tx: Transaction, user_id: UUID, values: Mapping[str, object], etag: str, event: AuditEvent
+) -> tuple[User, bool] | None:
+    """Changes a user's profile with an audit event, and locks her until the transaction ends.
+
+    Args:
+        tx: The transaction.
+        user_id: The user.
+        values: New values of some fields.
+        etag: What she is to be like now; empty for whatever she is like.
+        event: What is told of the change, which has its time.
+
+    Returns:
+        What she was like, and whether she was changed: unless she is deleted, has the values already, or another etag;
+        None when there is no such user.
+    """
+    # Ours are numbers. Whatever else it is, PostgreSQL may refuse to look at it.
+    known_etag = etag if not etag or etag.isdecimal() else "unknown"
+    parameters = *audit.parameters_of(event), user_id, known_etag, *values.values()
+    row = await tx.fetchrow(_profile_change(tuple(values)), *parameters)
+    return None if row is None else (user_from_row(row[:-1]), row["changed"])
+
+
+@cache
+def _profile_change(fields: tuple[str, ...]) -> str:
+    user_id, etag, *places = (f"${audit.APPEND_PARAMETERS + 1 + number}" for number in range(2 + len(fields)))
+    new = {field: f"CAST({place} AS {_PROFILE_TYPES[field]})" for field, place in zip(fields, places, strict=True)}
+    return _CHANGE_PROFILE.format(
+        columns=COLUMNS,
+        user_id=user_id,
+        etag=etag,
+        assignments=", ".join(f"{field} = {value}" for field, value in new.items()),
+        differences=" OR ".join(f"was.{field} IS DISTINCT FROM {value}" for field, value in new.items()),
+        audit=audit.APPEND,
     )
 
 
@@ -253,17 +309,17 @@ async def has_other_superadmin(tx: Transaction, user_id: UUID) -> bool:
 
 async def claims(tx: Transaction, user_id: UUID) -> PersonClaims | None:
     """Returns what an access token says of a user, or None when there is no such user."""
-    row = (await tx.execute(_CLAIMS, {"user_id": user_id})).first()
+    row = await tx.fetchrow(_CLAIMS, user_id)
     if row is None:
         return None
     return PersonClaims(
-        status=AccountStatus(row.status),
-        roles=frozenset(map(Role, row.roles)),
-        tier=row.tier,
-        phone=row.phone,
-        locale=row.locale,
-        staff=dict(map(_staff_role, row.staff)),
-        erase_time=row.erase_time,
+        status=AccountStatus(row["status"]),
+        roles=frozenset(map(Role, row["roles"])),
+        tier=row["tier"],
+        phone=row["phone"],
+        locale=row["locale"],
+        staff=dict(map(_staff_role, row["staff"])),
+        erase_time=row["erase_time"],
     )
 
 

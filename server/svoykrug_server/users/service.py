@@ -72,19 +72,19 @@ class UsersService:
         now = self._clock.now()
         values = change.values()
         check_birth_date(values, now.date())
+        user_id, details = caller_of(call).subject_id, {"fields": sorted(change.fields)}
+        event = event_of_call(call, "USER_UPDATED", now, target=_target(user_id), details=details)
         async with self._postgres.transaction() as tx:
-            user = await repository.lock(tx, caller_of(call).subject_id)
-            if user is None or user.status is AccountStatus.DELETED:
-                raise PermissionDenied
-            changed = replace(user, **values)  # type: ignore[arg-type]  # the names and types are those of ProfileChange
-            if changed == user:
-                return user
-            if etag and etag != user.etag:
-                raise Conflict("STALE_ETAG")
-            await repository.change(tx, user.id, values, now)
-            details = {"fields": sorted(change.fields)}
-            await audit.append(tx, event_of_call(call, "USER_UPDATED", now, target=_target(user.id), details=details))
-        return replace(changed, version=user.version + 1, update_time=now)
+            found = await repository.change_profile(tx, user_id, values, etag, event)
+        if found is None or found[0].status is AccountStatus.DELETED:
+            raise PermissionDenied
+        user, is_changed = found
+        changed = replace(user, **values)  # type: ignore[arg-type]  # the names and types are those of ProfileChange
+        if is_changed:
+            return replace(changed, version=user.version + 1, update_time=now)
+        if changed != user:
+            raise Conflict("STALE_ETAG")
+        return user
 
     async def get_user(self, caller: Caller, user_id: UUID) -> User:
         """Returns a user to whom she is, to an admin, or to a service.

@@ -1,6 +1,7 @@
 """What was said in time and what came of it: forecasts, backtests and receipts."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,3 +98,25 @@ async def test_as_of_an_instant_a_forecast_counts_from_when_it_was_said(circle: 
     assert found is not None
     assert found[0].plan.scoring_id == scoring_id
     assert await circle.churn.risk.latest_score(None, member_id, said - timedelta(microseconds=1)) is None
+
+
+async def test_a_score_that_was_read_is_not_read_again(circle: Circle, monkeypatch: pytest.MonkeyPatch) -> None:
+    await fill(circle.warehouse, simulated())
+    await circle.promoted()
+    early, late = await circle.scored(TEST_CUTOFF - timedelta(days=30)), await circle.scored()
+    scorings = [found for each in (early, late) if (found := await circle.repository.find_scoring(each)) is not None]
+    member_id = (await circle.known.at_risk(scorings[0], 0.0, None, 1))[0].member_id
+    said = [await circle.known.score_of(scoring, member_id) for scoring in scorings]
+    assert said[0] is not None
+    assert said[0] != said[1]
+    query, asked = circle.warehouse.query, list[str]()
+
+    async def noted(sql: str, *values: Any, **options: Any) -> list[tuple[Any, ...]]:
+        asked.append(sql)
+        return await query(sql, *values, **options)
+
+    monkeypatch.setattr(circle.warehouse, "query", noted)
+    assert await circle.known.score_of(scorings[0], member_id) == said[0]
+    assert not [sql for sql in asked if "probability" in sql]
+    assert await circle.known.score_of(scorings[0], 2**62) is None
+    assert [sql for sql in asked if "probability" in sql]

@@ -82,16 +82,18 @@ async def test_scores_that_are_gone_are_refused_at_once_and_made_again_to_the_la
 ) -> None:
     remakers, before = Remakers(analytics, circle.churn), await at_risk(circle, scoring_id)
     members = [before[0].member_id, before[-1].member_id]
+    # She was not asked about before: what was read stays true, and is told for at most `WHOLE_SECONDS`.
+    other = before[1].member_id
     of_members = [await score_of(circle, scoring_id, member_id) for member_id in members]
     await lose(analytics)
     await lose(analytics, "churn_scores")
-    assert {await refusal_of(read) for read in reads(circle, scoring_id, members[0])} == {BEING_REMADE}
+    assert {await refusal_of(read) for read in reads(circle, scoring_id, other)} == {BEING_REMADE}
 
     job = remakers.job()
     analytics.proofs.disputed_answers = [True, True]
     await job.round()
     assert (remakers.metric("missing"), remakers.metric("missing", "scoring")) == (1, 1)
-    assert {await refusal_of(read) for read in reads(circle, scoring_id, members[0])} == {BEING_REMADE}
+    assert {await refusal_of(read) for read in reads(circle, scoring_id, other)} == {BEING_REMADE}
 
     await job.round()
     assert (remakers.metric("remade_total"), remakers.metric("remade_total", "scoring")) == (1, 1)

@@ -291,6 +291,21 @@ async def test_two_who_give_up_a_word_at_once_leave_none_of_it(postgres: Postgre
         assert await words(postgres) == set()
 
 
+async def test_who_keeps_a_word_of_her_name_waits_for_nobody_who_keeps_it_too(
+    postgres: Postgres, clock: ManualClock
+) -> None:
+    anna, namesake, last = await write(postgres, [Somebody(f"Анна {word}") for word in ("Редкая", "Щука", "Щука")])
+    async with asyncio.timeout(30), postgres.transaction() as open_still:
+        await repository.change(open_still, anna.id, {"display_name": "Анна Новая"}, clock.now())
+        async with postgres.transaction() as tx:
+            await repository.change(tx, namesake.id, {"display_name": "Анна Старая"}, clock.now())
+    assert await words(postgres) == {"anna", "novaya", "novaia", "staraya", "staraia", "shchuka", "shuka"}
+    async with postgres.transaction() as tx:
+        await repository.change(tx, last.id, {"display_name": "Щука Щука"}, clock.now())
+        await repository.change(tx, last.id, {"display_name": "Анна Анна"}, clock.now())
+    assert await words(postgres) == {"anna", "novaya", "novaia", "staraya", "staraia"}
+
+
 async def test_batches_with_the_same_new_names_at_once_do_not_wait_in_a_circle(
     postgres: Postgres, users: UsersService
 ) -> None:

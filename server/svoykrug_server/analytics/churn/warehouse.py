@@ -28,6 +28,7 @@ from svoykrug_server.analytics.churn.statements import (
     WINDOW,
 )
 from svoykrug_server.analytics.model import BuildContents, Snapshot
+from svoykrug_server.analytics.rows_read import RowsRead
 from svoykrug_server.analytics.value.model import MemberValue
 from svoykrug_server.storage.warehouse import Warehouse
 
@@ -38,6 +39,8 @@ _MEMBER_IDS = 1 << 63
 """Member ids are random below this: equal ranges are equal shares of the members, in the order of the table."""
 _SCORE_COLUMNS = 7
 """How many columns of a member's row are her score; the rest is what she is expected to buy."""
+_KEPT_SCORES = 2_000
+"""So many members' scores are kept, the last asked for: some 2.5 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class ChurnWarehouse:
         self._warehouse = warehouse
         self._zone = zone.key
         self._scores, self._segments = BuildRows(warehouse, CHURN_SCORES), BuildRows(warehouse, SNAPSHOT_MEMBERS)
+        self._read = RowsRead[MemberScore](_KEPT_SCORES)
 
     async def scope(self, business_id: UUID | None, watermark: datetime) -> Scope:
         """Returns a business, or the circle, with when each of its businesses began.
@@ -247,13 +251,14 @@ class ChurnWarehouse:
             FailedPrecondition: RESULT_LOST, they cannot be made again.
         """
         scoring.standing.refuse_gone()
-        rows = await self._warehouse.query(ONE, {**_published(scoring), "member_id": member_id})
-        await self._refuse_partial(scoring, anew=not rows)
-        if not rows:
-            return None
-        (score,) = _scores([rows[0][:_SCORE_COLUMNS]])
-        expected = rows[0][_SCORE_COLUMNS:]
-        return score if expected[0] is None else replace(score, value=MemberValue(*expected))
+        score = kept = self._read.get(scoring.build_id, member_id)
+        if kept is None:
+            rows = await self._warehouse.query(ONE, {**_published(scoring), "member_id": member_id})
+            score = _score_and_value(rows[0]) if rows else None
+        await self._refuse_partial(scoring, anew=score is None)
+        if kept is None and score is not None:
+            self._read.keep(scoring.build_id, member_id, score)
+        return score
 
     async def _refuse_partial(self, scoring: Scoring, *, anew: bool) -> None:
         """Refuses a scoring that lacks rows, as last seen a moment ago or anew."""
@@ -298,3 +303,9 @@ def _scores(rows: Sequence[tuple[Any, ...]]) -> list[MemberScore]:
         )
         for member_id, probability, net_spend_minor, *reasons in rows
     ]
+
+
+def _score_and_value(row: tuple[Any, ...]) -> MemberScore:
+    (score,) = _scores([row[:_SCORE_COLUMNS]])
+    expected = row[_SCORE_COLUMNS:]
+    return score if expected[0] is None else replace(score, value=MemberValue(*expected))

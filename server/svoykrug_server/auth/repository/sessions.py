@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from svoykrug_server.auth.model import Session, Standing
+from svoykrug_server.auth.model import Origin, Session, SessionLimits, Standing
+from svoykrug_server.auth.refresh_tokens import RefreshToken
 from svoykrug_server.kit.account import RevokeReason
 from svoykrug_server.storage.postgres import ReadConnection, Transaction
 
@@ -32,17 +33,19 @@ _INSERT = text(
 # How does this session stand, and will nobody change it before this transaction ends?
 _LOCK = text(f"SELECT {_COLUMNS} FROM auth_sessions WHERE session_id = :session_id FOR UPDATE")  # noqa: S608  constants only
 
-# Which token follows, and which one came before it? And was its user not seen for a day, so that she is now?
-_ROTATE = text(
-    """
-    WITH seen AS (
-        UPDATE auth_last_seen SET seen_time = :now WHERE user_id = :user_id AND seen_time <= :a_day_ago
+# Is this the present token of a living session, and which one follows it from now on? And was its user not seen for a
+# day, so that she is now? (after the session, as whoever ends sessions does it)
+_ROTATE = f"""
+    WITH rotated AS (
+        UPDATE auth_sessions SET previous_hash = current_hash, current_hash = $3, salt = $4, rotation_kid = $5,
+            rotation_request_id = $6, rotate_time = $7
+        WHERE session_id = $1 AND current_hash = $2 AND {_ALIVE.format(idle_since="$8", absolute_since="$9")}
+        RETURNING {_COLUMNS}
+    ), seen AS (
+        UPDATE auth_last_seen SET seen_time = $7 WHERE user_id = (SELECT user_id FROM rotated) AND seen_time <= $10
     )
-    UPDATE auth_sessions SET previous_hash = current_hash, current_hash = :next_hash, salt = :salt,
-        rotation_kid = :kid, rotation_request_id = :request_id, rotate_time = :now
-    WHERE session_id = :session_id
-    """
-)
+    SELECT {_COLUMNS} FROM rotated
+"""  # noqa: S608  constants only
 
 # Which of these sessions lived and ends now? (in the order of ids, so that two such calls never wait in a circle)
 _REVOKE = text(
@@ -143,12 +146,31 @@ async def lock(tx: Transaction, session_id: UUID) -> Session | None:
 
 
 async def rotate(
-    tx: Transaction, session: Session, *, next_hash: bytes, salt: bytes, kid: str, request_id: UUID, now: datetime
-) -> None:
-    """Puts the next refresh token in the place of the present one, which becomes the previous one."""
-    ids = {"session_id": session.session_id, "user_id": session.user_id, "request_id": request_id}
-    token = {"next_hash": next_hash, "salt": salt, "kid": kid}
-    await tx.execute(_ROTATE, ids | token | {"now": now, "a_day_ago": now - timedelta(days=1)})
+    tx: Transaction, token: RefreshToken, following: RefreshToken, origin: Origin, limits: SessionLimits, now: datetime
+) -> Session | None:
+    """Puts the following refresh token in the place of the presented one, which becomes the previous one.
+
+    Nobody else changes the session before the transaction ends. Whoever changed it at the same moment is waited for,
+    and what she left is what is compared.
+
+    Returns:
+        The session as it is then, or None, with nothing changed, when the presented token is not its present one or the
+        session is over.
+    """
+    row = await tx.fetchrow(
+        _ROTATE,
+        token.session_id,
+        token.secret_hash,
+        following.secret_hash,
+        origin.salt,
+        origin.kid,
+        origin.request_id,
+        now,
+        now - limits.idle,
+        now - limits.absolute,
+        now - timedelta(days=1),
+    )
+    return None if row is None else _session(row)
 
 
 async def end(

@@ -117,8 +117,12 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('users.tier', 0))")
 # May this server compute the night's tiers, or does another?
 _LOCK_NIGHT = text("SELECT pg_try_advisory_xact_lock(hashtextextended('tier_state', 0))")
 
-# Which ledger rows does this transaction write, so that tiers are to be computed?
-_MARK_DUE = text("INSERT INTO tier_due (outbox_id, entry_count) VALUES (:outbox_id, :entry_count)")
+# Which ledger rows does this statement write, so that tiers are to be computed?
+FOLLOW_LEDGER = "INSERT INTO tier_due (outbox_id, entry_count) SELECT outbox_id, entry_count FROM appended"
+"""What tiers do with a new outbox entry; `TierUpkeep` computes them a moment later.
+
+It costs the purchase one small row, whatever it writes: an import does not pay for anybody's sums.
+"""
 
 # Did transactions of this size write to the ledger since tiers were computed, the last or the first of them long enough
 # ago?
@@ -318,8 +322,3 @@ class TierRepository:
     async def end_night(self, tx: Transaction, day: date, now: datetime) -> None:
         """Says that a day is computed for everybody."""
         await tx.execute(_END_NIGHT, {"day": day, "now": now})
-
-
-async def mark_due(tx: Transaction, outbox_id: int, entry_count: int) -> None:
-    """Says, in the transaction that writes to the ledger, that tiers are to be computed."""
-    await tx.execute(_MARK_DUE, {"outbox_id": outbox_id, "entry_count": entry_count})

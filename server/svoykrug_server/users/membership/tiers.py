@@ -7,9 +7,8 @@ from svoykrug_server.kit.clock import Clock
 from svoykrug_server.kit.errors import NotFound, PermissionDenied
 from svoykrug_server.storage import audit
 from svoykrug_server.storage.audit import Origin, event_of_call
-from svoykrug_server.storage.postgres import Postgres, Transaction
+from svoykrug_server.storage.postgres import Postgres
 from svoykrug_server.users import repository
-from svoykrug_server.users.membership import tier_repository
 from svoykrug_server.users.membership.model import TierStatus
 from svoykrug_server.users.membership.tier_repository import TierRepository
 from svoykrug_server.users.membership.tier_rules import TierRules
@@ -69,17 +68,6 @@ class Tiers:
 
     def _window_start(self, now: datetime) -> datetime:
         return self._rules.window_start(self._rules.today(now))
-
-
-class TiersFollowPurchases:
-    """Hears of what is written to the ledger; `TierUpkeep` computes the tiers a moment later.
-
-    Marking costs the purchase one small row, whatever it writes: an import does not pay for anybody's sums.
-    """
-
-    async def written(self, tx: Transaction, outbox_id: int, entry_count: int) -> None:
-        """Remembers, in the transaction that writes ledger rows, that tiers are to be computed."""
-        await tier_repository.mark_due(tx, outbox_id, entry_count)
 
 
 def _set_event(call: Origin, user: User, tier: Tier, now: datetime, *, pin: bool) -> audit.AuditEvent:
