@@ -34,8 +34,9 @@ from tests.e2e.circle import Person
 MINUTES, WAIT_SECONDS = 20.0, 60.0
 SAMPLE_SECONDS = 2.0
 CALLS_A_SECOND = 300
-IMPORT_ROWS, BETWEEN_IMPORTS_SECONDS = 20_000, 15.0
-BETWEEN_SNAPSHOTS_SECONDS = 20.0
+IMPORT_ROWS, BETWEEN_IMPORTS_SECONDS = 20_000, 8.0
+BETWEEN_SNAPSHOTS_SECONDS = 5.0
+"""A worker's memory settles with its first thirty imports and snapshots: these are within the quarter left out."""
 BUYERS = 10_000
 VERIFIED_TOKENS = 2_000
 """Verified tokens are remembered up to a number, by default 50,000: this smaller one is reached early in the run."""

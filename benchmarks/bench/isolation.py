@@ -30,7 +30,6 @@ from tests.conftest import isolated_settings
 from tests.e2e.circle import Metadata
 
 CALLS_A_SECOND, SECONDS = 200, 6.0
-MOST_ROUNDS = 3
 SETTLE_SECONDS = 1.0
 BUYERS = 10_000
 """How many members are in the snapshot that is read slowly: more than fits on its way."""
@@ -49,7 +48,6 @@ _OWN = "INSERT INTO business_staff VALUES ($1, $2, 'owner', now(), now())"
 async def measure(rounds: int, console: Console) -> Measured:
     """Measures the mix quiet, then beside each kind of abuser, in turn."""
     seen: Seen = defaultdict(list)
-    rounds = min(rounds, MOST_ROUNDS)
     with own_stores() as stores:
         async with served(stores, SETTINGS) as product:
             await fill(stores.url, BUYERS)
