@@ -109,6 +109,27 @@ def test_a_process_that_was_stopped_for_minutes_while_it_shed_goes_on() -> None:
         assert 0 < shedding.share < 1
 
 
+def test_calls_that_are_never_shed_do_not_shut_out_the_others() -> None:
+    shedding, now, measured_at, due, taken = Shedding(0.0), 0.0, 0.0, 0.0, 0
+    waiting = deque([(True, 0.0)] * 4_000)  # health, asked for again as soon as it is told
+    while now < 60:
+        while due <= now:
+            waiting.append((False, due))
+            due += 1 / 50
+        is_health, came_at = waiting.popleft()
+        shedding.came += 1
+        now += 0.00015
+        if is_health:
+            waiting.append((True, now))
+        else:
+            taken += not (shedding.share < 1.0 and shedding.sheds())
+        if now >= measured_at + TICK_SECONDS:
+            measured_at = now
+            shedding.measured(now - came_at, now)
+    assert shedding.seconds > TARGET_SECONDS
+    assert taken > 20 * 60
+
+
 async def test_nothing_is_shed_where_own_calls_fail_or_end() -> None:
     server, shedding = grpc.aio.server(), Shedding(perf_counter())
     own_calls = OwnCalls(server, shedding)
