@@ -2,10 +2,12 @@
 
 import asyncio
 from contextlib import suppress
+from io import BytesIO
 
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from svoykrug_server.kit.errors import StoreUnavailable
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
@@ -141,6 +143,25 @@ async def test_what_follows_a_statement_that_was_given_up_is_not_called_committe
     async with postgres.transaction() as tx:
         await tx.execute(sa.text("INSERT INTO notes (note) VALUES ('next')"))
     assert await notes(postgres) == ["next"]
+
+
+@pytest.mark.parametrize("way", ["hot", "executed", "copied"])
+async def test_what_stands_beside_a_refused_statement_is_not_called_committed(postgres: Postgres, way: str) -> None:
+    async def go_on() -> None:
+        async with postgres.transaction() as tx:
+            await tx.fetchval(INSERT, "lost")
+            with suppress(asyncpg.PostgresError, DBAPIError):
+                if way == "hot":
+                    await tx.fetchval("SELECT 1 / 0")
+                elif way == "executed":
+                    await tx.execute(sa.text("SELECT 1 / 0"))
+                else:
+                    await (await tx.driver()).copy_from_query("SELECT 1 / 0", output=BytesIO())
+
+    before = await pid(postgres)
+    with pytest.raises(RuntimeError, match="refused"):
+        await go_on()
+    assert (await notes(postgres), await pid(postgres)) == ([], before)
 
 
 async def test_who_finds_all_connections_busy_for_too_long_is_told_so(postgres_url: str) -> None:

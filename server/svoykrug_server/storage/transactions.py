@@ -7,10 +7,9 @@ connection and the statements of `fetch`, `fetchrow` and `fetchval` cost no chan
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import asyncpg
-from asyncpg.transaction import Transaction as Begun
 from sqlalchemy import CursorResult, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -19,6 +18,7 @@ from svoykrug_server.kit.errors import DomainError, StoreUnavailable
 from svoykrug_server.storage.hot_pool import LOST, Connection, HotPool, Place
 from svoykrug_server.storage.hot_reads import BorrowedConnection
 
+T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values bound to one statement, or to each of many executions of it."""
 
@@ -74,7 +74,7 @@ class TransactionPool:
         self._patience_seconds = patience_seconds
         self.hot = HotPool(self._open, size)
 
-    async def begin(self) -> tuple[Place, Connection, AsyncConnection, Begun]:
+    async def begin(self) -> tuple[Place, Connection, AsyncConnection]:
         """Borrows a connection and begins a transaction on it.
 
         Raises:
@@ -86,9 +86,8 @@ class TransactionPool:
         except TimeoutError as error:
             raise StoreUnavailable from error
         try:
-            begun = connection.transaction()
-            await begun.start()
-            return place, connection, self._executing[connection], begun
+            await connection.execute("BEGIN")
+            return place, connection, self._executing[connection]
         except BaseException as error:
             connection.terminate()
             self.hot.give_back(place)
@@ -121,8 +120,7 @@ class Transacting:
         pool: The connections of transactions.
     """
 
-    __slots__ = ("_begun", "_connection", "_executing", "_place", "_pool", "_transaction")
-    _begun: Begun
+    __slots__ = ("_connection", "_executing", "_place", "_pool", "_transaction")
     _connection: Connection
     _executing: AsyncConnection
     _place: Place
@@ -132,7 +130,7 @@ class Transacting:
         self._pool = pool
 
     async def __aenter__(self) -> Transaction:
-        self._place, self._connection, self._executing, self._begun = await self._pool.begin()
+        self._place, self._connection, self._executing = await self._pool.begin()
         self._transaction = Transaction(self._connection, self._executing)
         return self._transaction
 
@@ -141,20 +139,21 @@ class Transacting:
     ) -> None:
         self._transaction.end()
         if error is None and not self._transaction.is_answered:
-            # PostgreSQL answers such a COMMIT by undoing everything, and asyncpg does not look at its answer.
             self._pool.hot.settle(self._place, self._connection, self._roll_back)
             raise RuntimeError("a statement of the transaction was given up, so nothing of it can be committed")
         if error is None:
-            await self._finish(self._begun.commit())
+            # PostgreSQL answers a COMMIT behind a statement that it refused by undoing everything.
+            if await self._finish(self._connection.execute("COMMIT")) != "COMMIT":
+                raise RuntimeError("a statement of the transaction was refused, so nothing of it was committed")
             return
         meaning = store_error(error, self._connection)
         if isinstance(meaning, StoreUnavailable) and meaning is not error:
             self._drop()
         elif not self._transaction.is_answered:
             self._pool.hot.settle(self._place, self._connection, self._roll_back)
-        elif self._transaction.is_lent and not isinstance(error, Exception):
-            # A COPY that is cancelled at the moment it ends leaves asyncpg waiting for ever for the end of its
-            # cancellation, and the rollback behind it.
+        elif self._transaction.is_lent and (isinstance(error, TimeoutError) or not isinstance(error, Exception)):
+            # A COPY that is cancelled (a timeout does so, too) at the moment it ends leaves asyncpg waiting for ever
+            # for the end of its cancellation, and the rollback behind it.
             self._drop()
         else:
             await self._finish(self._roll_back())
@@ -162,13 +161,13 @@ class Transacting:
             raise meaning from error
 
     async def _roll_back(self) -> None:
-        await self._begun.rollback()
+        await self._connection.execute("ROLLBACK")
         if self._executing.invalidated:  # SQLAlchemy never again executes where a statement of it was cancelled.
             self._connection.terminate()
 
-    async def _finish(self, ending: Coroutine[Any, Any, None]) -> None:
+    async def _finish(self, ending: Coroutine[Any, Any, T]) -> T:
         try:
-            await ending
+            answer = await ending
         except BaseException as error:
             self._drop()
             meaning = store_error(error, self._connection)
@@ -176,6 +175,7 @@ class Transacting:
                 raise
             raise meaning from error
         self._pool.hot.give_back(self._place)
+        return answer
 
     def _drop(self) -> None:
         self._connection.terminate()
