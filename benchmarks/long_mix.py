@@ -36,7 +36,7 @@ from benchmarks.bench.mix_over_http import check as check_http
 from benchmarks.bench.mix_readers import check, reading_beside
 from benchmarks.bench.open_loop import Ask
 from benchmarks.bench.processes import PACKAGES, Server, baseline
-from benchmarks.bench.stage import Stores, fill, own_stores, served
+from benchmarks.bench.stage import LIMITED, Stores, fill, own_stores, served
 from svoykrug_server.rpc.logs import configure_logging
 
 SECONDS, WAIT_SECONDS = 300.0, 60.0
@@ -50,7 +50,7 @@ async def measure(seconds: float, pace: int, console: Console) -> Measured:
     its_pace = pace * sum(ITS_SHARES.values()) // sum(SHARES.values())
     seen: Seen = defaultdict(list)
     with own_stores() as stores:
-        async with served(stores) as product:
+        async with served(stores, LIMITED) as product:
             await fill(stores.url)
             cast, _ = await cast_of(product)
             await check(cast)

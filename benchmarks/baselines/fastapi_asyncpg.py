@@ -1,4 +1,4 @@
-"""FastAPI on the product's own data path: a prepared statement on a pool of asyncpg that is not reset between callers.
+"""FastAPI on the product's own statement, prepared, on a pool of asyncpg that is not reset between callers.
 
 The fastest FastAPI we know how to write and still call FastAPI: a Pydantic answer, dependencies, no ORM.
 """

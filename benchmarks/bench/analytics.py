@@ -82,7 +82,7 @@ async def _beside(seen: Seen, stores: Stores, product: Product, rounds: int, con
     async with running(stores.postgres, stores.beside, background_work=False) as served:
         signed_in = [await served.circle.sign_in(f"+7916123456{number}") for number in range(CALLERS)]
         people = [(one.user_id, one.tokens.access_token, one.tokens.refresh_token) for one in signed_in]
-        cast = Cast(served.circle.target, people, "", {"GetMe": 100})
+        cast = Cast(served.circle.target, people, [], {"GetMe": 100})
         with calling(cast, over_grpc) as ask:
             for number in range(rounds):
                 seen["GetMe, quiet: p99 ms"].append(await _p99_ms(ask))

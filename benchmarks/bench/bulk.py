@@ -77,7 +77,7 @@ async def _import_in_rounds(product: Stage, rounds: int, console: Console, seen:
 
 async def _shop(product: Stage) -> tuple[Person, Sequence[str]]:
     owner, *members = await product.people(MEMBERS + 1)
-    await product.give_shop(owner, SHOP)
+    await product.give_shop(SHOP, owner)
     return owner, [member.user_id for member in members]
 
 

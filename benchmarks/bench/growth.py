@@ -33,9 +33,10 @@ PURCHASES_EACH = 10
 SHOPS = 12
 AT, LISTS = ", members ", "ListUsers, "
 WORST, WORST_LIST = "the call of the mix that grew most: times", "the question to ListUsers that grew most: times"
-WORST_PURCHASE = "the analytics whose cost of a purchase grew most: times"
+WORST_PURCHASE = "the analytics whose cost of a purchase grew most with the last tenfold: times"
 OF_PURCHASES = (
     "snapshot, one thread",
+    "snapshot, all cores",
     "churn: features of all",
     "churn: scoring all",
     "dashboard, cold",
@@ -103,7 +104,8 @@ async def measure_sizes(sizes: Sequence[int], rounds: int, console: Console) -> 
         f" {log(max(sizes)) / log(min(sizes)):.2f} times: so much may a call grow.{_told_of_purchases(bought)}"
         " ListUsers is asked as a use case, not over the network; the more members, the more have a name."
     )
-    worst_purchase = {WORST_PURCHASE: Figure.of([max(_times(line) for line in bought.values())])} if bought else {}
+    tenfold = _tenfolds(bought)
+    worst_purchase = {WORST_PURCHASE: Figure.of([max(tenfold)])} if tenfold else {}
     return {**figures, **grown, WORST: worst, WORST_LIST: worst_list, **worst_purchase}, told
 
 
@@ -128,10 +130,6 @@ def _grown(seen: Mapping[str, Sequence[float]], least: int, most: int) -> dict[s
     return grown
 
 
-def _times(line: Sequence[tuple[float, float]]) -> float:
-    return line[-1][1] / line[0][1]
-
-
 def _told_of_purchases(lines: Series) -> str:
     """Returns how many times more a purchase may cost analytics when nothing is worse than n log n."""
     if not lines:
@@ -141,8 +139,7 @@ def _told_of_purchases(lines: Series) -> str:
         f" What a purchase costs analytics is taken from `analytics_scale.py`: from {least:,.0f} to {most:,.0f}"
         f" purchases log n grows {log(most) / log(least):.2f} times."
     )
-    tenfold = [times for line in lines.values() if (times := _tenfold(line, most)) is not None]
-    if tenfold:
+    if tenfold := _tenfolds(lines):
         told += (
             f" From {most / 10:,.0f} on, where what is the same at every size no longer counts, log n grows"
             f" {log(most) / log(most / 10):.2f} times, and a purchase's cost {max(tenfold):.2f} times at most."
@@ -150,10 +147,11 @@ def _told_of_purchases(lines: Series) -> str:
     return told
 
 
-def _tenfold(line: Sequence[tuple[float, float]], most: float) -> float | None:
-    """Returns by how much a line grew from a tenth of the largest size to the largest; None where one is missing."""
-    at = dict(line)
-    return at[most] / at[most / 10] if {most, most / 10} <= at.keys() else None
+def _tenfolds(lines: Series) -> list[float]:
+    """Returns by how much each line that has both grew from a tenth of the largest size of all to the largest."""
+    costs = [dict(line) for line in lines.values()]
+    most = max((size for cost in costs for size in cost), default=0.0)
+    return [cost[most] / cost[most / 10] for cost in costs if {most, most / 10} <= cost.keys()]
 
 
 def lines_of(figures: Mapping[str, Figure]) -> Series:

@@ -17,13 +17,12 @@ from benchmarks.bench.figures import Figure, Measured
 from benchmarks.bench.mix import Seen, cast_of, take_snapshot
 from benchmarks.bench.mix_callers import SHOP, over_grpc
 from benchmarks.bench.open_loop import Ask, Outcome, calling, percentiles
-from benchmarks.bench.stage import Stage, fill, own_stores, served
+from benchmarks.bench.stage import LIMITED, Stage, fill, own_stores, served
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.composition import service_accounts
 from svoykrug_server.auth.key_model import NewServiceAccount
 from svoykrug_server.kit.clock import SystemClock
 from svoykrug_server.parts import service_scopes
-from svoykrug_server.rpc.options import RpcOptions
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 from tests.auth.world import random_secrets
 from tests.conftest import isolated_settings
@@ -35,8 +34,7 @@ BUYERS = 10_000
 """How many members are in the snapshot that is read slowly: more than fits on its way."""
 SETTINGS = {
     "TRUSTED_PROXIES": '["127.0.0.1/32"]',
-    # The limit as the product has it, which is lifted for other measurements.
-    "MAX_CALLS_PER_SECOND_PER_CALLER": str(RpcOptions().max_calls_per_second_per_caller),
+    **LIMITED,
 }
 QUIET = "quiet"
 KINDS = (SLOW, PERSON, SERVICE, ADDRESS)

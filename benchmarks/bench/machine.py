@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from benchmarks.bench.processes import PACKAGES
+from benchmarks.bench.processes import PACKAGES, ROOT
 
 QUIET_SHARE = 0.15
 """A machine is quiet while less than this share of its cores works for others."""
@@ -26,6 +26,7 @@ def facts() -> dict[str, str]:
     """Returns what figures depend on, for the reader of a table: machine, versions, date."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": _commit(),
         "processor": f"{os.cpu_count()} cores, {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
         "system": f"{platform.system()} {platform.release()}",
@@ -57,6 +58,13 @@ def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _commit() -> str:
+    """Returns which commit is measured, and whether its code was changed since."""
+    begin = ("git", "-C", str(ROOT))
+    changed = _printed((*begin, "status", "--porcelain", "--", "server", "generated", "benchmarks"))
+    return _printed((*begin, "rev-parse", "--short=9", "HEAD")) + (" with changes" if changed else "")
 
 
 def _printed(command: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Who calls in the mix: members and the owner of a business, each method by its share."""
+"""Who calls in the mix: members and the owners of a business, each method by its share."""
 
 import asyncio
 import random
@@ -43,18 +43,18 @@ class Cast:
     Attributes:
         target: Where the product takes calls.
         people: User id, access token and refresh token of each member.
-        owner_token: The access token of the owner of the business.
+        owner_tokens: The access tokens of the owners of the business, who take turns.
         shares: How often each method is called, of a hundred calls.
     """
 
     target: str
     people: list[tuple[str, str, str]]
-    owner_token: str
+    owner_tokens: list[str]
     shares: Mapping[str, int] = field(default_factory=lambda: SHARES)
 
 
 class Callers:
-    """Members and an owner who call at random, each method by its share.
+    """Members and owners who call at random, each method by its share.
 
     Args:
         channel: The channel to the product.
@@ -66,7 +66,7 @@ class Callers:
         self._purchases, self._analytics = PurchasesServiceStub(channel), AnalyticsServiceStub(channel)
         self._people = [list(person) for person in cast.people]
         self._refreshing = [asyncio.Lock() for _ in cast.people]
-        self._owner = _bearer(cast.owner_token)
+        self._owners = [_bearer(token) for token in cast.owner_tokens]
         self._methods, self._weights = list(cast.shares), list(cast.shares.values())
         self._random = random.Random(20261123)  # noqa: S311  the same calls every time
 
@@ -99,16 +99,19 @@ class Callers:
 
     def _RecordPurchase(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
         request = purchases_pb.RecordPurchaseRequest(business_id=str(SHOP), purchase=purchase(self._people[number][0]))
-        return self._purchases.RecordPurchase(request, metadata=self._owner)
+        return self._purchases.RecordPurchase(request, metadata=self._owner(number))
 
     def _GetMemberInsight(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
         request = analytics_pb.GetMemberInsightRequest(business_id=str(SHOP), user_id=self._people[number][0])
-        return self._analytics.GetMemberInsight(request, metadata=self._owner)
+        return self._analytics.GetMemberInsight(request, metadata=self._owner(number))
 
     def _UpdateMe(self, number: int) -> Awaitable[object]:  # noqa: N802  the method's name
         user = User(display_name=f"Имя {self._random.randrange(10**6)}")
         request = users_pb.UpdateMeRequest(user=user, update_mask=FieldMask(paths=["display_name"]))
         return self._users.UpdateMe(request, metadata=self._metadata(number))
+
+    def _owner(self, number: int) -> Metadata:
+        return self._owners[number % len(self._owners)]
 
     def _metadata(self, number: int) -> Metadata:
         return _bearer(self._people[number][1])

@@ -1,4 +1,4 @@
-"""Who reads in the mix: members, and the owner of a business, whose calls are alike each time, so h2load makes them."""
+"""Who reads in the mix: members and the owners of a business. Their calls are alike each time, so h2load makes them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ class Reading:
     Attributes:
         readers: How many members call it, or are asked about.
         path: Where it is called.
-        by_owner: Whether the owner of the business asks about a member; else members ask for themselves.
+        by_owner: Whether an owner of the business asks about a member; else members ask for themselves.
         request: What is sent for the member of this id.
         is_right: Whether an answer, as bytes, is right for her.
     """
@@ -118,9 +118,10 @@ def _callers(cast: Cast) -> list[steady.Caller]:
     people = iter(cast.people)
     callers = []
     for method, reading in READINGS.items():
-        for _ in range(reading.readers):
+        for number in range(reading.readers):
             user_id, token, _ = next(people)
-            bearer = f"Bearer {cast.owner_token if reading.by_owner else token}"
+            owner_token = cast.owner_tokens[number % len(cast.owner_tokens)]
+            bearer = f"Bearer {owner_token if reading.by_owner else token}"
             headers = {"content-type": "application/grpc", "te": "trailers", "authorization": bearer}
             message = reading.request(user_id).SerializeToString()
             callers.append(steady.Caller(method, f"http://{cast.target}{reading.path}", headers, message))

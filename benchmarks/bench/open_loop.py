@@ -102,7 +102,7 @@ def _serve(pipe: Connection, cast: Cast, opening: Opening[Cast]) -> None:
 
 
 async def _round(callers: Callers, calls_a_second: float, seconds: float) -> Outcome:
-    """Makes calls at a steady pace; those of the first seconds are not counted, however they end.
+    """Makes calls at a steady pace; how long those of the first seconds took is not noted, only their failures.
 
     A call that ends with anything but an answer or a status ends the round: it would be missing from both.
     """
@@ -116,15 +116,17 @@ async def _round(callers: Callers, calls_a_second: float, seconds: float) -> Out
             method, call = callers.call()
             counted = outcome if due >= began + WARM_SECONDS else Outcome()
             counted.late_milliseconds.append((time.perf_counter() - due) * 1e3)
-            running.create_task(_timed(method, call, due, counted))
+            running.create_task(_timed(method, call, due, counted, outcome.failures))
     return outcome
 
 
-async def _timed(method: str, call: Awaitable[object], due: float, outcome: Outcome) -> None:
+async def _timed(
+    method: str, call: Awaitable[object], due: float, outcome: Outcome, failures: Counter[tuple[str, str]]
+) -> None:
     try:
         await call
     except grpc.aio.AioRpcError as error:
-        outcome.failures[method, f"{error.code().name}: {error.details()}"] += 1
+        failures[method, f"{error.code().name}: {error.details()}"] += 1
     except aiohttp.ClientError as error:
-        outcome.failures[method, str(error)] += 1
+        failures[method, str(error)] += 1
     outcome.milliseconds[method].append((time.perf_counter() - due) * 1e3)

@@ -18,6 +18,7 @@ from svoykrug.auth.v1.auth_service_pb2 import GetJwksRequest
 
 from benchmarks.bench.processes import Server, new_secrets, product
 from svoykrug_server.auth.codes import Codes
+from svoykrug_server.rpc.options import RpcOptions
 from svoykrug_server.storage.embedded import EmbeddedPostgres
 from svoykrug_server.storage.folder import DataFolder
 from svoykrug_server.storage.secrets import Secrets
@@ -36,6 +37,9 @@ SETTINGS = {
     # Nothing but what was asked for is made while something is measured.
     "SCHEDULE_ENABLED": "false",
 }
+
+LIMITED = {"MAX_CALLS_PER_SECOND_PER_CALLER": str(RpcOptions().max_calls_per_second_per_caller)}
+"""The limit of a caller as the product has it, for measurements of many callers: `product` lifts it for one."""
 
 # Others in the table of users, known to purchases.
 _FILL = """
@@ -101,21 +105,21 @@ class Stage:
 
         return list(await asyncio.gather(*map(sign_in, range(count))))
 
-    async def give_shop(self, owner: Person, shop_id: UUID) -> None:
-        """Makes a business and its owner; her next tokens say so."""
+    async def give_shop(self, shop_id: UUID, *owners: Person) -> None:
+        """Makes a business and its owners, whose next tokens say so."""
         connection = await asyncpg.connect(self.url)
         await connection.execute(
             "INSERT INTO businesses (id, name, category, sensitive, create_time, update_time)"
             " VALUES ($1, 'x', 'beauty', false, now(), now())",
             shop_id,
         )
-        await connection.execute(
+        await connection.executemany(
             "INSERT INTO business_staff VALUES ($1, $2, 'owner', now(), now())",
-            shop_id,
-            UUID(owner.user_id),
+            [(shop_id, UUID(owner.user_id)) for owner in owners],
         )
         await connection.close()
-        await self.circle.refresh(owner)
+        for owner in owners:
+            await self.circle.refresh(owner)
 
 
 @contextmanager
@@ -166,10 +170,10 @@ async def served(
 
 
 @asynccontextmanager
-async def stage() -> AsyncIterator[Stage]:
+async def stage(settings: Mapping[str, str] | None = None) -> AsyncIterator[Stage]:
     """Runs the product on new stores, with others in its table of users, for the length of the block."""
     with own_stores() as stores:
-        async with served(stores) as product:
+        async with served(stores, settings) as product:
             await fill(stores.url)
             yield product
 

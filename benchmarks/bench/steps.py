@@ -94,6 +94,8 @@ async def measure(rounds: int, console: Console) -> Measured:
                 console.print(f"steps of GetMe, round {number + 1} of {rounds}", style="dim")
         await warehouse.close()
         await postgres.close()
+    for values in seen.values():
+        values.extend([0.0] * (rounds - len(values)))  # a package that took no instruction in some rounds
     return {name: Figure.of(values) for name, values in seen.items()}, ""
 
 
