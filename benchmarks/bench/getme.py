@@ -36,8 +36,8 @@ STATEMENT = ROOT / "benchmarks" / "baselines" / "get_me.sql"
 NOTE = (
     "Every server is one process with ten connections to one PostgreSQL; h2load, all servers and PostgreSQL share the"
     " machine. HTTP/2 with ten streams a connection for gRPC, HTTP/1.1 with a connection a call for FastAPI; one member"
-    " asks for her profile. What the product does beside at every call, the others leave out: admission, deadline,"
-    " revocation, metrics, a line in the log. Ratios are taken in each round."
+    " asks for her profile, her limit of calls a second lifted. What the product does beside at every call, the"
+    " others leave out: admission, deadline, revocation, metrics, a line in the log. Ratios are taken in each round."
 )
 METHOD = "/svoykrug.users.v1.UsersService/GetMe"
 _TPS = re.compile(r"tps = ([\d.]+) \(without initial connection time\)")

@@ -39,7 +39,7 @@ async def measure(rounds: int, console: Console) -> Measured:
         f"GetMe, {IN_FLIGHT} in flight on ten connections, which the kernel gives to the processes as it likes; stores"
         f" outside, the background work in a worker. Load, PostgreSQL and servers share {psutil.cpu_count()} cores: how"
         " many are busy with one process says what it leaves for a second. A process is one event loop and gRPC's"
-        " threads; where cores are left each more adds as much, until PostgreSQL or the load has no more."
+        " threads. More than two were not measured: two cores leave nothing for them."
     )
     return {name: Figure.of(values) for name, values in seen.items()}, told
 
