@@ -16,7 +16,7 @@ from tests.e2e.circle import Metadata
 from tests.e2e.running import running
 from tests.instructions import instructions
 
-MOST_INSTRUCTIONS = 2_350
+MOST_INSTRUCTIONS = 2_450
 """2,025 on Python 3.11."""
 METHOD = "/svoykrug.users.v1.UsersService/GetMe"
 Call = Callable[[], Awaitable[object]]
