@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from svoykrug_server.config import Settings
+from svoykrug_server.kit.memory import return_large_blocks
 from svoykrug_server.kit.startup import CannotStart, ExitCode
 from svoykrug_server.kit.supervisor import Supervisor
 from svoykrug_server.rpc.logs import configure_logging
@@ -61,6 +62,7 @@ async def open_side_by_side(
 
     When one store fails the other is still awaited, so that it can be closed.
     """
+    return_large_blocks()
     opening = asyncio.ensure_future(closing.enter_async_context(open_stores(settings)))
 
     async def was_filled() -> bool:
