@@ -57,8 +57,8 @@ def written(parts: Mapping[str, Part], charts: Mapping[str, Path]) -> str:
             lines += ["", f"### {title}", "", *_part(parts[name])]
             lines += ["", _whole(parts)] if name == "steps" and "getme" in parts else []
             lines += ["", f"![{title}]({charts[name].relative_to(DOCUMENT.parent)})"] if name in charts else []
-    if parts:
-        lines += ["", _machine(max(parts.values(), key=lambda part: part.machine["date"]))]
+    for part in _latest_by_processor(parts):
+        lines += ["", _machine(part)]
     return "\n".join(lines)
 
 
@@ -90,6 +90,13 @@ def _part(part: Part) -> list[str]:
         " work."
     )
     return [told.strip(), "", *_table(part.figures)]
+
+
+def _latest_by_processor(parts: Mapping[str, Part]) -> list[Part]:
+    """Returns the last part that each kind of machine measured, the oldest first."""
+    by_date = sorted(parts.values(), key=lambda part: part.machine["date"])
+    latest = {part.machine["processor"]: part for part in by_date}
+    return sorted(latest.values(), key=lambda part: part.machine["date"])
 
 
 def _machine(part: Part) -> str:

@@ -74,7 +74,10 @@ CHURNED = (
     f" serving; by part in {SCALE}"
 )
 ONE_RUN = "one run, in which half took no more than 38.6 ms; in a run before it was 45.6"
-SETTLES = "what is left of the growth is told with the figures of these twenty minutes"
+SETTLES = (
+    "what it was given did not stay with it, neither by the C library's account nor by Arrow's; where these last two"
+    " megabytes come from has not been found: [what a worker's memory does](#what-a-workers-memory-does)"
+)
 STAND_BACK = (
     "a snapshot uses one of the two cores for as long as it takes, and the server, PostgreSQL and the callers share the"
     " other: calls wait for a turn of the kernel's scheduler. With the engine's threads at the lowest priority (nice"
