@@ -75,8 +75,8 @@ CHURNED = (
 )
 ONE_RUN = "one run, in which half took no more than 38.6 ms; in a run before it was 45.6"
 SETTLES = (
-    "what it was given did not stay with it, neither by the C library's account nor by Arrow's; where these last two"
-    " megabytes come from has not been found: [what a worker's memory does](#what-a-workers-memory-does)"
+    "what it was given did not stay with it, by the account of its allocators; prepared statements of its connections,"
+    " at most 100 each, are still being filled in: [what a worker's memory does](#what-a-workers-memory-does)"
 )
 STAND_BACK = (
     "a snapshot uses one of the two cores for as long as it takes, and the server, PostgreSQL and the callers share the"
