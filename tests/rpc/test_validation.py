@@ -70,10 +70,10 @@ async def test_a_field_repeated_too_often_is_named_without_a_look_at_its_element
 ) -> None:
     """Two million empty rows fit into 4 MB; to validate them all would stop the server for minutes."""
     many = ProbeRequest.FromString(b"\x1a\x00" * 2_000_000)
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(InvalidFields) as refusal:
         validate(many)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert refusal.value.violations == (FieldViolation("rows", "must contain no more than 1000 item(s)"),)
     assert (await refused(edge.stub.Mine(many, metadata=tokens.sign_in(person())))).fields == ["rows"]
 
