@@ -166,7 +166,7 @@ async def test_what_stands_beside_a_refused_statement_is_not_called_committed(po
 
 async def test_who_finds_all_connections_busy_for_too_long_is_told_so(postgres_url: str) -> None:
     narrow = await Postgres.connect(
-        PostgresOptions(postgres_url, transaction_connections=1, connect_timeout_seconds=1.0)
+        PostgresOptions(postgres_url, transaction_connections=1, connect_timeout_seconds=2.0)
     )
     async with narrow.transaction():
         with pytest.raises(StoreUnavailable):
