@@ -11,7 +11,7 @@ from svoykrug_server.operations.repository import OperationsRepository
 from svoykrug_server.operations.runner import OperationRunner, Progress, RunnerOptions, WorkFunction
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 
-OPTIONS = RunnerOptions(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=0.6)
+OPTIONS = RunnerOptions(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=2.0)
 
 
 async def never_done(parameters: Mapping[str, Any], progress: Progress) -> Mapping[str, str]:

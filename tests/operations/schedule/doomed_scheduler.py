@@ -13,7 +13,7 @@ from svoykrug_server.operations.schedule.round import Round
 from svoykrug_server.operations.schedule.scheduler import Scheduler, SchedulerOptions
 from svoykrug_server.storage.postgres import Postgres, PostgresOptions
 
-OPTIONS = SchedulerOptions(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=0.6)
+OPTIONS = SchedulerOptions(poll_seconds=0.02, heartbeat_seconds=0.1, lease_seconds=2.0)
 
 
 async def never_done(current: Round) -> None:
