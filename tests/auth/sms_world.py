@@ -111,7 +111,7 @@ def configured(smsru: SmsRuProvider, smsc: SmscProvider) -> dict[str, Any]:
     """Returns the settings of a server that sends by both."""
     return {
         "sms_providers": ["smsru", "smsc"],
-        "sms_timeout_seconds": 0.5,
+        "sms_timeout_seconds": 2.0,
         "smsru_api_id": API_KEY,
         "smsru_url": smsru.url,
         "smsc_api_key": API_KEY,

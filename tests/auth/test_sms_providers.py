@@ -51,7 +51,8 @@ from tests.auth.world import PHONE
 TEXT = 'код 123456 — "a" & b=c; {phone} {id}\n\n@host #123456'
 SMS = OutgoingSms("0123456789abcdef0123456789abcdef", PHONE, TEXT, "123456")
 NOW = datetime(2026, 11, 23, 2, tzinfo=UTC)
-HTTP = HttpCalls(timeout_seconds=0.5)
+HTTP, HASTY = HttpCalls(timeout_seconds=30), HttpCalls(timeout_seconds=1)
+"""How providers are called, and those of which a test knows that no answer will end."""
 
 
 def described(url: str) -> ProviderDescription:
@@ -80,13 +81,17 @@ class Kind:
     """A kind of provider: how it behaves, and how it is called."""
 
     provider: Callable[[], Provider]
-    sender: Callable[[str], SmsSender]
+    calling: Callable[[HttpCalls, str], SmsSender]
+
+    def sender(self, url: str, http: HttpCalls = HTTP) -> SmsSender:
+        """Returns what calls a provider."""
+        return self.calling(http, url)
 
 
 KINDS = {
-    "smsru": Kind(SmsRuProvider, lambda url: SmsRu(HTTP, SmsRuAccount(API_KEY, url=url))),
-    "smsc": Kind(SmscProvider, lambda url: Smsc(HTTP, SmscAccount({"apikey": API_KEY}, url=url))),
-    "http": Kind(PlainProvider, lambda url: HttpTemplate(HTTP, described(url))),
+    "smsru": Kind(SmsRuProvider, lambda http, url: SmsRu(http, SmsRuAccount(API_KEY, url=url))),
+    "smsc": Kind(SmscProvider, lambda http, url: Smsc(http, SmscAccount({"apikey": API_KEY}, url=url))),
+    "http": Kind(PlainProvider, lambda http, url: HttpTemplate(http, described(url))),
 }
 EACH = pytest.mark.parametrize("opened", list(KINDS), indirect=True)
 
@@ -107,6 +112,11 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
     provider = kind.provider()
     async with listening(provider):
         yield Opened(request.param, provider, kind.sender(provider.url))
+
+
+def http_for(trouble: Answer) -> HttpCalls:
+    """Returns how a provider in trouble is called."""
+    return HASTY if trouble in (silence, slow_body) else HTTP
 
 
 async def failure_of(sender: SmsSender) -> tuple[str, Fault, bool]:
@@ -170,7 +180,7 @@ TROUBLE: dict[str, tuple[Answer, tuple[str, Fault, bool]]] = {
 async def test_trouble_on_the_way_says_whether_the_message_may_have_arrived(opened: Opened, trouble: str) -> None:
     answer, expected = TROUBLE[trouble]
     opened.provider.trouble = [answer]
-    assert await failure_of(opened.sender) == expected
+    assert await failure_of(KINDS[opened.kind].sender(opened.provider.url, http_for(answer))) == expected
     assert len(opened.provider.received) == 1
 
 
@@ -303,9 +313,10 @@ async def test_a_described_provider_says_how_a_message_stands() -> None:
 @pytest.mark.parametrize("trouble", ["500", "silence", "garbage", "another shape"])
 async def test_trouble_in_asking_leaves_a_message_as_it_was(opened: Opened, trouble: str) -> None:
     opened.provider.trouble = [TROUBLE[trouble][0]]
-    description = described(opened.provider.url)
+    description, http = described(opened.provider.url), http_for(TROUBLE[trouble][0])
     assert description.status is not None
-    asked = HttpStatus(HTTP, description.headers, description.status) if opened.kind == "http" else opened.sender
+    sender = KINDS[opened.kind].sender(opened.provider.url, http)
+    asked = HttpStatus(http, description.headers, description.status) if opened.kind == "http" else sender
     reporter = cast("DeliveryReporter", asked)
     with suppress(ProviderFailed):
         reports = await reporter.report([taken("a")])
