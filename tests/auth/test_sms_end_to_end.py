@@ -88,6 +88,12 @@ async def test_a_code_arrives_by_the_second_provider_and_support_sees_its_way(
             )
         )
         smsc.states = dict.fromkeys(smsc.states, 1)
+
+        async def sent() -> bool:
+            return (await support.trace(MEMBER))[0].state == pb.SMS_STATE_SENT
+
+        # Only from then on the time of the first question about it is known.
+        await until(sent)
         clock.advance(timedelta(seconds=10))
 
         async def delivered() -> bool:
