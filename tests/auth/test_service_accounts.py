@@ -239,7 +239,7 @@ async def test_a_server_hears_of_a_disabled_account_within_a_second(world: World
     listening = asyncio.create_task(another.revocations.run())
     await until(lambda: another.revocations.in_touch)
     await world.auth.admin.accounts.disable(service.account.service_account_id, None)
-    await world.heard_by(another, service.account.service_account_id)
+    await world.heard_by(another, service.account.service_account_id, seconds=1.0)
     assert (await refusal_of(another.verifier.verify(token))).reason == "SESSION_REVOKED"
     listening.cancel()
 

@@ -73,7 +73,7 @@ async def test_changed_rights_end_access_tokens_but_not_the_session(world: World
     async def ended() -> bool:
         return await outcomes_of([world.caller_of(signed_in)]) == ["ACCESS_TOKEN_REVOKED"]
 
-    await until(ended, seconds=1.0)
+    await until(ended)
     tokens = await world.auth.use_cases.rotation.refresh(signed_in.tokens.refresh_token, uuid4(), CALL)
     await world.auth.verifier.verify(tokens.access_token)
 

@@ -134,9 +134,9 @@ class World:
         """Returns the audit rows of an action, read by another connection."""
         return await self.read("SELECT * FROM audit_events WHERE action = $1 ORDER BY event_time", action)
 
-    async def heard_by(self, auth: Auth, grant_id: UUID) -> None:
+    async def heard_by(self, auth: Auth, grant_id: UUID, seconds: float = 10.0) -> None:
         """Waits until a server has heard that tokens were ended."""
-        await until(lambda: grant_id in auth.revocations._by_grant, seconds=1.0)
+        await until(lambda: grant_id in auth.revocations._by_grant, seconds)
 
     async def another_server(self) -> Auth:
         """Returns the auth of a second server on the same Postgres."""
