@@ -59,7 +59,8 @@ async def test_a_refusal_that_waits_comes_before_the_calls_deadline(start_edge: 
     edge = await start_edge(max_calls_per_second_per_caller=1)
     hers = tokens.sign_in(person())
     keeping = await crowd(edge, hers)
-    error = await refused(edge.stub.Mine(REQUEST, metadata=hers, timeout=3))
+    # It leaves when nine tenths of the time have passed: the last tenth is for a busy machine.
+    error = await refused(edge.stub.Mine(REQUEST, metadata=hers, timeout=5))
     assert (error.code, error.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
     await give_up(keeping)
 
