@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from svoykrug_server.auth.convert import challenge_id_from_text
 from svoykrug_server.auth.model import Purpose
+from svoykrug_server.purchases.external_ids import ExternalIdHashes
 from tests.attacks.cast import Cast
 from tests.attacks.kinds import ROWS, Kind
 from tests.attacks.plausible import request_for
@@ -48,11 +49,13 @@ class Calls:
     Args:
         cast: Who calls.
         connection: A connection to look things up by.
+        hashes: What stands for the external ids of members who have been erased.
     """
 
-    def __init__(self, cast: Cast, connection: Connection) -> None:
+    def __init__(self, cast: Cast, connection: Connection, hashes: ExternalIdHashes) -> None:
         self.cast = cast
         self.connection = connection
+        self.hashes = hashes
         self._people: dict[str, Iterator[asyncpg.Record]] = {}
         self._met: set[str] = set()
 

@@ -40,7 +40,7 @@ _BUSINESSES = """
 _OF_PEOPLE = {
     "member_links": "INSERT INTO member_links SELECT id, member_id FROM people",
     "users": """
-        UPDATE users SET referrer_id = brought.id, join_time = people.since
+        UPDATE users SET referrer_id = brought.id, join_time = people.since, birth_date = '1990-01-01'
         FROM people JOIN people AS brought ON brought.n = people.n / 7 + 1
         WHERE users.id = people.id AND people.n % 20 = 0
     """,
@@ -77,6 +77,10 @@ _OF_PEOPLE = {
         SELECT gen_random_uuid(), phone, '10.' || n % 200 || '.' || n / 200 % 250 || '.' || n / 50000, '7',
             now() - n * interval '1 second', n % 30 <> 0
         FROM people WHERE n % 3 = 0
+    """,
+    "auth_prefixes": """
+        UPDATE auth_prefixes
+        SET breaker_open = true, change_time = now() - interval '1 day', judge_time = now() - interval '1 day'
     """,
     "auth_wrong_guesses": """
         INSERT INTO auth_wrong_guesses (phone, guess_time)
@@ -146,14 +150,17 @@ _OF_PEOPLE = {
     """,
 }
 
-# What did members buy? (one purchase in fifty is given back in part; of the last days the warehouse knows everything)
+# What did members buy? (one purchase in fifty is given back in part, one in twenty is of somebody who was erased; of
+# the last days the warehouse knows everything)
 _PURCHASES = """
     INSERT INTO purchase_entries (
         entry_id, purchase_id, business_id, member_id, outbox_id, amount_minor, purchase_time, kind, sensitive,
-        currency_code, external_id
+        currency_code, external_id, external_id_hash
     )
     SELECT CASE kind WHEN 1 THEN purchase_id ELSE gen_random_uuid() END, purchase_id, business_id, member_id, outbox_id,
-        CASE kind WHEN 1 THEN 10000 ELSE -500 END, bought, kind, sensitive, 'RUB', kind || '-' || number
+        CASE kind WHEN 1 THEN 10000 ELSE -500 END, bought, kind, sensitive, 'RUB',
+        CASE WHEN number % 20 <> 7 THEN kind || '-' || number END,
+        CASE WHEN number % 20 = 7 THEN sha256((kind || '-' || number)::bytea) END
     FROM (
         SELECT number, gen_random_uuid() AS purchase_id, shops.id AS business_id, shops.sensitive, people.member_id,
             1000 + number / 10 AS outbox_id,

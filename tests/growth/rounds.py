@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from svoykrug.users.v1 import user_pb2
@@ -10,6 +11,7 @@ from svoykrug.users.v1 import user_pb2
 from benchmarks.million_users import BEGAN
 from svoykrug_server.auth import key_material
 from svoykrug_server.auth.convert import challenge_id_from_text
+from svoykrug_server.auth.revocations import Revocations
 from tests.attacks.cast import PHONES, service_account
 from tests.attacks.kinds import SCOPES, Kind
 from tests.growth.calls import Calls, purchase_of, record
@@ -23,6 +25,12 @@ BOUGHT_LATELY = (
     "EXISTS (SELECT FROM purchase_entries AS e WHERE e.member_id = member_links.member_id"
     " AND purchase_time > now() - interval '90 d')"
 )
+_ERASE = "UPDATE purchase_entries SET external_id = NULL, external_id_hash = $2 WHERE entry_id = $1"
+_DROP = """
+    UPDATE import_reports SET dropped = true WHERE import_id = (
+        SELECT import_id FROM import_reports WHERE business_id = $1 AND csv_import_id IS NULL AND NOT dropped LIMIT 1
+    )
+"""
 _CANDIDATE = "SELECT id::text FROM churn_models WHERE business_id = $1 AND state = 'candidate' LIMIT 1"
 CSV = b"phone;receipt;amount;date\r\n+79995550011;r-1;100;2026-11-01\r\n"
 _SERVICE, _OWNER, _STAFF, _MEMBER = Kind.SERVICE_WITH_SCOPE, Kind.OWNER_HERE, Kind.STAFF_HERE, Kind.MEMBER
@@ -50,16 +58,28 @@ async def sign_in_calls(calls: Calls) -> None:
 
 
 async def refused_sign_in_calls(calls: Calls) -> None:
-    """Lets a new member name who brought her, types a wrong code, and comes back after too long a silence."""
+    """Lets a new member name who brought her and use a token twice; types a wrong code, and a wrong birth date."""
     circle = calls.cast.circle
     code = await calls.connection.fetchval("SELECT referral_code FROM users WHERE status = 'active' LIMIT 1")
-    await circle.sign_in(next(PHONES), code)
-    silent = await calls.somebody(f"{ACTIVE} AND {SILENT}")
+    person = await circle.sign_in(next(PHONES), code)
+    used = person.tokens.refresh_token
+    for _ in range(2):
+        await circle.refresh(person)
+    await calls.be_refused("RefreshTokens", Kind.NOBODY, refresh_token=used)
+    silent = await calls.somebody(f"{ACTIVE} AND {SILENT} AND birth_date IS NOT NULL")
     for phone, ahead in ((next(PHONES), 1), (silent["phone"], 0)):
         challenge = (await calls.ask("StartSignIn", Kind.NOBODY, phone=phone)).challenge
         right = int(circle.code_of(challenge_id_from_text(challenge.challenge_id)))
         typed = f"{(right + ahead) % 10**6:06}"
         await calls.be_refused("CompleteSignIn", Kind.NOBODY, challenge_id=challenge.challenge_id, code=typed)
+
+
+async def doubtful_calls(calls: Calls) -> None:
+    """Calls while the server may have missed that a session or a service was ended."""
+    with pytest.MonkeyPatch.context() as out_of_touch:
+        out_of_touch.setattr(Revocations, "in_touch", False)
+        await calls.ask("GetMe", _MEMBER)
+        await calls.ask("GetUser", _SERVICE, user_id=calls.cast.people[_MEMBER].user_id)
 
 
 async def service_calls(calls: Calls) -> None:
@@ -142,6 +162,8 @@ async def user_calls(calls: Calls) -> None:
     await calls.ask("BanUser", _ADMIN, **named)
     await calls.ask("UnbanUser", _ADMIN, **named)
     await calls.ask("EraseUser", _SUPERADMIN, **named)
+    await calls.ask("BanUser", _ADMIN, **named)
+    await calls.ask("UnbanUser", _ADMIN, **named)
 
 
 async def list_calls(calls: Calls) -> None:
@@ -216,12 +238,23 @@ async def purchase_calls(calls: Calls) -> None:
     strays = [purchase_of(phone=next(PHONES)) for _ in range(3)]
     again = {**known[0], "amount_minor": 200}
     await calls.ask("BatchRecordPurchases", _STAFF, purchases=known)
+    await calls.connection.execute(_DROP, UUID(here))
     imported = await calls.ask("ImportPurchases", _STAFF, purchases=[*known, *strays, again])
     await calls.ask("ListImportRejections", _STAFF, import_id=imported.import_id)
     rows = (await calls.ask("ListRejectedRows", _STAFF)).rows
     await calls.ask("ListRejectedRows", _STAFF, page_size=1)
     await calls.ask("MatchRejectedRow", _STAFF, row_id=rows[0].id, phone=person["phone"])
     await calls.ask("DiscardRejectedRow", _STAFF, row_id=rows[1].id)
+
+
+async def erased_purchase_calls(calls: Calls) -> None:
+    """Records again, and refunds, what somebody bought who has been erased since."""
+    bought = purchase_of(user_id=(await calls.somebody(ACTIVE))["id"])
+    sold = (await calls.ask("RecordPurchase", _STAFF, purchase=bought)).purchase
+    hashed = calls.hashes.of(UUID(calls.cast.here), sold.external_id)
+    await calls.connection.execute(_ERASE, UUID(sold.id), hashed)
+    await calls.ask("RecordPurchase", _STAFF, purchase=bought)
+    await calls.ask("RefundPurchase", _STAFF, purchase_external_id=sold.external_id, amount_minor=10)
 
 
 async def csv_calls(calls: Calls) -> None:
@@ -284,6 +317,7 @@ async def _scope_calls(calls: Calls, caller: Kind, business_id: str) -> None:
 ROUND = (
     sign_in_calls,
     refused_sign_in_calls,
+    doubtful_calls,
     service_calls,
     key_calls,
     help_calls,
@@ -292,6 +326,7 @@ ROUND = (
     list_calls,
     business_calls,
     purchase_calls,
+    erased_purchase_calls,
     csv_calls,
     analytics_calls,
 )

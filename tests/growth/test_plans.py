@@ -22,7 +22,7 @@ from tests.attacks.kinds import Kind
 from tests.attacks.wire import path_of
 from tests.auth.world import random_secrets
 from tests.e2e.running import running
-from tests.growth import filling, plans
+from tests.growth import filling, plans, statements
 from tests.growth.calls import METHODS, Calls, record
 from tests.growth.rounds import ROUND
 from tests.waiting import until
@@ -61,7 +61,7 @@ async def test_no_call_reads_a_large_table_whole(
     secrets, clock = random_secrets(), ShiftedClock(-2 * ACCESS_LIFE)
     connection = await postgres.dedicated()
     async with running(postgres, warehouse, clock, secrets, **SETTINGS) as small:
-        calls = Calls(await assembled(small, clock), connection)
+        calls = Calls(await assembled(small, clock), connection, small.foundation.external_id_hashes)
         await begin(calls)
     await filling.fill(postgres, pytestconfig.getoption("--members"))
     known = await plans.look(connection)
@@ -79,6 +79,7 @@ async def test_no_call_reads_a_large_table_whole(
     assert faults_of(seen, known) == set()
     assert methods_without(seen) == set(FROM_MEMORY)
     texts = {planned.statement for planned in seen}
+    assert statements.wrong(texts) == set()
     with capsys.disabled():
         print(f"\nplans: {len(seen)} of {len(texts)} statements, sent for {len(METHODS) - len(FROM_MEMORY)} methods")  # noqa: T201 - the count is a result of this test
 
