@@ -3,7 +3,8 @@
 CHECKOUT is a clone of this repository at an older commit; without one only this tree is looked at. py-spy looks 500
 times a second at what holds the interpreter's lock of a server with every step of the edge on and 100 calls in flight;
 its shares are multiplied by the processor time that the server's main thread takes for a call, which is measured
-without py-spy. Prints a table for docs/performance.md. Needs h2load, and py-spy (`pip install py-spy`) as root.
+without py-spy. perf then looks whose machine code that thread runs, the kernel's among it. Prints two tables for
+docs/performance.md. Needs h2load, and as root py-spy (`pip install py-spy`) and perf (`apt-get install linux-perf`).
 """
 
 import argparse
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -44,6 +45,18 @@ STEPS = (
 )
 """What a sample is counted as: the first whose pattern its stack holds."""
 REST = "grpc.aio, uvloop, asyncpg's decoding; taking the core back"
+LIBRARIES = (
+    ("the kernel: sockets, waking and waiting", r"\[kernel"),
+    ("grpcio: gRPC's core and its Cython", r"cygrpc"),
+    ("Python's interpreter", r"libpython|python3"),
+    ("asyncpg", r"^protocol\.|^record\."),
+    ("uvloop", r"^loop\."),
+    ("protobuf", r"^_message\."),
+    ("the C library", r"^libc\.|^libm\.|^libpthread|vdso"),
+)
+"""Whose machine code a library is: the first whose pattern its name holds."""
+OTHERS = "other libraries"
+_SHARE = re.compile(r"^\s*([0-9.]+)%\s+(\S.*?)\s*$", re.MULTILINE)
 
 
 def step_of(stack: str) -> str:
@@ -55,7 +68,8 @@ async def look(spy: str) -> dict[str, Any]:
     """Profiles the server of the tree that is on `sys.path`.
 
     Returns:
-        `us`: microseconds of the main thread for a call, of each run; `samples`: how many fell to which step.
+        `us`: microseconds of the main thread for a call, of each run; `samples`: how many fell to which step;
+        `libraries`: what share of its processor time each library took.
     """
     stages, load = import_module("benchmarks.bench.stage"), import_module("benchmarks.bench.h2load")
     async with stages.stage() as product:
@@ -79,7 +93,8 @@ async def look(spy: str) -> dict[str, Any]:
             sample = await asyncio.to_thread(load.run, target, IN_FLIGHT, COUNTED_SECONDS)
             us.append(1e6 * (main_seconds() - before) / sample.calls)
         samples = await _samples(spy, process.pid, product.folder / "stacks", load.run, target)
-    return {"us": us, "samples": samples}
+        libraries = await _libraries(process.pid, product.folder / "perf", load.run, target)
+    return {"us": us, "samples": samples, "libraries": libraries}
 
 
 async def _samples(spy: str, pid: int, stacks: Path, run: Callable[..., object], target: object) -> Counter[str]:
@@ -91,6 +106,41 @@ async def _samples(spy: str, pid: int, stacks: Path, run: Callable[..., object],
     await asyncio.to_thread(run, target, IN_FLIGHT, PROFILED_SECONDS + 1)
     await spying.wait()
     return _counted(stacks)
+
+
+async def _libraries(pid: int, kept: Path, run: Callable[..., object], target: object) -> dict[str, float]:
+    """Returns what share of the processor time of a server's main thread each library took under load."""
+    looking = [
+        "-e",
+        "cpu-clock",
+        "-F",
+        "999",
+        "-t",
+        str(pid),
+        "-o",
+        str(kept),
+        "--",
+        "sleep",
+        f"{PROFILED_SECONDS:.0f}",
+    ]
+    watching = await asyncio.create_subprocess_exec(
+        "perf", "record", *looking, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    await asyncio.to_thread(run, target, IN_FLIGHT, PROFILED_SECONDS + 1)
+    if await watching.wait():
+        raise RuntimeError("perf ended with an error")
+    return _shares(kept)
+
+
+def _shares(kept: Path) -> dict[str, float]:
+    report = ["perf", "report", "-i", str(kept), "--stdio", "--sort", "dso"]
+    printed = subprocess.run(report, capture_output=True, text=True, check=True).stdout
+    return {name: float(share) / 100 for share, name in _SHARE.findall(printed)}
+
+
+def library_of(name: str) -> str:
+    """Returns whose machine code a library is."""
+    return next((whose for whose, pattern in LIBRARIES if re.search(pattern, name)), OTHERS)
 
 
 def _counted(stacks: Path) -> Counter[str]:
@@ -114,15 +164,29 @@ def looked_at(tree: Path, spy: str) -> dict[str, Any]:
     return found
 
 
-def table(columns: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Returns the lines of a Markdown table of microseconds."""
+def tables(columns: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Returns the lines of two Markdown tables of microseconds: by step, and by whose machine code it is."""
     took = {tree: median(us for each in found for us in each["us"]) for tree, found in columns.items()}
-    shares = {tree: sum((Counter(each["samples"]) for each in found), Counter()) for tree, found in columns.items()}
-    lines = [f"| step | {' | '.join(f'{tree}, us' for tree in columns)} |", f"| --- |{' ---: |' * len(columns)}"]
-    for name in (REST, *(name for name, _ in STEPS)):
-        cells = (f"{took[tree] * shares[tree][name] / shares[tree].total():.1f}" for tree in columns)
+    steps: dict[str, Counter[str]] = {tree: Counter() for tree in columns}
+    shares: dict[str, Counter[str]] = {tree: Counter() for tree in columns}
+    for tree, found in columns.items():
+        for each in found:
+            steps[tree].update(each["samples"])
+            for name, share in each["libraries"].items():
+                shares[tree][library_of(name)] += share
+    return [
+        *_table("step", (REST, *(name for name, _ in STEPS)), took, steps),
+        "",
+        *_table("whose machine code", (*(name for name, _ in LIBRARIES), OTHERS), took, shares),
+    ]
+
+
+def _table(title: str, rows: Sequence[str], took: dict[str, float], parts: dict[str, Counter[str]]) -> list[str]:
+    lines = [f"| {title} | {' | '.join(f'{tree}, us' for tree in took)} |", f"| --- |{' ---: |' * len(took)}"]
+    for name in rows:
+        cells = (f"{us * parts[tree][name] / parts[tree].total():.1f}" for tree, us in took.items())
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return [*lines, f"| **together** | {' | '.join(f'**{took[tree]:.0f}**' for tree in columns)} |"]
+    return [*lines, f"| **together** | {' | '.join(f'**{us:.0f}**' for us in took.values())} |"]
 
 
 def main() -> None:
@@ -143,7 +207,7 @@ def main() -> None:
     for _ in range(ROUNDS):
         for name, tree in trees.items():
             columns[name].append(looked_at(tree, asked.spy))
-    Console(highlight=False, soft_wrap=True).print("\n".join(table(columns)), markup=False)
+    Console(highlight=False, soft_wrap=True).print("\n".join(tables(columns)), markup=False)
 
 
 if __name__ == "__main__":

@@ -198,6 +198,18 @@ async def test_the_callers_deadline_goes_before_the_methods_and_cancels_the_work
     assert begun
 
 
+async def test_a_deadline_of_which_the_callers_clock_knew_first_is_counted_as_passed(start_edge: StartEdge) -> None:
+    async def hang(request: Any, context: Any) -> Any:
+        await asyncio.Event().wait()
+
+    edge = await start_edge({"Echo": hang})
+    # The client sends 1.003 s as 1.01 s: it gives the call up while the server still sees time left.
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await edge.stub.Echo(REQUEST, timeout=1.003)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await until(lambda: 'rpc_grpc_status_code="DEADLINE_EXCEEDED"' in edge.metrics())
+
+
 async def test_a_caller_that_goes_away_cancels_the_work(start_edge: StartEdge) -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 

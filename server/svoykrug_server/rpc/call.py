@@ -29,6 +29,9 @@ from svoykrug_server.rpc.status import CATALOGUE, DETAILS_KEY, INTERNAL, status_
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 _OK = grpc.StatusCode.OK
+_ROUNDED_UP_SHARE, _ROUNDED_UP_SECONDS = 0.01, 0.005
+"""gRPC tells the server a deadline in two or three digits, rounded up, and a caller gives up when her own clock says so:
+with up to so much left, it was her deadline that passed."""
 _CODES_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -235,7 +238,8 @@ class Call:
         if self._deadline is not None and self._deadline.absorb():
             await self._abort(DomainError("DEADLINE_EXCEEDED"))
         remaining = self.context.remaining_seconds
-        if remaining is not None and remaining <= 0:
+        asked = perf_counter() - self._started + (remaining or 0.0)
+        if remaining is not None and remaining <= _ROUNDED_UP_SHARE * asked + _ROUNDED_UP_SECONDS:
             self._code, self._reason = grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"
             raise error
         task = asyncio.current_task()
