@@ -46,6 +46,14 @@ class Support:
         stub = AuthAdminServiceStub(self.circle.channel)
         return list((await stub.TraceCodeDelivery(request, metadata=self.metadata)).deliveries)
 
+    async def is_sent(self, phone: str) -> bool:
+        """Tells whether the last SMS to a phone is known to be sent."""
+        return (await self.trace(phone))[0].state == pb.SMS_STATE_SENT
+
+    async def is_delivered(self, phone: str) -> bool:
+        """Tells whether the last SMS to a phone is known to have arrived."""
+        return (await self.trace(phone))[0].delivery_state == pb.DELIVERY_STATE_DELIVERED
+
 
 async def admitted(circle: Circle, postgres: Postgres, clock: ManualClock) -> Support:
     """Makes the first superadmin and signs her in."""
@@ -88,18 +96,10 @@ async def test_a_code_arrives_by_the_second_provider_and_support_sees_its_way(
             )
         )
         smsc.states = dict.fromkeys(smsc.states, 1)
-
-        async def sent() -> bool:
-            return (await support.trace(MEMBER))[0].state == pb.SMS_STATE_SENT
-
         # Only from then on the time of the first question about it is known.
-        await until(sent)
+        await until(lambda: support.is_sent(MEMBER))
         clock.advance(timedelta(seconds=10))
-
-        async def delivered() -> bool:
-            return (await support.trace(MEMBER))[0].delivery_state == pb.DELIVERY_STATE_DELIVERED
-
-        await until(delivered)
+        await until(lambda: support.is_delivered(MEMBER))
         (told,) = await support.trace(MEMBER)
     structlog.reset_defaults()
     assert (told.kind, told.state, told.verified) == (pb.SMS_KIND_SIGN_IN_CODE, pb.SMS_STATE_SENT, True)

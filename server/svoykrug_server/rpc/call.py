@@ -30,7 +30,7 @@ from svoykrug_server.rpc.status import CATALOGUE, DETAILS_KEY, INTERNAL, status_
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 _OK = grpc.StatusCode.OK
 _ROUNDED_UP_SHARE, _ROUNDED_UP_SECONDS = 0.01, 0.005
-"""gRPC tells the server a deadline in two or three digits, rounded up, and a caller gives up when her own clock says so:
+"""gRPC sends a deadline in two or three digits, rounded up, and a caller gives up when her own clock says so:
 with up to so much left, it was her deadline that passed."""
 _CODES_BY_NUMBER: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
