@@ -237,7 +237,7 @@ async def _refused(cast: Cast, kind: Kind) -> None:
             return error.code() is grpc.StatusCode.UNAUTHENTICATED
         return False
 
-    await until(has_ended, seconds=2)
+    await until(has_ended)
 
 
 async def renewed(cast: Cast, kinds: Collection[Kind]) -> None:

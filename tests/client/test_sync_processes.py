@@ -97,7 +97,7 @@ async def test_ctrl_c_cancels_the_call_and_the_client_goes_on(server: StagedServ
     gate = Gate(ME)
     server.plays("GetMe", gate, ME)
     async with program(server, INTERRUPTED) as process:
-        await until(lambda: gate.waiting == 1)
+        await until(lambda: gate.waiting == 1, seconds=30)
         process.send_signal(signal.SIGINT)
         await until(lambda: gate.cancelled == 1)
         assert await ended(process, b"\n") == (0, "interrupted\nАнна\n", "")
@@ -122,6 +122,6 @@ async def test_a_program_may_end_with_calls_under_way(server: StagedServer) -> N
     server.plays("GetMe", ME, call)
     server.plays("WatchOperation", [watch])
     async with program(server, LEFT_OPEN) as process:
-        await until(lambda: call.waiting == watch.waiting == 1)
+        await until(lambda: call.waiting == watch.waiting == 1, seconds=30)
         assert await ended(process, b"\n") == (0, "end\n", "")
     await until(lambda: call.cancelled == watch.cancelled == 1)

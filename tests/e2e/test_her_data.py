@@ -42,7 +42,7 @@ async def refused_me(circle: Circle, person: Person, refusal: Refusal) -> None:
             return True
         return False
 
-    await until(is_refused, seconds=2)
+    await until(is_refused)
     assert await refusal_of(circle.users.GetMe(ME, metadata=person.metadata)) == refusal
 
 

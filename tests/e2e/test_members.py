@@ -87,7 +87,7 @@ async def test_work_given_to_a_member_ends_her_access_token_and_shows_after_a_re
             return error.code() is grpc.StatusCode.UNAUTHENTICATED
         return False
 
-    await until(token_has_ended, seconds=2)
+    await until(token_has_ended)
     ended = await refusal_of(circle.users.GetMe(users_pb.GetMeRequest(), metadata=anna.metadata))
     assert ended == Refusal(grpc.StatusCode.UNAUTHENTICATED, "ACCESS_TOKEN_REVOKED")
     await circle.refresh(anna)

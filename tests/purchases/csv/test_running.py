@@ -11,7 +11,9 @@ import pytest
 from svoykrug_server.kit.errors import FailedPrecondition, NotFound
 from svoykrug_server.operations.model import OperationState
 from svoykrug_server.purchases.csv import reader
-from svoykrug_server.purchases.csv.model import Counts, CsvFormat, ImportState, Problem
+from svoykrug_server.purchases.csv.model import Counts, CsvFormat, CsvImport, ImportState, Problem
+from svoykrug_server.purchases.csv.repository import CsvImportRepository
+from svoykrug_server.storage.postgres import Transaction
 from tests.purchases.circle import IMPORTER, NOON, Circle
 from tests.purchases.csv.running import (
     HeardProgress,
@@ -116,6 +118,48 @@ async def test_a_worker_that_takes_over_goes_on_where_the_last_batch_ended_and_e
     assert len(await ledger_of(circle, business_id)) == 7
 
 
+class Meeting(NoProgress):
+    """Lets workers go on once so many of them hold the file."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = asyncio.Barrier(count)
+
+    async def report(self, stage: str, percent: int, rows_done: int = 0) -> None:  # noqa: ARG002  # the runner's
+        """Waits for the others."""
+        if stage == "inspect":
+            await self._barrier.wait()
+
+
+async def test_a_worker_that_comes_late_to_a_file_goes_on_where_another_had_got_to(
+    circle: Circle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "BATCH_ROWS", 2)
+    business_id, member = await circle.add_business(), await circle.add_member()
+    content = file_of(*(f"{member.phone};r-{number};1;{DATE}" for number in range(8)))
+    import_id = await uploaded(circle, business_id, content)
+    parameters = await started(circle, business_id, import_id)
+    locking, asked, may_go_on = CsvImportRepository.lock, 0, asyncio.Event()
+
+    async def lock(repository: CsvImportRepository, tx: Transaction, wanted: UUID) -> CsvImport | None:
+        nonlocal asked
+        asked += 1
+        if asked == 2:  # The late one has seen that nothing was written, and is about to begin.
+            await may_go_on.wait()
+        return await locking(repository, tx, wanted)
+
+    monkeypatch.setattr(CsvImportRepository, "lock", lock)
+    late = asyncio.create_task(work(circle)(parameters, NoProgress()))
+    await until(lambda: asked == 2)
+    with pytest.raises(asyncio.CancelledError):
+        await work(circle)(parameters, DyingProgress(dies_at_rows=4))
+    may_go_on.set()
+    await late
+
+    ended = await circle.csv.uploads.get(IMPORTER, business_id, import_id)
+    assert (ended.state, figures(ended)) == (ImportState.WRITTEN, (8, 8, 0, 0))
+    assert len(ended.preview_rows) == 2
+
+
 async def test_of_two_workers_at_one_file_the_one_that_is_behind_stops_without_a_trace(
     circle: Circle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,7 +169,8 @@ async def test_of_two_workers_at_one_file_the_one_that_is_behind_stops_without_a
     import_id = await uploaded(circle, business_id, content)
     parameters = await started(circle, business_id, import_id)
 
-    outcomes = await asyncio.gather(*(work(circle)(parameters, NoProgress()) for _ in range(2)), return_exceptions=True)
+    meeting = Meeting(2)
+    outcomes = await asyncio.gather(*(work(circle)(parameters, meeting) for _ in range(2)), return_exceptions=True)
 
     ended = await circle.csv.uploads.get(IMPORTER, business_id, import_id)
     assert sum(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes) == 1

@@ -129,19 +129,21 @@ class CsvImportRun:
         """Returns an import as its reading begins: a trial anew, and without the rows that were shown before."""
         if csv_import.counts.rows and not csv_import.dry_run:
             return csv_import
-        some_left = True
-        while some_left:
-            some_left = await self._forget_some(csv_import)
-        return replace(csv_import, counts=Counts())
+        while (begun := await self._forget_some(csv_import)) is None:
+            continue
+        return begun
 
-    async def _forget_some(self, csv_import: CsvImport) -> bool:
+    async def _forget_some(self, csv_import: CsvImport) -> CsvImport | None:
+        """Forgets some rows that were shown before, and returns the import when none are left."""
         async with self._postgres.transaction() as tx:
-            await self._stop_unless_mine(tx, csv_import)
+            now = await self._stop_unless_mine(tx, csv_import)
+            if now.counts.rows and not now.dry_run:  # written meanwhile by a worker that lost its lease, or took it
+                return now
             if await self._imports.forget_rows(tx, csv_import.id, csv_import.id):
-                return True
+                return None
             await self._reports.forget(tx, csv_import.id, csv_import.id)
             await self._imports.count_from_zero(tx, csv_import.id)
-        return False
+        return replace(now, counts=Counts())
 
     async def _read(self, csv_import: CsvImport, progress: Progress) -> None:
         with tempfile.TemporaryFile() as file:
@@ -208,11 +210,12 @@ class CsvImportRun:
             await self._stop_unless_mine(tx, opened.csv_import)
             await self._imports.end_run(tx, opened.csv_import.id, state)
 
-    async def _stop_unless_mine(self, tx: Transaction, csv_import: CsvImport) -> None:
-        """Stops a worker whose run is over."""
+    async def _stop_unless_mine(self, tx: Transaction, csv_import: CsvImport) -> CsvImport:
+        """Stops a worker whose run is over; returns how the import stands."""
         now = await self._imports.lock(tx, csv_import.id)
         if now is None or now.run_id != csv_import.run_id or now.state is not ImportState.RUNNING:
             raise asyncio.CancelledError
+        return now
 
 
 @dataclass(frozen=True, slots=True)
